@@ -1,0 +1,3 @@
+//! `storehub-gateway`: see `cli.rs`.
+
+fn main() {}
