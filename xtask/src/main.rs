@@ -1,2 +1,80 @@
-//! stub
-fn main() {}
+//! `cargo xtask setup | demo | test | bench | tidy | shots`: the only scripts of this repository.
+//!
+//! Owns: what a machine needs before Storehub builds (packages, ONNX Runtime, the screen font, cargo tools), the order of
+//! the checks, and starting the product's processes for a demonstration. Does not own: anything that the product does.
+//!
+//! # Invariants
+//!
+//! - Compiles in seconds on a bare toolchain: few small dependencies, none of ours.
+//! - Nothing is installed that is already there, and nothing that needs an administrator without saying so.
+//! - What it starts, it stops.
+
+mod bench;
+mod check;
+mod places;
+mod setup;
+mod steps;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::places::Places;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  setup                              install what is missing on this machine, and only that
+  demo [--headless] [--seconds N]    the whole of Storehub with a simulated store, until Ctrl-C
+       [--dir DIR] [--speed N] [--seed N]
+  test                               everything that must hold before a change is taken
+  bench [intake|outage|all]          measure beside mosquitto, in one run [--seconds N] [--rounds N]
+  tidy                               only the rules about sources and dependencies
+  shots                              make docs/screenshots/*.png anew
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    let Some((command, rest)) = args.split_first() else {
+        bail!("a command is missing\n\n{USAGE}");
+    };
+    let places = Places::find()?;
+    match command.as_str() {
+        "setup" => {
+            no_arguments(command, rest)?;
+            setup::run(&places, setup::Extent::ALL)
+        }
+        "test" => {
+            no_arguments(command, rest)?;
+            check::run(&places)
+        }
+        "tidy" => {
+            no_arguments(command, rest)?;
+            tidy::run(&places)
+        }
+        "bench" => bench::run(&places, rest),
+        "help" | "-h" | "--help" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("`{other}` is no command\n\n{USAGE}"),
+    }
+}
+
+fn no_arguments(command: &str, rest: &[String]) -> Result<()> {
+    match rest.first() {
+        Some(extra) => bail!("`{command}` takes no argument, found `{extra}`"),
+        None => Ok(()),
+    }
+}
