@@ -1,1 +1,513 @@
-//! Not written yet.
+//! The journal: every acknowledged reading, in order, on disk. It is the truth; the store is a view of it.
+//!
+//! Owns: segment files of checksummed records, their numbering, group commit, and reading them back. Does not own:
+//! what a record means, who may drop what, the store.
+//!
+//! # How it works
+//!
+//! [`Journal::append`] encodes a record into a pending buffer and returns. One thread (`journal-writer`) takes the
+//! whole buffer, numbers the frames, writes them with one `write` and one `fdatasync`, then resolves every waiter.
+//! An idle journal commits at once; under load commits are at least `commit_interval` apart unless
+//! `commit_records_max` records wait. Segments rotate by size; a segment's name is its first sequence number.
+//!
+//! # Invariants
+//!
+//! - A waiter hears `Ok(seq)` only after `fdatasync` of its record has returned without error.
+//! - Readers see durable records only, in order, each `seq` once; `seq` rises by 1, holes are losses and counted.
+//! - A refused record is never read back by this process. (After a crash it may be: it was never acknowledged, and
+//!   its sender repeats it.)
+//! - Damage costs the damaged records and nothing else: reading goes on at the next good frame.
+//! - After a failed `fdatasync` the file is not trusted further: the next commit starts a new segment.
+//! - Memory is bounded by `pending_bytes_max` twice, plus one chunk per reader.
+//!
+//! Units: bytes, milliseconds; `seq` starts at 1.
+
+mod disk;
+mod frame;
+mod open;
+mod reader;
+mod record;
+mod scan;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{oneshot, watch};
+
+pub use self::{
+    disk::{Disk, DiskFile, OsDisk},
+    reader::{Entry, ReadError, Reader},
+    record::{Derived, FieldTooLong, Publish, Record},
+};
+use self::{scan::Damage, writer::Writer};
+
+/// How the journal behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// A segment is closed when it would grow beyond this.
+    pub segment_bytes: u64,
+    /// Least time between two commits under load; 0 commits as fast as the disk does.
+    pub commit_interval: Duration,
+    /// This many waiting records are committed without waiting for the interval.
+    pub commit_records_max: usize,
+    /// Records beyond this many waiting bytes are refused.
+    pub pending_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 16 * 1024 * 1024,
+            commit_interval: Duration::from_millis(2),
+            commit_records_max: 256,
+            pending_bytes_max: 4 * 1024 * 1024,
+        }
+    }
+}
+
+/// Most damaged places that are remembered one by one; beyond, reading still goes on but they are only skipped.
+const DAMAGE_PLACES_MAX: usize = 4096;
+
+/// Why the journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The folder cannot be made or listed.
+    #[error("failed to open the journal's folder `{}`", path.display())]
+    Dir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A segment cannot be read, cut or created.
+    #[error("failed to {operation} the journal segment `{}`", path.display())]
+    Segment {
+        /// What was attempted.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Written by a newer release.
+    #[error(
+        "journal segment `{}` has format {found}, this release reads {known}; run the release that wrote it",
+        path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The writer thread cannot be started.
+    #[error("failed to start the journal's writer thread")]
+    Thread {
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Why a record was not stored. Nothing of it will be read back by this process.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// More is waiting for the disk than may.
+    #[error("journal has {waiting_bytes} bytes waiting for the disk, at most {max_bytes} are allowed")]
+    Busy {
+        /// What waits.
+        waiting_bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// Larger than a record may be.
+    #[error("record has {len} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// Its size.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A name in it is too long.
+    #[error("record has a field that is too long")]
+    Field {
+        /// Which.
+        source: FieldTooLong,
+    },
+    /// The disk refused.
+    #[error("failed to {operation} the journal segment `{}`", path.display())]
+    Disk {
+        /// What was attempted.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Arc<io::Error>,
+    },
+    /// The journal has been closed, or its writer has died.
+    #[error("journal is closed")]
+    Closed,
+}
+
+impl AppendError {
+    /// One word for counters.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Busy { .. } => "busy",
+            Self::TooLarge { .. } | Self::Field { .. } => "too_large",
+            Self::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => "disk_full",
+            Self::Disk { .. } => "disk_error",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// What opening found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Whether there was no journal before.
+    pub created: bool,
+    /// Segments kept.
+    pub segments: usize,
+    /// Bytes of the last segment that were a half-written record and were cut.
+    pub torn_bytes: u64,
+    /// Files that were no segments and were set aside.
+    pub set_aside: Vec<PathBuf>,
+}
+
+/// One segment as the index knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Number of its first record.
+    pub first_seq: u64,
+    /// When it was begun, in milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// Its durable length.
+    pub durable_bytes: u64,
+    path: PathBuf,
+}
+
+/// How the journal is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Stats {
+    /// Last durable record.
+    pub head_seq: u64,
+    /// First record that is still there.
+    pub first_seq: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// `fdatasync` calls since start.
+    pub commits: u64,
+    /// Records committed since start.
+    pub records: u64,
+    /// Records refused since start.
+    pub refused_records: u64,
+    /// Bytes that were damaged and skipped, as far as they have been read.
+    pub damaged_bytes: u64,
+    /// Places at which that was.
+    pub damaged_places: u64,
+    /// What the disk says now; absent when the last commit went well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+type Done = Box<dyn FnOnce(Result<u64, AppendError>) + Send>;
+
+/// What waits for the writer. Frames lie behind one another, unnumbered.
+#[derive(Default)]
+struct Pending {
+    frames: Vec<u8>,
+    dones: Vec<Option<Done>>,
+    closed: bool,
+}
+
+/// What is durable. Segments are sorted by `first_seq`; the last one is being written.
+struct Durable {
+    segments: VecDeque<SegmentInfo>,
+    head_seq: u64,
+    writer_gone: bool,
+    commits: u64,
+    records: u64,
+    refused: u64,
+    fault: Option<String>,
+    damage: BTreeMap<(u64, u64), u64>,
+}
+
+struct Shared {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: Options,
+    epoch: u64,
+    salt: u64,
+    pending: Mutex<Pending>,
+    wake_writer: Condvar,
+    durable: Mutex<Durable>,
+    wake_readers: Condvar,
+}
+
+/// A lock that a panic elsewhere does not take away: every critical section leaves its data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn note_damage(&self, first_seq: u64, damage: Option<Damage>) {
+        let Some(damage) = damage else { return };
+        let mut durable = lock(&self.durable);
+        let known = durable.damage.len();
+        if known < DAMAGE_PLACES_MAX
+            && durable.damage.insert((first_seq, damage.offset), damage.bytes).is_none()
+        {
+            tracing::warn!(
+                segment = first_seq,
+                offset = damage.offset,
+                bytes = damage.bytes,
+                "skipped damage in the journal"
+            );
+        }
+    }
+}
+
+/// The journal; cheap to clone, closed by [`Journal::close`].
+#[derive(Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    head: watch::Receiver<u64>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Journal {
+    /// Opens or creates the journal in `dir` on the operating system's disk. `now_ms` becomes the epoch of a new one.
+    ///
+    /// # Errors
+    /// When the folder or its last segment cannot be used. Damage is no error.
+    pub fn open(dir: &Path, options: Options, now_ms: i64) -> Result<(Self, OpenReport), JournalError> {
+        Self::open_on(Arc::new(OsDisk), dir, options, now_ms)
+    }
+
+    /// [`Journal::open`] on any disk.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        now_ms: i64,
+    ) -> Result<(Self, OpenReport), JournalError> {
+        let opened = open::open(disk.as_ref(), dir, now_ms)?;
+        let report = opened.report;
+        let durable = Durable {
+            segments: opened.segments,
+            head_seq: opened.head_seq,
+            writer_gone: false,
+            commits: 0,
+            records: 0,
+            refused: 0,
+            fault: None,
+            damage: opened.damage,
+        };
+        let shared = Arc::new(Shared {
+            disk,
+            dir: dir.to_owned(),
+            options,
+            epoch: opened.epoch,
+            salt: opened.salt,
+            pending: Mutex::default(),
+            wake_writer: Condvar::new(),
+            durable: Mutex::new(durable),
+            wake_readers: Condvar::new(),
+        });
+        let (head_tx, head) = watch::channel(opened.head_seq);
+        let writer = Writer::new(Arc::clone(&shared), opened.active, opened.active_len, head_tx);
+        let thread = std::thread::Builder::new()
+            .name("journal-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| JournalError::Thread { source })?;
+        Ok((Self { shared, head, thread: Arc::new(Mutex::new(Some(thread))) }, report))
+    }
+
+    /// Which life of the journal this is: milliseconds since 1970 at its creation.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.shared.epoch
+    }
+
+    /// The last durable record; 0 when there is none.
+    #[must_use]
+    pub fn head_seq(&self) -> u64 {
+        lock(&self.shared.durable).head_seq
+    }
+
+    /// Follows the last durable record. The channel closes when the writer is gone.
+    #[must_use]
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.head.clone()
+    }
+
+    /// Hands a record to the writer; the receiver resolves after `fdatasync` with its number, or with the refusal.
+    pub fn append(&self, record: &Record<'_>) -> oneshot::Receiver<Result<u64, AppendError>> {
+        let (tx, rx) = oneshot::channel();
+        self.append_then(record, move |result| {
+            // A waiter that has gone does not need its answer.
+            tx.send(result).ok();
+        });
+        rx
+    }
+
+    /// Hands a record to the writer; `done` runs on the writer's thread after `fdatasync`, or at once on refusal.
+    /// It must be short and must not block.
+    pub fn append_then(
+        &self,
+        record: &Record<'_>,
+        done: impl FnOnce(Result<u64, AppendError>) + Send + 'static,
+    ) {
+        if let Err((error, Some(done))) = self.enqueue(record, Some(Box::new(done))) {
+            done(Err(error));
+        }
+    }
+
+    /// Hands a record to the writer and waits for nothing.
+    ///
+    /// # Errors
+    /// When the record is refused before it reaches the writer. A later refusal shows in [`Stats`] only.
+    pub fn append_and_forget(&self, record: &Record<'_>) -> Result<(), AppendError> {
+        self.enqueue(record, None).map_err(|(error, _)| error)
+    }
+
+    fn enqueue(&self, record: &Record<'_>, done: Option<Done>) -> Result<(), (AppendError, Option<Done>)> {
+        let max_bytes = self.shared.options.pending_bytes_max;
+        let refusal = {
+            let mut pending = lock(&self.shared.pending);
+            let waiting_bytes = pending.frames.len();
+            if pending.closed {
+                AppendError::Closed
+            } else if max_bytes <= waiting_bytes {
+                AppendError::Busy { waiting_bytes, max_bytes }
+            } else {
+                let start = frame::open_frame(&mut pending.frames);
+                let encoded = record.encode(&mut pending.frames);
+                let len = pending.frames.len() - start - frame::FRAME_HEADER_BYTES;
+                match encoded {
+                    Ok(()) if len <= frame::BODY_BYTES_MAX => {
+                        frame::close_frame(&mut pending.frames, start);
+                        pending.dones.push(done);
+                        let waiting = pending.dones.len();
+                        drop(pending);
+                        // The writer sleeps only on an empty buffer or between two commits.
+                        if waiting == 1 || waiting == self.shared.options.commit_records_max {
+                            self.shared.wake_writer.notify_one();
+                        }
+                        return Ok(());
+                    }
+                    outcome => {
+                        pending.frames.truncate(start);
+                        match outcome {
+                            Ok(()) => AppendError::TooLarge { len, max: frame::BODY_BYTES_MAX },
+                            Err(source) => AppendError::Field { source },
+                        }
+                    }
+                }
+            }
+        };
+        lock(&self.shared.durable).refused += 1;
+        Err((refusal, done))
+    }
+
+    /// Reads durable records from `from_seq` on, beside the writer.
+    #[must_use]
+    pub fn reader(&self, from_seq: u64) -> Reader {
+        Reader::new(Arc::clone(&self.shared), from_seq)
+    }
+
+    /// Waits until a record beyond `seq` is durable, the writer is gone, or `patience` is over. Returns the head.
+    #[must_use]
+    pub fn wait_beyond(&self, seq: u64, patience: Duration) -> u64 {
+        let until = Instant::now() + patience;
+        let mut durable = lock(&self.shared.durable);
+        while durable.head_seq <= seq && !durable.writer_gone {
+            let Some(left) = until.checked_duration_since(Instant::now()) else { break };
+            durable = self
+                .shared
+                .wake_readers
+                .wait_timeout(durable, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        durable.head_seq
+    }
+
+    /// Every segment, oldest first.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        lock(&self.shared.durable).segments.iter().cloned().collect()
+    }
+
+    /// How the journal is.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let durable = lock(&self.shared.durable);
+        Stats {
+            head_seq: durable.head_seq,
+            first_seq: durable.segments.front().map_or(1, |segment| segment.first_seq),
+            bytes: durable.segments.iter().map(|segment| segment.durable_bytes).sum(),
+            segments: durable.segments.len() as u64,
+            commits: durable.commits,
+            records: durable.records,
+            refused_records: durable.refused,
+            damaged_bytes: durable.damage.values().sum(),
+            damaged_places: durable.damage.len() as u64,
+            fault: durable.fault.clone(),
+        }
+    }
+
+    /// Removes the oldest segment and returns its first and last record, or `None` when only the active one is left.
+    /// Who may be dropped is the caller's to decide.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn drop_oldest(&self) -> Result<Option<(u64, u64)>, JournalError> {
+        let (path, range) = {
+            let durable = lock(&self.shared.durable);
+            let (Some(oldest), Some(next)) = (durable.segments.front(), durable.segments.get(1)) else {
+                return Ok(None);
+            };
+            (oldest.path.clone(), (oldest.first_seq, next.first_seq - 1))
+        };
+        match self.shared.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(JournalError::Segment { operation: "remove", path, source: error });
+            }
+            _ => {}
+        }
+        let mut durable = lock(&self.shared.durable);
+        durable.segments.retain(|segment| segment.path != path);
+        Ok(Some(range))
+    }
+
+    /// Commits what waits, refuses what comes after, and ends the writer. Blocks until that is done.
+    pub fn close(&self) {
+        lock(&self.shared.pending).closed = true;
+        self.shared.wake_writer.notify_all();
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal's writer panicked");
+        }
+    }
+}

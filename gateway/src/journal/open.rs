@@ -1,0 +1,260 @@
+//! Opening: which files are segments, where the last one really ends.
+//!
+//! Owns: the decisions at start. Only headers and the last segment are read, so that opening takes the same time
+//! for a megabyte and a gigabyte; damage in older segments is found when they are read.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    JournalError, OpenReport, SegmentInfo,
+    disk::{Disk, DiskFile},
+    frame::{self, FRAMES_START, HEADER_BYTES, HEADER_COPY_START, Header, HeaderRead},
+    scan::{Scan, Scanner},
+};
+
+pub(crate) struct Opened {
+    pub(crate) epoch: u64,
+    pub(crate) salt: u64,
+    pub(crate) segments: VecDeque<SegmentInfo>,
+    pub(crate) head_seq: u64,
+    pub(crate) active: Box<dyn DiskFile>,
+    pub(crate) active_len: u64,
+    pub(crate) damage: BTreeMap<(u64, u64), u64>,
+    pub(crate) report: OpenReport,
+}
+
+const SUFFIX: &str = "seg";
+
+pub(crate) fn segment_path(dir: &Path, first_seq: u64) -> PathBuf {
+    dir.join(format!("{first_seq:020}.{SUFFIX}"))
+}
+
+fn first_seq_of(path: &Path) -> Option<u64> {
+    if path.extension()?.to_str()? != SUFFIX {
+        return None;
+    }
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+/// Creates a segment whose header is durable before anybody relies on it.
+pub(crate) fn create_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    header: Header,
+) -> Result<(Box<dyn DiskFile>, SegmentInfo), (&'static str, PathBuf, io::Error)> {
+    let path = segment_path(dir, header.first_seq);
+    let attempt = || {
+        let mut file = disk.create(&path).map_err(|error| ("create", error))?;
+        write_header(file.as_mut(), header).map_err(|error| ("write the header of", error))?;
+        disk.sync_dir(dir).map_err(|error| ("sync the folder of", error))?;
+        Ok(file)
+    };
+    match attempt() {
+        Ok(file) => {
+            let info = SegmentInfo {
+                first_seq: header.first_seq,
+                created_at_ms: header.created_at_ms,
+                durable_bytes: FRAMES_START,
+                path,
+            };
+            Ok((file, info))
+        }
+        Err((operation, error)) => {
+            // A half-made file would stand in the way of the next attempt; opening copes with one that stays.
+            disk.remove(&path).ok();
+            Err((operation, path, error))
+        }
+    }
+}
+
+fn write_header(file: &mut dyn DiskFile, header: Header) -> io::Result<()> {
+    let bytes = header.encode();
+    let mut block = [0; FRAMES_START as usize];
+    block[..HEADER_BYTES].copy_from_slice(&bytes);
+    let copy = HEADER_COPY_START as usize;
+    block[copy..copy + HEADER_BYTES].copy_from_slice(&bytes);
+    file.write_at(&block, 0)?;
+    file.sync_data()
+}
+
+fn read_header(file: &dyn DiskFile) -> io::Result<HeaderRead> {
+    let mut block = [0; FRAMES_START as usize];
+    let mut have = 0;
+    while have < block.len() {
+        match file.read_at(&mut block[have..], have as u64)? {
+            0 => break,
+            read => have += read,
+        }
+    }
+    Ok(match Header::decode(&block[..HEADER_BYTES]) {
+        HeaderRead::Bad => Header::decode(&block[HEADER_COPY_START as usize..]),
+        read => read,
+    })
+}
+
+struct Found {
+    path: PathBuf,
+    first_seq: u64,
+    file: Box<dyn DiskFile>,
+    len: u64,
+    header: Option<Header>,
+}
+
+pub(crate) fn open(disk: &dyn Disk, dir: &Path, now_ms: i64) -> Result<Opened, JournalError> {
+    let dir_error = |source| JournalError::Dir { path: dir.to_owned(), source };
+    disk.create_dir(dir).map_err(dir_error)?;
+    let mut paths: Vec<(u64, PathBuf)> = disk
+        .list(dir)
+        .map_err(dir_error)?
+        .into_iter()
+        .filter_map(|path| first_seq_of(&path).map(|first_seq| (first_seq, path)))
+        .collect();
+    paths.sort();
+
+    let mut report = OpenReport::default();
+    let mut found = Vec::with_capacity(paths.len());
+    for (first_seq, path) in paths {
+        found.push(inspect(disk, first_seq, path)?);
+    }
+    // The newest good header says which journal this is; a segment without one is read with that salt.
+    let identity = found.iter().rev().find_map(|segment| segment.header);
+    let Some(identity) = identity else {
+        for segment in found {
+            set_aside(disk, segment.path, &mut report)?;
+        }
+        return create(disk, dir, now_ms, report);
+    };
+    let mut kept = Vec::with_capacity(found.len());
+    for segment in found {
+        let foreign = segment
+            .header
+            .is_some_and(|header| (header.epoch, header.salt) != (identity.epoch, identity.salt));
+        let empty = segment.header.is_none() && segment.len <= FRAMES_START;
+        if foreign || empty {
+            set_aside(disk, segment.path, &mut report)?;
+        } else {
+            kept.push(segment);
+        }
+    }
+    recover(kept, identity, report)
+}
+
+fn inspect(disk: &dyn Disk, first_seq: u64, path: PathBuf) -> Result<Found, JournalError> {
+    let attempt = || {
+        let file = disk.open(&path)?;
+        let (len, header) = (file.len_bytes()?, read_header(file.as_ref())?);
+        Ok((file, len, header))
+    };
+    let (file, len, header) = attempt().map_err(|source| JournalError::Segment {
+        operation: "open",
+        path: path.clone(),
+        source,
+    })?;
+    let header = match header {
+        HeaderRead::Good(header) => Some(header),
+        HeaderRead::Bad => None,
+        HeaderRead::OtherVersion(found) => {
+            return Err(JournalError::Version { path, found, known: frame::FORMAT_VERSION });
+        }
+    };
+    Ok(Found { path, first_seq, file, len, header })
+}
+
+fn set_aside(disk: &dyn Disk, path: PathBuf, report: &mut OpenReport) -> Result<(), JournalError> {
+    let mut aside = path.clone();
+    // A name of its own, should an earlier file have been set aside under the plain one.
+    for attempt in 0..100 {
+        aside = path.with_extension(format!("damaged{attempt}"));
+        if disk.open(&aside).is_err() {
+            break;
+        }
+    }
+    disk.rename(&path, &aside).map_err(|source| JournalError::Segment {
+        operation: "set aside",
+        path,
+        source,
+    })?;
+    report.set_aside.push(aside);
+    Ok(())
+}
+
+fn create(disk: &dyn Disk, dir: &Path, now_ms: i64, report: OpenReport) -> Result<Opened, JournalError> {
+    let mut salt = [0; 8];
+    getrandom::fill(&mut salt).map_err(|error| JournalError::Dir {
+        path: dir.to_owned(),
+        source: io::Error::other(format!("no random numbers: {error}")),
+    })?;
+    let salt = u64::from_le_bytes(salt);
+    let epoch = u64::try_from(now_ms).unwrap_or(1).max(1);
+    let header = Header { epoch, salt, first_seq: 1, created_at_ms: now_ms };
+    let (active, segment) = create_segment(disk, dir, header)
+        .map_err(|(operation, path, source)| JournalError::Segment { operation, path, source })?;
+    Ok(Opened {
+        epoch,
+        salt,
+        segments: VecDeque::from([segment]),
+        head_seq: 0,
+        active,
+        active_len: FRAMES_START,
+        damage: BTreeMap::new(),
+        report: OpenReport { created: true, segments: 1, ..report },
+    })
+}
+
+/// Finds the end of the last segment and cuts what is torn behind it.
+fn recover(mut kept: Vec<Found>, identity: Header, mut report: OpenReport) -> Result<Opened, JournalError> {
+    let mut last = kept.pop().expect("the segment with the good header is among them");
+    let mut damage = BTreeMap::new();
+    let mut scanner = Scanner::new(identity.salt);
+    let mut head_seq = last.first_seq.saturating_sub(1);
+    let error = |operation, path: &Path| {
+        let path = path.to_owned();
+        move |source| JournalError::Segment { operation, path, source }
+    };
+    loop {
+        match scanner.next(last.file.as_ref(), last.len).map_err(error("read", &last.path))? {
+            Scan::Frame { seq, damage: skipped, .. } => {
+                if let Some(skipped) = skipped {
+                    damage.insert((last.first_seq, skipped.offset), skipped.bytes);
+                }
+                head_seq = head_seq.max(seq);
+            }
+            Scan::End { .. } => break,
+        }
+    }
+    let active_len = scanner.good_end.max(FRAMES_START);
+    report.torn_bytes = last.len.saturating_sub(active_len);
+    if last.header.is_none() {
+        let header = Header { first_seq: last.first_seq, created_at_ms: identity.created_at_ms, ..identity };
+        write_header(last.file.as_mut(), header).map_err(error("mend the header of", &last.path))?;
+    }
+    if active_len < last.len {
+        last.file.set_len(active_len).map_err(error("cut the torn tail of", &last.path))?;
+    }
+    // What a crash left in the page cache becomes durable before readers see it.
+    last.file.sync_data().map_err(error("sync", &last.path))?;
+
+    let info = |segment: &Found, durable_bytes| SegmentInfo {
+        first_seq: segment.first_seq,
+        created_at_ms: segment.header.unwrap_or(identity).created_at_ms,
+        durable_bytes,
+        path: segment.path.clone(),
+    };
+    let mut segments: VecDeque<_> = kept.iter().map(|segment| info(segment, segment.len)).collect();
+    segments.push_back(info(&last, active_len));
+    report.segments = segments.len();
+    Ok(Opened {
+        epoch: identity.epoch,
+        salt: identity.salt,
+        segments,
+        head_seq,
+        active: last.file,
+        active_len,
+        damage,
+        report,
+    })
+}

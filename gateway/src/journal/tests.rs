@@ -1,0 +1,587 @@
+//! The journal against a disk in memory that fails, tears and forgets on request.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use contract::Timestamp;
+use proptest::prelude::*;
+
+use super::{
+    AppendError, Disk, DiskFile, Journal, OpenReport, Options, OsDisk, Publish, Record,
+    frame::{FRAME_HEADER_BYTES, FRAMES_START},
+    lock,
+};
+
+const DIR: &str = "journal";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct MemFile {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    entry_durable: bool,
+}
+
+#[derive(Default)]
+struct MemState {
+    files: BTreeMap<PathBuf, Arc<Mutex<MemFile>>>,
+    /// Bytes that may still be written; the write that exceeds it is torn and fails.
+    write_budget: Option<usize>,
+    failing_syncs: usize,
+    failing_cuts: bool,
+}
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Clone, Default)]
+struct MemDisk(Arc<Mutex<MemState>>);
+
+struct MemHandle {
+    disk: MemDisk,
+    file: Arc<Mutex<MemFile>>,
+}
+
+impl MemDisk {
+    /// The power fails: of what was not synced, each file keeps its first `kept` bytes.
+    fn cut_power(&self, kept: usize) {
+        let mut state = lock(&self.0);
+        state.files.retain(|_, file| lock(file).entry_durable);
+        for file in state.files.values() {
+            let mut file = lock(file);
+            let end = file.bytes.len().min(file.durable.len() + kept);
+            let tail = file.bytes.get(file.durable.len()..end).unwrap_or_default().to_vec();
+            file.bytes = file.durable.clone();
+            file.bytes.extend(tail);
+        }
+    }
+
+    fn last_segment(&self) -> Arc<Mutex<MemFile>> {
+        let state = lock(&self.0);
+        let segment = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "seg");
+        let path = state.files.keys().filter(segment).next_back().expect("a journal has a segment");
+        Arc::clone(&state.files[path])
+    }
+
+    fn copy(&self) -> Self {
+        let state = lock(&self.0);
+        let copy = |file: &Arc<Mutex<MemFile>>| {
+            let file = lock(file);
+            let (bytes, durable) = (file.bytes.clone(), file.durable.clone());
+            Arc::new(Mutex::new(MemFile { bytes, durable, entry_durable: file.entry_durable }))
+        };
+        let files = state.files.iter().map(|(path, file)| (path.clone(), copy(file))).collect();
+        Self(Arc::new(Mutex::new(MemState { files, ..MemState::default() })))
+    }
+}
+
+impl Disk for MemDisk {
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(lock(&self.0).files.keys().cloned().collect())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = lock(&self.0);
+        if state.files.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = Arc::<Mutex<MemFile>>::default();
+        state.files.insert(path.to_owned(), Arc::clone(&file));
+        Ok(Box::new(MemHandle { disk: self.clone(), file }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = lock(&self.0).files.get(path).cloned().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(MemHandle { disk: self.clone(), file }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = lock(&self.0);
+        let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        lock(&self.0).files.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        for file in lock(&self.0).files.values() {
+            lock(file).entry_durable = true;
+        }
+        Ok(())
+    }
+}
+
+impl DiskFile for MemHandle {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let file = lock(&self.file);
+        let rest = file.bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let len = rest.len().min(buf.len());
+        buf[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = lock(&self.disk.0);
+        let allowed = state.write_budget.map_or(bytes.len(), |budget| budget.min(bytes.len()));
+        if let Some(budget) = &mut state.write_budget {
+            *budget -= allowed;
+        }
+        let offset = usize::try_from(offset).unwrap();
+        let mut file = lock(&self.file);
+        let end = (offset + allowed).max(file.bytes.len());
+        file.bytes.resize(end, 0);
+        file.bytes[offset..offset + allowed].copy_from_slice(&bytes[..allowed]);
+        if allowed < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        let mut state = lock(&self.disk.0);
+        if 0 < state.failing_syncs {
+            state.failing_syncs -= 1;
+            return Err(io::Error::other("sync failed"));
+        }
+        let mut file = lock(&self.file);
+        file.durable = file.bytes.clone();
+        Ok(())
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        if lock(&self.disk.0).failing_cuts {
+            return Err(io::Error::other("cut failed"));
+        }
+        lock(&self.file).bytes.resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(lock(&self.file).bytes.len() as u64)
+    }
+}
+
+fn options() -> Options {
+    Options { commit_interval: Duration::ZERO, ..Options::default() }
+}
+
+fn open(disk: &MemDisk) -> (Journal, OpenReport) {
+    open_with(disk, options())
+}
+
+fn open_with(disk: &MemDisk, options: Options) -> (Journal, OpenReport) {
+    Journal::open_on(Arc::new(disk.clone()), Path::new(DIR), options, 1_795_378_680_000).unwrap()
+}
+
+fn publish(payload: &[u8]) -> Record<'_> {
+    Record::Publish(Publish {
+        device: "shelf-01",
+        topic: "sensors/shelf/shelf-01/reading",
+        payload,
+        retain: false,
+        qos: 1,
+        received_at: Timestamp::UNIX_EPOCH,
+        mono_ms: 7,
+        boot: 3,
+    })
+}
+
+fn append(journal: &Journal, payload: &[u8]) -> Result<u64, AppendError> {
+    journal.append(&publish(payload)).blocking_recv().expect("the writer answers everybody")
+}
+
+/// All that can be read: numbers and payloads.
+fn read_all(journal: &Journal) -> Vec<(u64, Vec<u8>)> {
+    let mut reader = journal.reader(1);
+    let mut read = Vec::new();
+    while let Some(entry) = reader.next().unwrap() {
+        let Record::Publish(publish) = entry.record else { panic!("only publishes were written") };
+        read.push((entry.seq, publish.payload.to_vec()));
+    }
+    read
+}
+
+fn payloads(range: std::ops::Range<u64>) -> Vec<(u64, Vec<u8>)> {
+    range.map(|n| (n, format!("payload {n}").into_bytes())).collect()
+}
+
+fn fill(journal: &Journal, range: std::ops::Range<u64>) {
+    for (seq, payload) in payloads(range) {
+        assert_eq!(append(journal, &payload).unwrap(), seq);
+    }
+}
+
+/// Bytes of one frame as `fill` writes them (numbers of one digit).
+fn frame_bytes() -> usize {
+    let mut body = Vec::new();
+    publish(b"payload 1").encode(&mut body).unwrap();
+    FRAME_HEADER_BYTES + body.len()
+}
+
+#[test]
+fn what_was_acknowledged_is_read_back_in_order_across_segments_and_restarts() {
+    let disk = MemDisk::default();
+    let small = Options { segment_bytes: FRAMES_START + 300, ..options() };
+    let (journal, report) = open_with(&disk, small.clone());
+    assert!(report.created);
+    fill(&journal, 1..20);
+    assert!(4 < journal.stats().segments);
+    assert_eq!(read_all(&journal), payloads(1..20));
+    let epoch = journal.epoch();
+    journal.close();
+
+    let (journal, report) = open_with(&disk, small);
+    assert_eq!((report.created, report.torn_bytes, journal.epoch()), (false, 0, epoch));
+    fill(&journal, 20..40);
+    assert_eq!(read_all(&journal), payloads(1..40));
+    journal.close();
+}
+
+#[test]
+fn a_record_of_every_kind_reads_back_as_written() {
+    let (journal, _) = open(&MemDisk::default());
+    let tick = Record::Tick { at: Timestamp::UNIX_EPOCH, mono_ms: 1, boot: 2 };
+    let derived = Record::Derived(super::Derived {
+        cause_seq: 1,
+        ordinal: 2,
+        stream: contract::upstream::Stream::Rollups,
+        at: Timestamp::UNIX_EPOCH,
+        kind: "rollup.1m",
+        device: None,
+        data: "{}",
+    });
+    for record in [publish(b"\x00\xff"), tick, derived] {
+        journal.append(&record).blocking_recv().unwrap().unwrap();
+    }
+    let mut reader = journal.reader(1);
+    for record in [publish(b"\x00\xff"), tick, derived] {
+        assert_eq!(reader.next().unwrap().map(|entry| entry.record), Some(record));
+    }
+    journal.close();
+}
+
+#[test]
+fn a_write_that_fails_at_any_byte_refuses_the_record_and_harms_no_other() {
+    for failing_cuts in [false, true] {
+        for budget in 0..frame_bytes() {
+            let disk = MemDisk::default();
+            let (journal, _) = open(&disk);
+            fill(&journal, 1..3);
+            {
+                let mut state = lock(&disk.0);
+                (state.write_budget, state.failing_cuts) = (Some(budget), failing_cuts);
+            }
+            let error = append(&journal, b"payload x").unwrap_err();
+            assert_eq!(error.reason(), "disk_full", "at byte {budget}");
+            assert!(journal.stats().fault.is_some());
+            assert_eq!(read_all(&journal), payloads(1..3), "at byte {budget}");
+
+            // Space returns: the next record takes the number, and a restart agrees.
+            {
+                let mut state = lock(&disk.0);
+                (state.write_budget, state.failing_cuts) = (None, false);
+            }
+            fill(&journal, 3..5);
+            assert_eq!(journal.stats().fault, None);
+            assert_eq!(read_all(&journal), payloads(1..5), "at byte {budget}");
+            journal.close();
+            let (journal, _) = open(&disk);
+            assert_eq!(read_all(&journal), payloads(1..5), "at byte {budget}, reopened");
+            assert_eq!(journal.stats().damaged_places, 0);
+            journal.close();
+        }
+    }
+}
+
+#[test]
+fn a_last_record_torn_at_any_byte_is_cut_and_the_rest_is_there() {
+    let disk = MemDisk::default();
+    let (journal, _) = open(&disk);
+    fill(&journal, 1..4);
+    journal.close();
+    let whole = lock(&disk.last_segment()).bytes.len();
+    for torn in 1..=frame_bytes() {
+        let disk = disk.copy();
+        lock(&disk.last_segment()).bytes.truncate(whole - torn);
+        let (journal, report) = open(&disk);
+        assert_eq!(report.torn_bytes, (frame_bytes() - torn) as u64);
+        assert_eq!(read_all(&journal), payloads(1..3), "torn by {torn}");
+        fill(&journal, 3..6);
+        assert_eq!(read_all(&journal), payloads(1..6), "torn by {torn}");
+        journal.close();
+    }
+}
+
+#[test]
+fn a_flipped_bit_costs_the_record_that_it_is_in_and_is_counted() {
+    let disk = MemDisk::default();
+    let small = Options { segment_bytes: FRAMES_START + 4 * frame_bytes() as u64, ..options() };
+    let (journal, _) = open_with(&disk, small.clone());
+    fill(&journal, 1..10);
+    journal.close();
+    let first = lock(&disk.0).files.values().next().cloned().unwrap();
+    let len = lock(&first).bytes.len();
+    for flipped in 0..len {
+        let disk = disk.copy();
+        let first = lock(&disk.0).files.values().next().cloned().unwrap();
+        lock(&first).bytes[flipped] ^= 1 << (flipped % 8);
+        let (journal, report) = open_with(&disk, small.clone());
+        assert_eq!(report.set_aside, Vec::<PathBuf>::new());
+        let frames_start = usize::try_from(FRAMES_START).unwrap();
+        let lost = flipped.checked_sub(frames_start).map(|offset| (offset / frame_bytes()) as u64 + 1);
+        let expected: Vec<_> = payloads(1..10).into_iter().filter(|(seq, _)| Some(*seq) != lost).collect();
+        assert_eq!(read_all(&journal), expected, "bit in byte {flipped}");
+        assert_eq!(journal.stats().damaged_places, u64::from(lost.is_some()), "bit in byte {flipped}");
+        journal.close();
+    }
+}
+
+#[test]
+fn bytes_in_a_payload_cannot_pass_for_a_frame_after_damage() {
+    let disk = MemDisk::default();
+    let (journal, _) = open(&disk);
+    // A whole frame as another journal would write it, inside a payload.
+    let mut forged = Vec::new();
+    let start = super::frame::open_frame(&mut forged);
+    publish(b"forged").encode(&mut forged).unwrap();
+    super::frame::close_frame(&mut forged, start);
+    super::frame::seal(&mut forged, 1, 0);
+    append(&journal, &forged).unwrap();
+    append(&journal, b"payload 2").unwrap();
+    journal.close();
+    lock(&disk.last_segment()).bytes[usize::try_from(FRAMES_START).unwrap() + 6] ^= 1;
+    let (journal, _) = open(&disk);
+    assert_eq!(read_all(&journal), payloads(2..3));
+    journal.close();
+}
+
+#[test]
+fn a_failed_sync_refuses_the_record_and_moves_to_a_new_segment() {
+    let disk = MemDisk::default();
+    let (journal, _) = open(&disk);
+    fill(&journal, 1..3);
+    lock(&disk.0).failing_syncs = 1;
+    assert_eq!(append(&journal, b"payload x").unwrap_err().reason(), "disk_error");
+    fill(&journal, 3..5);
+    assert_eq!(journal.stats().segments, 2);
+    assert_eq!(read_all(&journal), payloads(1..5));
+    disk.cut_power(0);
+    journal.close();
+    let (journal, _) = open(&disk);
+    assert_eq!(read_all(&journal), payloads(1..5));
+    journal.close();
+}
+
+#[test]
+fn an_idle_journal_commits_at_once_whatever_the_interval() {
+    let slow = Options { commit_interval: Duration::from_secs(3600), ..Options::default() };
+    let (journal, _) = open_with(&MemDisk::default(), slow);
+    assert_eq!(append(&journal, b"payload 1").unwrap(), 1);
+    journal.close();
+}
+
+#[test]
+fn enough_waiting_records_do_not_wait_for_the_interval() {
+    let slow =
+        Options { commit_interval: Duration::from_secs(3600), commit_records_max: 8, ..Options::default() };
+    let (journal, _) = open_with(&MemDisk::default(), slow);
+    fill(&journal, 1..2);
+    let waiting: Vec<_> = (0..8).map(|_| journal.append(&publish(b"x"))).collect();
+    for done in waiting {
+        done.blocking_recv().unwrap().unwrap();
+    }
+    journal.close();
+}
+
+#[test]
+fn records_beyond_the_pending_limit_and_oversized_ones_are_refused_by_name() {
+    let slow =
+        Options { commit_interval: Duration::from_secs(3600), pending_bytes_max: 100, ..Options::default() };
+    let (journal, _) = open_with(&MemDisk::default(), slow);
+    fill(&journal, 1..2);
+    let waiting = journal.append(&publish(&[b'x'; 200]));
+    assert!(matches!(append(&journal, b"y"), Err(AppendError::Busy { max_bytes: 100, .. })));
+    journal.close();
+    assert_eq!(waiting.blocking_recv().unwrap().unwrap(), 2);
+    assert!(matches!(append(&journal, b"y"), Err(AppendError::Closed)));
+
+    let (journal, _) = open(&MemDisk::default());
+    assert_eq!(append(&journal, &vec![0; 2 << 20]).unwrap_err().reason(), "too_large");
+    assert_eq!(append(&journal, b"payload 1").unwrap(), 1);
+    journal.close();
+}
+
+#[test]
+fn a_reader_behind_a_dropped_segment_goes_on_with_what_is_left_and_says_what_it_missed() {
+    let disk = MemDisk::default();
+    let small = Options { segment_bytes: FRAMES_START + 2 * frame_bytes() as u64, ..options() };
+    let (journal, _) = open_with(&disk, small);
+    fill(&journal, 1..8);
+    let mut reader = journal.reader(1);
+    assert_eq!(reader.next().unwrap().map(|entry| entry.seq), Some(1));
+    assert_eq!(journal.drop_oldest().unwrap(), Some((1, 2)));
+    assert_eq!(journal.drop_oldest().unwrap(), Some((3, 4)));
+    assert_eq!(reader.next().unwrap().map(|entry| entry.seq), Some(5));
+    assert_eq!(reader.missed(), 3);
+    assert_eq!(journal.stats().first_seq, 5);
+    journal.close();
+}
+
+#[test]
+fn the_active_segment_is_never_dropped() {
+    let (journal, _) = open(&MemDisk::default());
+    fill(&journal, 1..3);
+    assert_eq!(journal.drop_oldest().unwrap(), None);
+    journal.close();
+}
+
+#[test]
+fn a_newer_format_is_refused_by_its_number_and_left_alone() {
+    let disk = MemDisk::default();
+    let (journal, _) = open(&disk);
+    journal.close();
+    {
+        let segment = disk.last_segment();
+        let mut segment = lock(&segment);
+        for start in [0, 512] {
+            segment.bytes[start + 8] = 9;
+            let crc = crc32c::crc32c(&segment.bytes[start..start + 44]);
+            segment.bytes[start + 44..start + 48].copy_from_slice(&crc.to_le_bytes());
+        }
+    }
+    let opened = Journal::open_on(Arc::new(disk), Path::new(DIR), options(), 1);
+    let error = opened.err().expect("another format").to_string();
+    assert!(error.contains("has format 9, this release reads 1"), "{error}");
+}
+
+#[test]
+fn a_waiter_for_the_head_wakes_and_an_impatient_one_returns() {
+    let (journal, _) = open(&MemDisk::default());
+    assert_eq!(journal.wait_beyond(0, Duration::ZERO), 0);
+    let waiting = {
+        let journal = journal.clone();
+        std::thread::Builder::new().name("waiter".to_owned()).spawn(move || journal.wait_beyond(0, PATIENCE))
+    };
+    fill(&journal, 1..2);
+    assert_eq!(waiting.unwrap().join().unwrap(), 1);
+    journal.close();
+    assert_eq!(journal.wait_beyond(1, PATIENCE), 1, "a closed journal keeps nobody waiting");
+}
+
+#[test]
+fn a_real_disk_keeps_what_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    for round in 0..3_u64 {
+        let (journal, _) = Journal::open_on(Arc::new(OsDisk), &path, options(), 1_795_378_680_000).unwrap();
+        fill(&journal, round * 10 + 1..round * 10 + 11);
+        assert_eq!(read_all(&journal), payloads(1..round * 10 + 11));
+        journal.close();
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append { records: usize, payload_bytes: usize },
+    FailWrite { budget: usize },
+    FailSync,
+    CutPower { kept: usize },
+    Restart,
+    DropOldest,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1_usize..6, 0_usize..400).prop_map(|(records, payload_bytes)| Step::Append { records, payload_bytes }),
+        2 => (0_usize..1200).prop_map(|budget| Step::FailWrite { budget }),
+        1 => Just(Step::FailSync),
+        1 => (0_usize..600).prop_map(|kept| Step::CutPower { kept }),
+        1 => Just(Step::Restart),
+        1 => Just(Step::DropOldest),
+    ]
+}
+
+/// What the promise says: every acknowledged record that nobody dropped, in order, exactly.
+#[derive(Default)]
+struct Model {
+    acked: Vec<(u64, Vec<u8>)>,
+    refused_in_this_life: Vec<Vec<u8>>,
+    dropped_through: u64,
+    appended: u64,
+}
+
+impl Model {
+    fn check(&self, journal: &Journal) {
+        let read = read_all(journal);
+        assert!(read.windows(2).all(|pair| pair[0].0 < pair[1].0), "numbers rise");
+        for refused in &self.refused_in_this_life {
+            assert!(read.iter().all(|(_, payload)| payload != refused), "a refused record was read");
+        }
+        let expected: Vec<_> = self.acked.iter().filter(|(seq, _)| self.dropped_through < *seq).collect();
+        let found: Vec<_> = read.iter().filter(|record| expected.contains(record)).collect();
+        assert_eq!(found, expected);
+    }
+
+    fn append(&mut self, journal: &Journal, records: usize, payload_bytes: usize) {
+        let mut waiting = Vec::new();
+        for _ in 0..records {
+            self.appended += 1;
+            let mut payload = self.appended.to_le_bytes().to_vec();
+            payload.resize(8 + payload_bytes, b'.');
+            waiting.push((journal.append(&publish(&payload)), payload));
+        }
+        for (done, payload) in waiting {
+            match done.blocking_recv().expect("the writer answers everybody") {
+                Ok(seq) => self.acked.push((seq, payload)),
+                Err(_) => self.refused_in_this_life.push(payload),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_disk_does_the_acknowledged_records_are_read_back(steps in prop::collection::vec(step(), 1..40)) {
+        let disk = MemDisk::default();
+        let small = Options { segment_bytes: FRAMES_START + 1500, ..options() };
+        let mut journal = open_with(&disk, small.clone()).0;
+        let mut model = Model::default();
+        for step in steps {
+            match step {
+                Step::Append { records, payload_bytes } => {
+                    model.append(&journal, records, payload_bytes);
+                    lock(&disk.0).write_budget = None;
+                    lock(&disk.0).failing_syncs = 0;
+                }
+                Step::FailWrite { budget } => lock(&disk.0).write_budget = Some(budget),
+                Step::FailSync => lock(&disk.0).failing_syncs = 1,
+                Step::CutPower { .. } | Step::Restart => {
+                    journal.close();
+                    let files = std::mem::take(&mut lock(&disk.0).files);
+                    *lock(&disk.0) = MemState { files, ..MemState::default() };
+                    if let Step::CutPower { kept } = step {
+                        disk.cut_power(kept);
+                    }
+                    journal = open_with(&disk, small.clone()).0;
+                    model.refused_in_this_life.clear();
+                }
+                Step::DropOldest => {
+                    if let Some((_, last)) = journal.drop_oldest().unwrap() {
+                        model.dropped_through = last;
+                    }
+                }
+            }
+            model.check(&journal);
+        }
+        journal.close();
+    }
+}
