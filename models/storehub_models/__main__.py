@@ -1,0 +1,81 @@
+"""Command line: render, train, export, evaluate, card; `all` makes whatever is missing.
+
+`all` takes minutes when the trained weights of the last run are still in the work folder, and
+about an hour on one core when everything has to be rendered and trained again.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Set before numpy loads: with more threads than idle cores, spinning costs more than it gives.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = PACKAGE_ROOT / "weights"
+SHARDS = 40
+
+
+def _render(args) -> None:
+    from . import scenes
+    for shard in range(args.first_shard, args.shards):
+        scenes.render_shard(args.work / "scenes", shard)
+
+
+def _train(args) -> None:
+    from . import train_landmarks
+    settings = train_landmarks.Settings(steps=args.steps) if args.steps else train_landmarks.Settings()
+    train_landmarks.train(args.work / "scenes", args.work / "run", settings, args.shards)
+
+
+def _export(args) -> None:
+    from . import export
+    export.export(args.work / "run", WEIGHTS)
+
+
+def _evaluate(_args) -> dict:
+    from . import evaluate
+    report = evaluate.evaluate(WEIGHTS)
+    print(json.dumps(report, indent=1))
+    return report
+
+
+def _card(args) -> None:
+    from . import card
+    report = _evaluate(args)
+    if "real_faces" not in report:
+        # Figures on real faces stay those of the last machine that had them, unless the model changed.
+        report = card.merge_with_last(report, WEIGHTS)
+    card.write(report, WEIGHTS, PACKAGE_ROOT / "MODEL_CARD.md")
+
+
+def _all(args) -> None:
+    if not (args.work / "run" / "training.json").exists():
+        _render(args)
+        _train(args)
+    _export(args)
+    _card(args)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m storehub_models", description=__doc__)
+    parser.add_argument("command", choices=["render", "train", "export", "evaluate", "card", "all"])
+    parser.add_argument("--work", type=Path, default=PACKAGE_ROOT / ".work",
+                        help="scenes and training runs; can be deleted (default: models/.work)")
+    parser.add_argument("--shards", type=int, default=SHARDS, help="shards of 500 scenes (default: %(default)s)")
+    parser.add_argument("--first-shard", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=None, help="training steps of 64 crops")
+    args = parser.parse_args()
+    commands = {"render": _render, "train": _train, "export": _export, "evaluate": _evaluate,
+                "card": _card, "all": _all}
+    commands[args.command](args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

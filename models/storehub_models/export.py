@@ -1,0 +1,181 @@
+"""Export: trained weights to ONNX, the manifest that the kiosk trusts, and the goldens that test it.
+
+Owns the files under `weights/`. The graph is float32, opset 17, batch 1, static shapes, BatchNorm
+folded. The manifest is the only place that the kiosk reads shapes, normalisation and the crop
+convention from.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from PIL import Image
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from . import crop, network, render
+
+MANIFEST_SCHEMA = "storehub-model/1"
+OPSET = 17
+GOLDEN_SEEDS = (1_000_003, 1_000_011, 1_000_024, 1_000_030, 1_000_047, 1_000_052)
+# ONNX Runtime may choose other kernels on another processor; a point may move by this much.
+TOLERANCE_CROP_FRACTION = 0.002
+
+
+def load_network(weights: Path) -> network.LandmarkNet:
+    model = network.LandmarkNet()
+    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return model.eval()
+
+
+def fold_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy in which every convolution carries its BatchNorm."""
+    model = copy.deepcopy(model).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Sequential) and len(module) == 3 and isinstance(module[1], torch.nn.BatchNorm2d):
+            module[0] = fuse_conv_bn_eval(module[0], module[1])
+            module[1] = torch.nn.Identity()
+    return model
+
+
+def write_onnx(model: torch.nn.Module, path: Path) -> None:
+    graph = network.Exported(fold_batch_norm(model)).eval()
+    example = torch.zeros(1, 3, network.INPUT_PX, network.INPUT_PX)
+    torch.onnx.export(graph, (example,), str(path), opset_version=OPSET, dynamo=False,
+                      input_names=["image"], output_names=["points", "spread", "heatmaps"],
+                      do_constant_folding=True)
+    loaded = onnx.load(str(path))
+    del loaded.metadata_props[:]
+    loaded.producer_name, loaded.producer_version, loaded.doc_string = "storehub_models", "", ""
+    for node in loaded.graph.node:
+        node.doc_string = ""
+    onnx.checker.check_model(loaded, full_check=True)
+    if any(node.op_type == "BatchNormalization" for node in loaded.graph.node):
+        raise AssertionError("BatchNorm must be folded")
+    onnx.save(loaded, str(path))
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def predict(run: onnxruntime.InferenceSession, crop_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (POINT_COUNT x 2, crop fractions) and spread (POINT_COUNT) of one 8-bit crop."""
+    points, spread, _ = run.run(None, {"image": crop.normalise(crop_rgb)[None]})
+    return points[0], spread[0]
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_goldens(run: onnxruntime.InferenceSession, folder: Path) -> dict:
+    """Rendered crops as PNG, each with the points that this very model gives for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cases = []
+    for seed in GOLDEN_SEEDS:
+        scene = render.render(seed)
+        cx, cy, side = (float(v) for v in scene.box)
+        square = crop.crop_from_box(cx - side / 2, cy - side / 2, side, side)
+        picture = crop.sample(scene.image, square)
+        name = f"face-{seed}.png"
+        Image.fromarray(picture).save(folder / name, optimize=True)
+        points, spread = predict(run, picture)
+        truth = (scene.points - np.array(square[:2])) / square[2] + 0.5
+        cases.append({
+            "file": name, "sha256": sha256(folder / name), "seed": seed,
+            "points": np.round(points.astype(float), 5).tolist(),
+            "spread": np.round(spread.astype(float), 5).tolist(),
+            "truth": np.round(truth.astype(float), 5).tolist(),
+        })
+    # One whole scene with a box tests the crop as well: sampling differs more than arithmetic does.
+    scene = render.render(GOLDEN_SEEDS[0])
+    cx, cy, side = (float(v) for v in scene.box)
+    box = [round(cx - side / 2, 3), round(cy - side / 2, 3), round(side, 3), round(side, 3)]
+    name = f"scene-{GOLDEN_SEEDS[0]}.png"
+    Image.fromarray(scene.image).save(folder / name, optimize=True)
+    square = crop.crop_from_box(*box)
+    points, _ = predict(run, crop.sample(scene.image, square))
+    in_scene = crop.to_picture(points, square)
+    document = {
+        "schema": "storehub-goldens/1", "model": "landmark96",
+        "point_unit": "fraction of the crop's side for `crops`, scene pixels for `scenes`",
+        "tolerance": {"points": TOLERANCE_CROP_FRACTION, "spread": TOLERANCE_CROP_FRACTION,
+                      "scene_points_box_sides": 0.02},
+        "crops": cases,
+        "scenes": [{"file": name, "sha256": sha256(folder / name), "box": box,
+                    "crop": [round(v, 4) for v in square],
+                    "points": np.round(in_scene.astype(float), 3).tolist()}],
+    }
+    (folder / "goldens.json").write_text(json.dumps(document, indent=1) + "\n")
+    return document
+
+
+def write_manifest(onnx_path: Path, goldens: Path, training: dict, path: Path) -> None:
+    cells, count = network.HEATMAP_CELLS, render.POINT_COUNT
+    manifest = {
+        "schema": MANIFEST_SCHEMA,
+        "name": "landmark96",
+        "file": onnx_path.name,
+        "sha256": sha256(onnx_path),
+        "bytes": onnx_path.stat().st_size,
+        "licence": "the licence of this repository; trained from nothing on pictures drawn by our own code",
+        "opset": OPSET,
+        "input": {
+            "name": "image", "shape": [1, 3, crop.INPUT_PX, crop.INPUT_PX], "type": "float32", "layout": "NCHW",
+            "colour": "RGB", "range": [0.0, 1.0], "mean": list(crop.MEAN), "std": list(crop.STD),
+            "formula": "(value / 255 - mean) / std, on sRGB-encoded values",
+        },
+        "outputs": {
+            "points": {"shape": [1, count, 2], "type": "float32",
+                       "unit": "x, y as fractions of the crop's side from its top left corner; already decoded"},
+            "spread": {"shape": [1, count], "type": "float32",
+                       "unit": "root mean square radius of the heat map in crop sides; large means unsure"},
+            "heatmaps": {"shape": [1, count, cells, cells], "type": "float32",
+                         "unit": "probability of each cell, row by row; a map sums to 1"},
+        },
+        "points": list(render.POINT_NAMES),
+        "named_points": render.NAMED_COUNT,
+        "left_right": "as seen in the picture, not the person's own",
+        "mirror": render.MIRROR.tolist(),
+        "crop": {
+            "detector": "rustface 0.1.7, SeetaFace frontal 1.0",
+            "side_per_box_side": crop.BOX_SCALE,
+            "shift_y_per_box_side": crop.BOX_SHIFT_Y,
+            "centre_x": "x + width / 2",
+            "centre_y": "y + height / 2 + shift_y_per_box_side * s",
+            "side": "side_per_box_side * s, where s = (width + height) / 2",
+            "box": "x, y is the top left corner; pixel centres are at integer + 0.5",
+            "sampling": "box filter over floor(side / 96) x floor(side / 96) bilinear samples a pixel, at least one",
+            "outside_picture": "the nearest edge pixel",
+            "rotation": "none",
+        },
+        "refine": {
+            "purpose": "a second pass whose crop is set by the first pass instead of the detector",
+            "eyes_mouth_distance": "from the middle of the eyes to the middle of the mouth corners",
+            "side_per_eyes_mouth_distance": crop.REFINE_SIDE,
+            "centre_from_eyes": crop.REFINE_CENTRE,
+            "centre": "middle of eyes + centre_from_eyes * (middle of mouth - middle of eyes)",
+        },
+        "goldens": {"file": "goldens/goldens.json", "sha256": sha256(goldens)},
+        "training": training,
+    }
+    path.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def export(run_folder: Path, weights: Path) -> None:
+    """From a training run to everything under `weights`."""
+    weights.mkdir(parents=True, exist_ok=True)
+    onnx_path = weights / "landmark96.onnx"
+    write_onnx(load_network(run_folder / "weights.pt"), onnx_path)
+    write_goldens(session(onnx_path), weights / "goldens")
+    training = json.loads((run_folder / "training.json").read_text())
+    write_manifest(onnx_path, weights / "goldens" / "goldens.json", training, weights / "landmark96.json")
