@@ -1,1 +1,30 @@
-//! stub
+//! Everything in the kiosk that sees, without a screen: pictures in, codes, faces and skin
+//! observations out.
+//!
+//! Owns: decoding of pictures with limits, code reading, GS1 parsing, face boxes and landmarks, the
+//! capture gate and the measurements on skin. Does not own: cameras' threads, windows, sockets, or the
+//! decision what a visitor is told.
+//!
+//! Invariants: nothing here writes a pixel, a landmark or a face anywhere but memory; the same pixels
+//! give the same numbers; foreign decoders cannot take the process down (their panics are caught).
+//!
+//! Units: pixels from the top left corner, pixel centres at integers; left and right as seen in the
+//! picture; angles in degrees where a name says `deg`.
+
+pub mod analyser;
+pub mod codes;
+pub mod face;
+pub mod geometry;
+pub mod gs1;
+mod inference;
+pub mod landmarks;
+pub mod picture;
+pub mod skin;
+
+pub use analyser::{AnalyseError, Analyser, LoadError};
+pub use codes::{Code, Format};
+pub use face::FaceBox;
+pub use geometry::Point;
+pub use landmarks::{Face, FivePoints};
+pub use picture::{Picture, PictureError};
+pub use skin::SkinReport;

@@ -1,3 +1,269 @@
-//! Not written yet.
+//! `storehub-vision`: what the kiosk sees, on the command line.
+//!
+//! One line for each picture on stdout, JSON or readable; messages about the program itself on stderr.
+//! Writes no file. The exit status is 1 when any picture could not be read or analysed.
 
-fn main() {}
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use serde_json::{Value, json};
+use vision::{
+    Analyser, Picture,
+    codes::{self, Code, Effort, Zxing},
+    gs1,
+    skin::Status,
+};
+
+/// Codes, faces and skin in pictures, as the kiosk sees them.
+#[derive(Debug, Parser)]
+#[command(name = "storehub-vision", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read QR, EAN-13, EAN-8, UPC-A and DataMatrix codes.
+    Codes {
+        #[command(flatten)]
+        pictures: Pictures,
+        /// Look for more codes where a fast pass has found some: slower.
+        #[arg(long)]
+        thorough: bool,
+    },
+    /// Find faces, their eyes, noses and mouths.
+    Face {
+        #[command(flatten)]
+        pictures: Pictures,
+        #[command(flatten)]
+        models: Models,
+    },
+    /// Describe how the skin looks in a picture: cosmetic, not medical.
+    Skin {
+        #[command(flatten)]
+        pictures: Pictures,
+        #[command(flatten)]
+        models: Models,
+    },
+    /// Find the pose of codes: not in this release.
+    Pose {
+        #[command(flatten)]
+        pictures: Pictures,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Pictures {
+    /// PNG, JPEG or WebP files.
+    #[arg(required = true, value_name = "IMAGE")]
+    files: Vec<PathBuf>,
+    /// One JSON document a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Models {
+    /// The folder with the networks [default: $STOREHUB_MODELS, else models/weights beside or above the
+    /// program or the current folder].
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// The ONNX Runtime library [default: $ORT_DYLIB_PATH, else the one that `cargo xtask setup` fetched].
+    #[arg(long, value_name = "FILE")]
+    runtime: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    // A decoder that panics is caught and reported as an error of its picture; without this hook the
+    // panic's own message would be printed as well.
+    std::panic::set_hook(Box::new(|_| {}));
+    let failed = std::panic::catch_unwind(run);
+    match failed {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            eprintln!("storehub-vision: {error:#}");
+            ExitCode::FAILURE
+        }
+        Err(_) => {
+            eprintln!("storehub-vision: internal error");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Codes { pictures, thorough } => {
+            each(&pictures, |picture| read_codes(picture, thorough), shown_codes)
+        }
+        Command::Face { pictures, models } => {
+            let analyser = load(&models)?;
+            let find = |picture: &Picture| -> anyhow::Result<Value> {
+                Ok(json!({ "faces": analyser.faces(picture)? }))
+            };
+            each(&pictures, find, shown_faces)
+        }
+        Command::Skin { pictures, models } => {
+            let analyser = load(&models)?;
+            let analyse =
+                |picture: &Picture| -> anyhow::Result<vision::SkinReport> { Ok(analyser.skin(picture)?) };
+            each(&pictures, analyse, shown_skin)
+        }
+        Command::Pose { pictures } => {
+            let refuse =
+                |_: &Picture| -> anyhow::Result<Value> { anyhow::bail!("poses are not in this release") };
+            each(&pictures, refuse, |_| String::new())
+        }
+    }
+}
+
+fn load(models: &Models) -> anyhow::Result<Analyser> {
+    Analyser::load(models.models.as_deref(), models.runtime.as_deref()).context("failed to load the models")
+}
+
+/// Analyses each picture and prints its line; a failure is the line of its picture and the exit status.
+fn each<T: Serialize>(
+    pictures: &Pictures,
+    analyse: impl Fn(&Picture) -> anyhow::Result<T>,
+    show: impl Fn(&T) -> String,
+) -> anyhow::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    let mut out = io::stdout().lock();
+    for file in &pictures.files {
+        let found = read_and(file, &analyse);
+        if found.is_err() {
+            code = ExitCode::FAILURE;
+        }
+        let line = match (&found, pictures.json) {
+            (Ok((found, ms)), true) => json_line(file, found, *ms)?,
+            (Err(error), true) => json!({ "file": file, "error": format!("{error:#}") }).to_string(),
+            (Ok((found, ms)), false) => format!("{} ({ms} ms)\n{}", file.display(), show(found)),
+            (Err(error), false) => format!("{}\n  error: {error:#}", file.display()),
+        };
+        if let Err(error) = writeln!(out, "{}", line.trim_end()) {
+            // Whoever read our output has seen enough.
+            return if error.kind() == io::ErrorKind::BrokenPipe { Ok(code) } else { Err(error.into()) };
+        }
+    }
+    Ok(code)
+}
+
+/// Milliseconds are counted from the decoded picture on.
+fn read_and<T>(file: &Path, analyse: impl Fn(&Picture) -> anyhow::Result<T>) -> anyhow::Result<(T, f64)> {
+    let picture = Picture::from_file(file)?;
+    let start = Instant::now();
+    let found = analyse(&picture)?;
+    Ok((found, (start.elapsed().as_secs_f64() * 1e5).round() / 100.0))
+}
+
+fn json_line(file: &Path, found: &impl Serialize, ms: f64) -> anyhow::Result<String> {
+    let mut line = json!({ "file": file });
+    let Value::Object(fields) = serde_json::to_value(found)? else {
+        anyhow::bail!("a report is a JSON object");
+    };
+    let object = line.as_object_mut().context("an object was just made")?;
+    object.extend(fields);
+    object.insert("ms".to_owned(), json!(ms));
+    Ok(line.to_string())
+}
+
+fn read_codes(picture: &Picture, thorough: bool) -> anyhow::Result<CodesFound> {
+    let schedule: &[Effort] = if thorough { &[Effort::Full] } else { &[Effort::Fast, Effort::Full] };
+    Ok(CodesFound { codes: codes::read_with(&Zxing, &picture.to_grey(), schedule)? })
+}
+
+#[derive(Debug, Serialize)]
+struct CodesFound {
+    codes: Vec<Code>,
+}
+
+fn shown_codes(found: &CodesFound) -> String {
+    let mut text = String::new();
+    for code in &found.codes {
+        let [corner, ..] = code.corners;
+        _ = writeln!(
+            text,
+            "  {} at ({:.0}, {:.0}): {}",
+            code.format.name(),
+            corner.x,
+            corner.y,
+            code.text.escape_debug()
+        );
+        match gs1::parse(code) {
+            Ok(item) => {
+                _ = write!(text, "    product {}", item.gtin);
+                for (name, value) in [("batch", &item.lot), ("item", &item.serial)] {
+                    if let Some(value) = value {
+                        _ = write!(text, ", {name} {value}");
+                    }
+                }
+                if let Some(expiry) = item.expiry {
+                    _ = write!(text, ", use by {expiry}");
+                }
+                text.push('\n');
+            }
+            Err(gs1::Gs1Error::NotGs1 | gs1::Gs1Error::NoKey) => {}
+            Err(error) => _ = writeln!(text, "    {error}"),
+        }
+    }
+    if text.is_empty() { "  no code".to_owned() } else { text }
+}
+
+fn shown_faces(found: &Value) -> String {
+    let faces = found["faces"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut text = String::new();
+    for face in faces {
+        _ = writeln!(text, "  box {}, landmarks {}", face["box"], face["landmarks"]);
+    }
+    if text.is_empty() { "  no face".to_owned() } else { text }
+}
+
+fn shown_skin(report: &vision::SkinReport) -> String {
+    let mut text = String::new();
+    for problem in &report.capture.problems {
+        _ = writeln!(
+            text,
+            "  {:?}: {} ({} against {}), advice: {}",
+            problem.severity, problem.id, problem.value, problem.limit, problem.advice
+        );
+    }
+    match &report.tone.values {
+        Some(tone) => {
+            _ = writeln!(
+                text,
+                "  tone: L* {} a* {} b* {}, hue {}°, ITA {}° ({}° to {}°), {}",
+                tone.lightness,
+                tone.a,
+                tone.b,
+                tone.hue,
+                tone.ita_deg,
+                tone.ita_ci[0],
+                tone.ita_ci[1],
+                report.tone.calibration
+            );
+        }
+        None => _ = writeln!(text, "  tone: not measurable ({})", report.tone.reason.unwrap_or("unknown")),
+    }
+    for metric in &report.metrics {
+        _ = match (metric.status, metric.value, metric.ci) {
+            (Status::Ok | Status::LowConfidence, Some(value), Some([low, high])) => writeln!(
+                text,
+                "  {}: {value} ({low} to {high}) {}, {}",
+                metric.id,
+                metric.unit.unwrap_or_default(),
+                metric.reason.unwrap_or("ok")
+            ),
+            _ => writeln!(text, "  {}: not measurable ({})", metric.id, metric.reason.unwrap_or("unknown")),
+        };
+    }
+    text
+}

@@ -1,0 +1,169 @@
+//! The one thing that the kiosk holds: detector and networks, loaded and verified once, used from any
+//! thread.
+//!
+//! Owns where models and the runtime's library are looked for. A part that cannot be loaded is an error
+//! at load, never a surprise at the first visitor.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    face::{DetectError, Detector, FaceBox},
+    inference::{self, RUNTIME_VARIABLE, RUNTIME_VERSION},
+    landmarks::{Face, Landmarker, MANIFEST_FILE},
+    picture::Picture,
+    skin::{self, SkinReport},
+};
+
+pub use crate::inference::{NetworkError, RuntimeError};
+pub use crate::landmarks::ModelError;
+
+/// Names the folder of models.
+pub const MODELS_VARIABLE: &str = "STOREHUB_MODELS";
+/// Names the folder for what is fetched once; default `~/.cache/storehub`.
+pub const CACHE_VARIABLE: &str = "STOREHUB_CACHE";
+/// Where models lie in a checkout and in a package.
+const MODELS_FOLDER: &str = "models/weights";
+/// Faces beyond these, the largest, are not looked at.
+const FACES_MAX: usize = 16;
+
+/// Why there is no analyser.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No folder of models was given and none was found.
+    #[error(
+        "found no folder `{MODELS_FOLDER}` with `{MANIFEST_FILE}` beside or above the program or the current \
+         folder: pass `--models DIR` or set {MODELS_VARIABLE}"
+    )]
+    NoModels,
+    /// The home directory is unknown, so the library's default place is too.
+    #[error("no place to look for the ONNX Runtime library: set {RUNTIME_VARIABLE} or {CACHE_VARIABLE}")]
+    NoCache,
+    /// The library.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The face detector.
+    #[error(transparent)]
+    Detector(#[from] DetectError),
+    /// The landmark network.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// Why a picture was not analysed.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyseError {
+    /// The face detector failed.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    /// The landmark network failed.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+/// Detector and networks, ready to use. `Send` and `Sync`; one job at a time is what it is made for.
+pub struct Analyser {
+    detector: Detector,
+    landmarker: Landmarker,
+}
+
+impl Analyser {
+    /// Loads and verifies everything.
+    ///
+    /// `models_dir`: default `$STOREHUB_MODELS`, else `models/weights` beside or above the program or the
+    /// current folder. `ort_lib`: default `$ORT_DYLIB_PATH`, else the library that `cargo xtask setup`
+    /// put into the cache folder.
+    ///
+    /// # Errors
+    /// When a part is missing, damaged or does not fit; the message names the file and what to do.
+    pub fn load(models_dir: Option<&Path>, ort_lib: Option<&Path>) -> Result<Self, LoadError> {
+        let models_dir = models_dir.map(Path::to_owned).or_else(find_models).ok_or(LoadError::NoModels)?;
+        let ort_lib = ort_lib.map(Path::to_owned).or_else(find_runtime).ok_or(LoadError::NoCache)?;
+        inference::load_runtime(&ort_lib)?;
+        Ok(Self { detector: Detector::try_new()?, landmarker: Landmarker::load(&models_dir)? })
+    }
+
+    /// The names of a face's points, in the order of [`Face::points`].
+    #[must_use]
+    pub fn point_names(&self) -> &[String] {
+        self.landmarker.point_names()
+    }
+
+    /// All faces, the largest first.
+    ///
+    /// # Errors
+    /// When the detector or the network fails; no face is no error.
+    pub fn faces(&self, picture: &Picture) -> Result<Vec<Face>, AnalyseError> {
+        let boxes = self.detector.detect(&picture.to_grey())?;
+        self.locate(picture, &boxes)
+    }
+
+    /// What the skin looks like in this picture, or why that cannot be said.
+    ///
+    /// # Errors
+    /// When the detector or the network fails. A picture that is refused gives a report that says why.
+    pub fn skin(&self, picture: &Picture) -> Result<SkinReport, AnalyseError> {
+        let grey = picture.to_grey();
+        let mut clock = skin::Stopwatch::start();
+        let boxes = self.detector.detect(&grey)?;
+        clock.lap("box");
+        let faces = self.locate(picture, &boxes)?;
+        clock.lap("landmarks");
+        Ok(skin::report(picture, &grey, &faces, &self.landmarker.identity(), clock))
+    }
+
+    /// The boxes alone, the largest first: for live guidance.
+    ///
+    /// # Errors
+    /// When the detector fails.
+    pub fn face_boxes(&self, picture: &Picture) -> Result<Vec<FaceBox>, AnalyseError> {
+        Ok(self.detector.detect(&picture.to_grey())?)
+    }
+
+    fn locate(&self, picture: &Picture, boxes: &[FaceBox]) -> Result<Vec<Face>, AnalyseError> {
+        boxes.iter().take(FACES_MAX).map(|bounds| Ok(self.landmarker.locate(picture, *bounds)?)).collect()
+    }
+}
+
+fn find_models() -> Option<PathBuf> {
+    if let Some(folder) = variable(MODELS_VARIABLE) {
+        return Some(folder);
+    }
+    let program = env::current_exe().ok();
+    let starts = [program, env::current_dir().ok()];
+    starts
+        .iter()
+        .flatten()
+        .flat_map(|start| start.ancestors())
+        .map(|folder| folder.join(MODELS_FOLDER))
+        .find(|folder| folder.join(MANIFEST_FILE).is_file())
+}
+
+/// Where the runtime's library is expected when nobody says otherwise.
+#[must_use]
+pub fn find_runtime() -> Option<PathBuf> {
+    if let Some(file) = variable(RUNTIME_VARIABLE) {
+        return Some(file);
+    }
+    let cache =
+        variable(CACHE_VARIABLE).or_else(|| env::home_dir().map(|home| home.join(".cache/storehub")))?;
+    Some(cache.join("onnxruntime").join(format!("libonnxruntime.so.{RUNTIME_VERSION}")))
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_analyser_can_be_shared_between_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<Analyser>();
+    }
+}

@@ -1,0 +1,480 @@
+//! Where the eyes, the nose and the mouth are: our own network on a crop around the detector's box.
+//!
+//! The manifest beside the network says everything about it (shapes, normalisation, crop, names of the
+//! points); nothing of that is typed again here. A file that is not the one the manifest was written for
+//! is refused before ONNX Runtime sees it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    face::{FaceBox, hex},
+    geometry::Point,
+    inference::{Network, NetworkError, Tensor},
+    picture::Picture,
+};
+
+/// The manifest's name in the folder of models.
+pub const MANIFEST_FILE: &str = "landmark96.json";
+const MANIFEST_SCHEMA: &str = "storehub-model/1";
+/// Larger manifests are refused unread.
+const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
+/// Larger networks are refused unread; ours has about 1 MB.
+const NETWORK_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// The points that everything else relies on, in the order of [`FivePoints`].
+const NAMED: [&str; 5] = ["eye_left", "eye_right", "nose_tip", "mouth_left", "mouth_right"];
+
+/// Why there is no landmark network.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file is too large to be what it should be.
+    #[error("`{}` has {found} bytes, at most {limit} are expected", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The manifest is not JSON of the expected form.
+    #[error("failed to parse the manifest `{}`", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// The manifest says something that we cannot follow.
+    #[error("the manifest `{}` has {field} {found}, expected {expected}", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// What it says.
+        found: String,
+        /// What we need.
+        expected: String,
+    },
+    /// The network's file is not the one that the manifest was written for.
+    #[error("`{}` has sha256 {found}, its manifest expects {expected}: the file is damaged or from another release", path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// Its hash.
+        found: String,
+        /// The manifest's.
+        expected: String,
+    },
+    /// ONNX Runtime does not take the network, or it is not as its manifest says.
+    #[error("failed to load the network `{}`", path.display())]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: NetworkError,
+    },
+}
+
+/// The five points that every face has; left and right as seen in the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct FivePoints {
+    /// Middle of the eye on the left.
+    pub eye_left: Point,
+    /// Middle of the eye on the right.
+    pub eye_right: Point,
+    /// Tip of the nose.
+    pub nose_tip: Point,
+    /// Corner of the mouth on the left.
+    pub mouth_left: Point,
+    /// Corner of the mouth on the right.
+    pub mouth_right: Point,
+}
+
+impl FivePoints {
+    /// Distance between the eyes in pixels.
+    #[must_use]
+    pub fn eye_distance(&self) -> f64 {
+        self.eye_left.distance(self.eye_right)
+    }
+}
+
+/// A face with its points. Kept in memory only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Face {
+    /// The detector's box.
+    pub bounds: FaceBox,
+    /// The five points.
+    pub landmarks: FivePoints,
+    /// All points of the network, in the order of [`crate::Analyser::point_names`].
+    pub points: Vec<Point>,
+    /// How widely the network spreads each point, in pixels: large means unsure.
+    pub spread: Vec<f64>,
+}
+
+/// As `{"box":[x,y,w,h],"landmarks":{…},"points":[[x,y],…]}`.
+impl Serialize for Face {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        let FaceBox { x, y, width, height, .. } = self.bounds;
+        let mut face = serializer.serialize_struct("Face", 3)?;
+        face.serialize_field("box", &[x, y, width, height].map(crate::geometry::hundredths))?;
+        face.serialize_field("landmarks", &self.landmarks)?;
+        face.serialize_field("points", &self.points)?;
+        face.end()
+    }
+}
+
+/// The part of the manifest that the kiosk reads; the rest is for people.
+#[derive(Debug, Deserialize)]
+struct Manifest {
+    schema: String,
+    name: String,
+    file: String,
+    sha256: String,
+    input: ManifestInput,
+    outputs: ManifestOutputs,
+    points: Vec<String>,
+    crop: ManifestCrop,
+    refine: Option<ManifestRefine>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ManifestInput {
+    name: String,
+    shape: Vec<usize>,
+    layout: String,
+    colour: String,
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+#[derive(Debug, Deserialize)]
+struct ManifestOutputs {
+    points: ManifestOutput,
+    spread: ManifestOutput,
+}
+
+#[derive(Debug, Deserialize)]
+struct ManifestOutput {
+    shape: Vec<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ManifestCrop {
+    side_per_box_side: f64,
+    shift_y_per_box_side: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct ManifestRefine {
+    side_per_eyes_mouth_distance: f64,
+    centre_from_eyes: f64,
+}
+
+/// A square of the picture; pixel centres at integers.
+#[derive(Debug, Clone, Copy)]
+struct Crop {
+    centre: Point,
+    side: f64,
+}
+
+/// The landmark network.
+pub(crate) struct Landmarker {
+    network: Mutex<Network>,
+    manifest: Manifest,
+    named: [usize; 5],
+    side: usize,
+}
+
+impl Landmarker {
+    /// Reads and verifies the manifest and the network in `models_dir`. The runtime must be loaded.
+    pub(crate) fn load(models_dir: &Path) -> Result<Self, ModelError> {
+        let manifest_path = models_dir.join(MANIFEST_FILE);
+        let text = read(&manifest_path, MANIFEST_BYTES_MAX)?;
+        let manifest: Manifest = serde_json::from_slice(&text)
+            .map_err(|source| ModelError::Manifest { path: manifest_path.clone(), source })?;
+        let (named, side) = check(&manifest, &manifest_path)?;
+        let path = models_dir.join(&manifest.file);
+        let bytes = read(&path, NETWORK_BYTES_MAX)?;
+        let found = hex(&Sha256::digest(&bytes));
+        if found != manifest.sha256 {
+            return Err(ModelError::Hash { path, found, expected: manifest.sha256 });
+        }
+        let tensor = |name: &str, shape: &[usize]| Tensor { name: name.to_owned(), shape: shape.to_vec() };
+        let network = Network::from_bytes(
+            &bytes,
+            tensor(&manifest.input.name, &manifest.input.shape),
+            vec![
+                tensor("points", &manifest.outputs.points.shape),
+                tensor("spread", &manifest.outputs.spread.shape),
+            ],
+        )
+        .map_err(|source| ModelError::Network { path, source })?;
+        Ok(Self { network: Mutex::new(network), manifest, named, side })
+    }
+
+    pub(crate) fn point_names(&self) -> &[String] {
+        &self.manifest.points
+    }
+
+    /// `sha256:…` of the network.
+    pub(crate) fn identity(&self) -> String {
+        format!("sha256:{}", self.manifest.sha256)
+    }
+
+    /// The points of the face in this box: a first pass on the box's crop, a second one on the crop that
+    /// the first one gives, which is steadier because the detector's boxes jump by its window's step.
+    pub(crate) fn locate(&self, picture: &Picture, bounds: FaceBox) -> Result<Face, NetworkError> {
+        let crop = self.crop_of_box(bounds);
+        let mut located = self.points_in(picture, crop, bounds)?;
+        if let Some(refined) = self.crop_of_points(&located.landmarks, crop) {
+            located = self.points_in(picture, refined, bounds)?;
+        }
+        Ok(located)
+    }
+
+    fn crop_of_box(&self, bounds: FaceBox) -> Crop {
+        let side = f64::midpoint(bounds.width, bounds.height);
+        Crop {
+            centre: Point::new(
+                bounds.x + 0.5 * bounds.width,
+                bounds.y + 0.5 * bounds.height + self.manifest.crop.shift_y_per_box_side * side,
+            ),
+            side: self.manifest.crop.side_per_box_side * side,
+        }
+    }
+
+    /// The crop of the second pass; `None` where the first pass saw no face in its crop worth refining.
+    fn crop_of_points(&self, points: &FivePoints, first: Crop) -> Option<Crop> {
+        let refine = self.manifest.refine.as_ref()?;
+        let eyes = points.eye_left.middle(points.eye_right);
+        let mouth = points.mouth_left.middle(points.mouth_right);
+        let side = refine.side_per_eyes_mouth_distance * eyes.distance(mouth);
+        if !(0.5 * first.side..=2.0 * first.side).contains(&side) {
+            return None;
+        }
+        let along = refine.centre_from_eyes;
+        let centre = Point::new(eyes.x + along * (mouth.x - eyes.x), eyes.y + along * (mouth.y - eyes.y));
+        Some(Crop { centre, side })
+    }
+
+    fn points_in(&self, picture: &Picture, crop: Crop, bounds: FaceBox) -> Result<Face, NetworkError> {
+        let input = self.normalised(&sample(picture, crop, self.side));
+        let outputs = self.network.lock().unwrap_or_else(PoisonError::into_inner).run(&input)?;
+        let [points, spread] = outputs.as_slice() else { unreachable!("two outputs were asked for") };
+        let points: Vec<Point> = points
+            .chunks_exact(2)
+            .map(|p| {
+                Point::new(
+                    crop.centre.x + (f64::from(p[0]) - 0.5) * crop.side,
+                    crop.centre.y + (f64::from(p[1]) - 0.5) * crop.side,
+                )
+            })
+            .collect();
+        let [eye_left, eye_right, nose_tip, mouth_left, mouth_right] = self.named.map(|at| points[at]);
+        Ok(Face {
+            bounds,
+            landmarks: FivePoints { eye_left, eye_right, nose_tip, mouth_left, mouth_right },
+            spread: spread.iter().map(|s| f64::from(*s) * crop.side).collect(),
+            points,
+        })
+    }
+
+    /// Interleaved 8-bit RGB → the network's input, one plane for each colour.
+    fn normalised(&self, rgb: &[u8]) -> Vec<f32> {
+        let ManifestInput { mean, std, .. } = &self.manifest.input;
+        (0..3)
+            .flat_map(|channel| {
+                rgb.iter()
+                    .skip(channel)
+                    .step_by(3)
+                    .map(move |value| (f32::from(*value) / 255.0 - mean[channel]) / std[channel])
+            })
+            .collect()
+    }
+}
+
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
+    let fail = |source| ModelError::Read { path: path.to_owned(), source };
+    let found = fs::metadata(path).map_err(fail)?.len();
+    if limit < found {
+        return Err(ModelError::TooLarge { path: path.to_owned(), found, limit });
+    }
+    fs::read(path).map_err(fail)
+}
+
+/// What we rely on: the schema, one square RGB input, outputs of fitting shape, the five names.
+fn check(manifest: &Manifest, path: &Path) -> Result<([usize; 5], usize), ModelError> {
+    let wrong = |field, found: String, expected: String| {
+        Err(ModelError::Field { path: path.to_owned(), field, found, expected })
+    };
+    if manifest.schema != MANIFEST_SCHEMA {
+        return wrong("`schema`", format!("`{}`", manifest.schema), format!("`{MANIFEST_SCHEMA}`"));
+    }
+    if Path::new(&manifest.file).file_name().is_none_or(|name| name != manifest.file.as_str()) {
+        return wrong("`file`", format!("`{}`", manifest.file), "a plain file name".to_owned());
+    }
+    let input = &manifest.input;
+    let side = match input.shape.as_slice() {
+        [1, 3, height, width] if height == width && (16..=1024).contains(width) => *width,
+        shape => {
+            return wrong("`input.shape`", format!("{shape:?}"), "[1, 3, side, side]".to_owned());
+        }
+    };
+    if input.layout != "NCHW" || input.colour != "RGB" {
+        let found = format!("`{}` `{}`", input.layout, input.colour);
+        return wrong("`input.layout` and `input.colour`", found, "`NCHW` `RGB`".to_owned());
+    }
+    if !input.std.iter().all(|std| *std > 0.0) || !input.mean.iter().all(|mean| mean.is_finite()) {
+        let found = format!("{:?} {:?}", input.mean, input.std);
+        return wrong("`input.mean` and `input.std`", found, "numbers, `std` above 0".to_owned());
+    }
+    let scales = [manifest.crop.side_per_box_side]
+        .into_iter()
+        .chain(manifest.refine.as_ref().map(|refine| refine.side_per_eyes_mouth_distance));
+    for scale in scales {
+        if !(0.1..=10.0).contains(&scale) {
+            return wrong("the side of a crop", scale.to_string(), "0.1 to 10".to_owned());
+        }
+    }
+    let count = manifest.points.len();
+    for (field, output, expected) in [
+        ("`outputs.points.shape`", &manifest.outputs.points, vec![1, count, 2]),
+        ("`outputs.spread.shape`", &manifest.outputs.spread, vec![1, count]),
+    ] {
+        if output.shape != expected {
+            return wrong(field, format!("{:?}", output.shape), format!("{expected:?} ({count} `points`)"));
+        }
+    }
+    let mut named = [0; 5];
+    for (at, name) in named.iter_mut().zip(NAMED) {
+        match manifest.points.iter().position(|point| point == name) {
+            Some(found) => *at = found,
+            None => return wrong("`points`", format!("of {}", manifest.name), format!("a point `{name}`")),
+        }
+    }
+    Ok((named, side))
+}
+
+/// The crop as `side` x `side` interleaved 8-bit RGB: the mean of whole bilinear samples, as many as there
+/// are picture pixels in one of its pixels; outside the picture the nearest edge pixel.
+fn sample(picture: &Picture, crop: Crop, side: usize) -> Vec<u8> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a crop is at most some times a picture's side, which is bounded"
+    )]
+    let factor = ((crop.side / side as f64) as usize).clamp(1, 64);
+    let fine = side * factor;
+    let step = crop.side / fine as f64;
+    let along = |centre: f64, size: u32| -> Vec<(usize, usize, f32)> {
+        (0..fine).map(|at| neighbours(centre - 0.5 * crop.side + (at as f64 + 0.5) * step, size)).collect()
+    };
+    let columns = along(crop.centre.x, picture.width());
+    let rows = along(crop.centre.y, picture.height());
+    let width = picture.width() as usize;
+    let rgb = picture.rgb();
+    let mut sums = vec![0.0_f32; side * side * 3];
+    for (y, (top, bottom, down)) in rows.iter().enumerate() {
+        let out = &mut sums[y / factor * side * 3..][..side * 3];
+        let (top, bottom) = (&rgb[top * width * 3..][..width * 3], &rgb[bottom * width * 3..][..width * 3]);
+        for (x, (left, right, across)) in columns.iter().enumerate() {
+            let out = &mut out[x / factor * 3..][..3];
+            for (channel, out) in out.iter_mut().enumerate() {
+                let value = |row: &[u8], at: usize| f32::from(row[at * 3 + channel]);
+                let upper = value(top, *left) * (1.0 - across) + value(top, *right) * across;
+                let lower = value(bottom, *left) * (1.0 - across) + value(bottom, *right) * across;
+                *out += upper * (1.0 - down) + lower * down;
+            }
+        }
+    }
+    let samples = (factor * factor) as f32;
+    sums.iter().map(|sum| crate::picture::to_byte(sum / samples)).collect()
+}
+
+/// The two pixels around a position and the weight of the second.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to the picture before the cast"
+)]
+fn neighbours(position: f64, size: u32) -> (usize, usize, f32) {
+    let last = f64::from(size - 1);
+    let position = if position.is_finite() { position.clamp(0.0, last) } else { 0.0 };
+    let first = position.floor();
+    ((first as usize), ((first + 1.0).min(last) as usize), (position - first) as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(change: impl Fn(&mut serde_json::Value)) -> serde_json::Value {
+        let mut manifest = serde_json::json!({
+            "schema": "storehub-model/1", "name": "test", "file": "test.onnx", "sha256": "00",
+            "input": {"name": "image", "shape": [1, 3, 96, 96], "layout": "NCHW", "colour": "RGB",
+                "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+            "outputs": {"points": {"shape": [1, 5, 2]}, "spread": {"shape": [1, 5]}},
+            "points": NAMED, "crop": {"side_per_box_side": 1.3, "shift_y_per_box_side": 0.0},
+        });
+        change(&mut manifest);
+        manifest
+    }
+
+    #[test]
+    fn a_damaged_or_wrong_model_is_named_with_what_was_expected() {
+        type Change = fn(&mut serde_json::Value);
+        let cases: [(Change, &str); 8] = [
+            (|m| m["schema"] = "other/9".into(), "has `schema` `other/9`, expected `storehub-model/1`"),
+            (|m| m["file"] = "../x.onnx".into(), "expected a plain file name"),
+            (|m| m["input"]["shape"] = serde_json::json!([1, 1, 96, 96]), "`input.shape` [1, 1, 96, 96]"),
+            (|m| m["input"]["colour"] = "BGR".into(), "expected `NCHW` `RGB`"),
+            (|m| m["input"]["std"][1] = 0.into(), "`std` above 0"),
+            (|m| m["points"][2] = "nose".into(), "expected a point `nose_tip`"),
+            (|m| m["outputs"]["spread"]["shape"] = serde_json::json!([1, 7]), "[1, 7], expected [1, 5]"),
+            (|_| (), "has sha256 e3b0c442"),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("test.onnx"), b"").unwrap();
+        for (change, expected) in cases {
+            fs::write(folder.path().join(MANIFEST_FILE), manifest(change).to_string()).unwrap();
+            let error = Landmarker::load(folder.path()).err().unwrap().to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+        fs::write(folder.path().join(MANIFEST_FILE), "{").unwrap();
+        let error = Landmarker::load(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("failed to parse the manifest"), "{error}");
+        fs::remove_file(folder.path().join(MANIFEST_FILE)).unwrap();
+        let error = Landmarker::load(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("failed to read") && error.contains(MANIFEST_FILE), "{error}");
+    }
+
+    #[test]
+    fn a_crop_is_sampled_at_its_place_and_repeats_the_edge() {
+        let rgb = (0..20_u8).flat_map(|_| (0..40_u8).flat_map(|x| [x * 6, 0, 255])).collect();
+        let picture = Picture::from_rgb(40, 20, rgb).unwrap();
+        // A crop of 8 pixels with centres at 16..24, one sample each.
+        let crop = Crop { centre: Point::new(19.5, 10.0), side: 8.0 };
+        let sampled = sample(&picture, crop, 8);
+        assert_eq!(sampled[..3], [16 * 6, 0, 255]);
+        assert_eq!(sampled[7 * 3], 23 * 6);
+        let outside = sample(&picture, Crop { centre: Point::new(-50.0, -50.0), side: 8.0 }, 8);
+        assert!(outside.chunks_exact(3).all(|p| p == [0, 0, 255]));
+    }
+}

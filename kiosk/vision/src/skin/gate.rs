@@ -1,0 +1,355 @@
+//! The gate: is this picture fit to be measured, and if not, what should the visitor change?
+//!
+//! Only what a single uncalibrated picture can tell: number and size of faces, turn of the head,
+//! sharpness, noise, clipping, colour at all, evenness of the light. Never judged by how light the skin
+//! is: that would refuse dark skin.
+
+use serde::Serialize;
+
+use crate::{
+    geometry::{Point, hundredths},
+    landmarks::{Face, FivePoints},
+    picture::Grey,
+    skin::{
+        regions::{Region, RegionId},
+        statistics::quantile,
+    },
+};
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// No number leaves while it stands.
+    Reject,
+    /// Numbers are shown with less confidence.
+    Warn,
+}
+
+/// What is wrong with a capture.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Problem {
+    /// A stable name, such as `face_too_small`.
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was measured.
+    pub value: f64,
+    /// The limit that it broke.
+    pub limit: f64,
+    /// A stable name of what the visitor can do, such as `come_closer`.
+    pub advice: &'static str,
+}
+
+/// A second face counts when it is at least this share of the largest one's width.
+const SECOND_FACE_SHARE: f64 = 0.3;
+/// Pixels from ear to ear: (warn below, reject below).
+const FACE_PX: (f64, f64) = (700.0, 500.0);
+/// Degrees: (warn above, reject above).
+const ROLL_DEG: (f64, f64) = (6.0, 12.0);
+const YAW_DEG: (f64, f64) = (8.0, 15.0);
+/// Width of the sharpest edges around the eyes in percent of their distance: (warn above, reject above).
+const BLUR_PCT: (f64, f64) = (1.5, 2.5);
+/// Light over noise on the skin in decibels: (warn below, reject below).
+const NOISE_DB: (f64, f64) = (28.0, 22.0);
+/// Clipped pixels on the skin in percent: (warn above, reject above).
+const CLIPPED_PCT: (f64, f64) = (1.0, 5.0);
+/// Light on the brighter cheek over light on the other: (warn above, reject above).
+const LIGHT_RATIO: (f64, f64) = (1.25, 1.6);
+/// Less chroma than this on the skin, C*ab, is a grey picture.
+const CHROMA_MIN: f64 = 3.0;
+
+/// How far the tip of the nose stands out from the plane of eyes and mouth, in distances of the eyes
+/// (about 30 mm of 63 mm).
+const NOSE_DEPTH: f64 = 0.48;
+/// Where the nose tip lies between eyes and mouth on a face that looks straight ahead.
+const NOSE_HEIGHT: f64 = 0.58;
+/// Height of the face between eyes and mouth in distances of the eyes.
+const EYES_TO_MOUTH: f64 = 1.08;
+
+/// What the gate measured. Angles are estimates from five points.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Capture {
+    pub(crate) face_px: Option<f64>,
+    pub(crate) px_per_mm: Option<f64>,
+    pub(crate) yaw_deg: Option<f64>,
+    pub(crate) pitch_deg: Option<f64>,
+    pub(crate) roll_deg: Option<f64>,
+    pub(crate) blur_pct: Option<f64>,
+    pub(crate) noise_db: Option<f64>,
+    pub(crate) clipped_pct: Option<f64>,
+    pub(crate) light_ratio: Option<f64>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Capture {
+    pub(crate) fn is_ok(&self) -> bool {
+        self.problems.iter().all(|problem| problem.severity != Severity::Reject)
+    }
+
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.problems.iter().any(|problem| problem.id == id)
+    }
+}
+
+/// Judges a picture by its faces and the main face's regions.
+pub(crate) fn judge(grey: &Grey, faces: &[Face], regions: &[Region]) -> Capture {
+    let mut capture = Capture {
+        face_px: None,
+        px_per_mm: None,
+        yaw_deg: None,
+        pitch_deg: None,
+        roll_deg: None,
+        blur_pct: None,
+        noise_db: None,
+        clipped_pct: None,
+        light_ratio: None,
+        problems: Vec::new(),
+    };
+    let Some(face) = faces.first() else {
+        capture.problems.push(reject("no_face", 0.0, 1.0, "look_at_the_camera"));
+        return capture;
+    };
+    let others =
+        faces[1..].iter().filter(|other| SECOND_FACE_SHARE * face.bounds.width <= other.bounds.width).count();
+    if others != 0 {
+        let found = f64::from(u32::try_from(others + 1).unwrap_or(u32::MAX));
+        capture.problems.push(reject("more_than_one_face", found, 1.0, "one_person_at_a_time"));
+    }
+    let face_px = face.bounds.width;
+    let points = &face.landmarks;
+    capture.face_px = Some(face_px);
+    capture.px_per_mm = Some(points.eye_distance() / 63.0);
+    below(&mut capture, face_px, FACE_PX, "face_too_small", "come_closer");
+    let leaves = outside_share(grey, regions);
+    if leaves {
+        capture.problems.push(reject("face_cut_off", 1.0, 0.0, "move_to_the_middle"));
+    }
+    let (yaw, pitch, roll) = angles_deg(points);
+    (capture.yaw_deg, capture.pitch_deg, capture.roll_deg) = (Some(yaw), Some(pitch), Some(roll));
+    above(&mut capture, roll.abs(), ROLL_DEG, "head_tilted", "hold_your_head_straight");
+    above(&mut capture, yaw.abs(), YAW_DEG, "head_turned", "look_straight_ahead");
+    if let Some(blur) = blur_pct(grey, points) {
+        capture.blur_pct = Some(blur);
+        above(&mut capture, blur, BLUR_PCT, "not_sharp", "hold_still");
+    }
+    judge_skin(grey, regions, &mut capture);
+    capture
+}
+
+/// The checks that look at the skin itself.
+fn judge_skin(grey: &Grey, regions: &[Region], capture: &mut Capture) {
+    let pixels: usize = regions.iter().map(|region| region.pixels).sum();
+    if pixels == 0 {
+        return;
+    }
+    let clipped: usize = regions.iter().map(|region| region.clipped).sum();
+    let clipped_pct = 100.0 * clipped as f64 / pixels as f64;
+    capture.clipped_pct = Some(clipped_pct);
+    above(capture, clipped_pct, CLIPPED_PCT, "over_exposed", "less_light_on_the_face");
+    if let Some(db) = noise_db(grey, regions) {
+        capture.noise_db = Some(db);
+        below(capture, db, NOISE_DB, "too_dark_or_noisy", "more_light_on_the_face");
+    }
+    let chroma = quantile(regions.iter().map(|r| r.median(|s| s.lab.chroma())).collect(), 1.0);
+    if chroma < CHROMA_MIN {
+        capture.problems.push(reject("no_colour", hundredths(chroma), CHROMA_MIN, "use_a_colour_camera"));
+    }
+    let light = |id| {
+        let region = regions.iter().find(|region| region.outline.id == id)?;
+        Some(region.median(|s| s.luminance)).filter(|light| *light > 0.0)
+    };
+    if let (Some(left), Some(right)) = (light(RegionId::CheekL), light(RegionId::CheekR)) {
+        let ratio = left / right;
+        capture.light_ratio = Some(ratio);
+        above(capture, ratio.max(1.0 / ratio), LIGHT_RATIO, "uneven_light", "face_the_light");
+    }
+}
+
+fn reject(id: &'static str, value: f64, limit: f64, advice: &'static str) -> Problem {
+    Problem { id, severity: Severity::Reject, value, limit, advice }
+}
+
+fn above(capture: &mut Capture, value: f64, limits: (f64, f64), id: &'static str, advice: &'static str) {
+    let (warn, reject) = limits;
+    let (severity, limit) = match value {
+        value if reject < value => (Severity::Reject, reject),
+        value if warn < value => (Severity::Warn, warn),
+        _ => return,
+    };
+    capture.problems.push(Problem { id, severity, value: hundredths(value), limit, advice });
+}
+
+fn below(capture: &mut Capture, value: f64, limits: (f64, f64), id: &'static str, advice: &'static str) {
+    let (warn, reject) = limits;
+    let (severity, limit) = match value {
+        value if value < reject => (Severity::Reject, reject),
+        value if value < warn => (Severity::Warn, warn),
+        _ => return,
+    };
+    capture.problems.push(Problem { id, severity, value: hundredths(value), limit, advice });
+}
+
+/// Whether a region reaches over the picture's edge.
+fn outside_share(grey: &Grey, regions: &[Region]) -> bool {
+    let (right, bottom) = (f64::from(grey.width()) - 0.5, f64::from(grey.height()) - 0.5);
+    regions
+        .iter()
+        .flat_map(|region| &region.outline.polygon)
+        .any(|p| p.x < -0.5 || p.y < -0.5 || right < p.x || bottom < p.y)
+}
+
+/// Yaw, pitch and roll, estimated from where the nose tip lies against eyes and mouth. Yaw is positive
+/// when the nose points to the right of the picture, pitch when it points up, roll clockwise.
+fn angles_deg(points: &FivePoints) -> (f64, f64, f64) {
+    let (eyes, mouth) =
+        (points.eye_left.middle(points.eye_right), points.mouth_left.middle(points.mouth_right));
+    let across = (points.eye_right.x - points.eye_left.x, points.eye_right.y - points.eye_left.y);
+    let roll = across.1.atan2(across.0);
+    let eye_distance = points.eye_distance();
+    // The face's own axes in the picture, with the roll taken out.
+    let own = |p: Point| {
+        let (x, y) = (p.x - eyes.x, p.y - eyes.y);
+        ((x * roll.cos() + y * roll.sin()) / eye_distance, (y * roll.cos() - x * roll.sin()) / eye_distance)
+    };
+    let ((nose_x, nose_y), (mouth_x, mouth_y)) = (own(points.nose_tip), own(mouth));
+    let yaw = ((nose_x - NOSE_HEIGHT * mouth_x) / NOSE_DEPTH).atan();
+    let pitch = ((NOSE_HEIGHT - nose_y / mouth_y) * EYES_TO_MOUTH / NOSE_DEPTH).atan();
+    (yaw.to_degrees(), pitch.to_degrees(), roll.to_degrees())
+}
+
+/// How wide the sharpest edges around the eyes are (lids, lashes, brows: every face has them), as the
+/// sigma of a Gaussian blur in percent of the distance of the eyes. `None` where there is no contrast.
+fn blur_pct(grey: &Grey, points: &FivePoints) -> Option<f64> {
+    let distance = points.eye_distance();
+    let mut gradients = Vec::new();
+    let mut lumas = Vec::new();
+    for eye in [points.eye_left, points.eye_right] {
+        each_pixel_around(grey, eye, 0.3 * distance, |at, width, luma| {
+            let value = |at: usize| f64::from(luma[at]);
+            let (gx, gy) = (value(at + 1) - value(at - 1), value(at + width) - value(at - width));
+            gradients.push(gx.hypot(gy) / 2.0);
+            lumas.push(value(at));
+        });
+    }
+    let contrast = quantile(lumas.clone(), 0.99) - quantile(lumas, 0.01);
+    let steepest = quantile(gradients, 0.99);
+    if !(contrast > 8.0 && steepest > 0.0) {
+        return None;
+    }
+    // A step of this contrast, blurred by sigma, has the slope contrast / (sigma * sqrt(2 pi)).
+    let sigma = contrast / (steepest * (2.0 * std::f64::consts::PI).sqrt());
+    Some(100.0 * sigma / distance)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to the picture's size before the cast"
+)]
+fn each_pixel_around(grey: &Grey, centre: Point, radius: f64, mut visit: impl FnMut(usize, usize, &[u8])) {
+    let range = |centre: f64, size: u32| {
+        let last = f64::from(size.saturating_sub(1));
+        (
+            (centre - radius).clamp(1.0, last.max(1.0)) as usize,
+            (centre + radius).clamp(1.0, last.max(1.0)) as usize,
+        )
+    };
+    let width = grey.width() as usize;
+    let ((left, right), (top, bottom)) = (range(centre.x, grey.width()), range(centre.y, grey.height()));
+    if grey.width() < 3 || grey.height() < 3 {
+        return;
+    }
+    for y in top..bottom {
+        for x in left..right {
+            visit(y * width + x, width, grey.luma());
+        }
+    }
+}
+
+/// Light over noise on the skin. The noise is the median response to a mask that ignores slopes and
+/// curves (Immerkaer 1996, with the median in place of the mean so that hairs and spots do not count).
+fn noise_db(grey: &Grey, regions: &[Region]) -> Option<f64> {
+    let width = grey.width() as usize;
+    let luma = grey.luma();
+    let (mut responses, mut lumas) = (Vec::new(), Vec::new());
+    for region in regions {
+        let polygon = &region.outline.polygon;
+        crate::geometry::for_each_pixel_inside(polygon, grey.width(), grey.height(), |x, y| {
+            if x == 0 || y == 0 || x + 1 == grey.width() || y + 1 == grey.height() {
+                return;
+            }
+            let at = y as usize * width + x as usize;
+            let value = |at: usize| f64::from(luma[at]);
+            let corners =
+                value(at - width - 1) + value(at - width + 1) + value(at + width - 1) + value(at + width + 1);
+            let sides = value(at - width) + value(at - 1) + value(at + 1) + value(at + width);
+            responses.push((corners - 2.0 * sides + 4.0 * value(at)).abs());
+            lumas.push(value(at));
+        });
+    }
+    if lumas.len() < 100 {
+        return None;
+    }
+    // The mask multiplies white noise by 6; the median of |x| is 0.6745 sigma. Rounding to bytes alone
+    // has a sigma of 0.29, and nothing can be claimed below it.
+    let sigma = (quantile(responses, 0.5) / 6.0 / 0.6745).max(0.29);
+    let light = quantile(lumas, 0.5).max(1.0);
+    Some(20.0 * (light / sigma).log10())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(yaw_deg: f64, pitch_deg: f64, roll_deg: f64) -> FivePoints {
+        let turned = |x: f64, y: f64, z: f64| {
+            let (yaw, pitch, roll) = (yaw_deg.to_radians(), pitch_deg.to_radians(), roll_deg.to_radians());
+            let (y, z) = (y * pitch.cos() - z * pitch.sin(), y * pitch.sin() + z * pitch.cos());
+            let (x, _) = (x * yaw.cos() + z * yaw.sin(), ());
+            Point::new(
+                500.0 + 100.0 * (x * roll.cos() - y * roll.sin()),
+                500.0 + 100.0 * (x * roll.sin() + y * roll.cos()),
+            )
+        };
+        FivePoints {
+            eye_left: turned(-0.5, 0.0, 0.0),
+            eye_right: turned(0.5, 0.0, 0.0),
+            nose_tip: turned(0.0, NOSE_HEIGHT * EYES_TO_MOUTH, NOSE_DEPTH),
+            mouth_left: turned(-0.4, EYES_TO_MOUTH, 0.0),
+            mouth_right: turned(0.4, EYES_TO_MOUTH, 0.0),
+        }
+    }
+
+    #[test]
+    fn the_turn_of_a_head_is_estimated_from_five_points() {
+        for (yaw, pitch, roll) in
+            [(0.0, 0.0, 0.0), (15.0, 0.0, 0.0), (-20.0, 0.0, 5.0), (0.0, 10.0, -12.0), (8.0, -8.0, 30.0)]
+        {
+            let found = angles_deg(&points(yaw, pitch, roll));
+            for (found, expected, tolerance) in
+                [(found.0, yaw, 1.5), (found.1, pitch, 2.5), (found.2, roll, 0.01)]
+            {
+                assert!((found - expected).abs() < tolerance, "{found} for {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_problem_has_the_limit_that_it_broke() {
+        let mut capture = judge_nothing();
+        below(&mut capture, 650.0, FACE_PX, "face_too_small", "come_closer");
+        below(&mut capture, 450.0, FACE_PX, "face_too_small", "come_closer");
+        below(&mut capture, 750.0, FACE_PX, "face_too_small", "come_closer");
+        let found: Vec<_> = capture.problems.iter().map(|p| (p.severity, p.limit)).collect();
+        assert_eq!(found, [(Severity::Warn, 700.0), (Severity::Reject, 500.0)]);
+        assert!(!capture.is_ok());
+    }
+
+    fn judge_nothing() -> Capture {
+        let grey = crate::picture::Picture::from_rgb(4, 4, vec![9; 48]).unwrap().to_grey();
+        let capture = judge(&grey, &[], &[]);
+        assert_eq!(capture.problems[0].id, "no_face");
+        Capture { problems: Vec::new(), ..capture }
+    }
+}

@@ -1,0 +1,229 @@
+//! Which parts of a face are measured: polygons fixed to the landmarks, and the pixels inside them.
+//!
+//! A region is given in a face's own frame (unit: distance between the eyes, origin between them, `y`
+//! towards the mouth) and carried to the picture by three landmarks near it, so that it follows a turned
+//! head. Clipped and shining pixels are counted and left out.
+
+use crate::{
+    geometry::{Affine, Point, for_each_pixel_inside},
+    landmarks::FivePoints,
+    picture::Picture,
+    skin::{
+        colour::{self, Lab},
+        statistics::median,
+    },
+};
+
+/// A part of the face that is measured; left and right as seen in the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegionId {
+    /// Between the brows and the hair.
+    Forehead,
+    /// Below the eye, beside the nose.
+    CheekL,
+    /// Below the eye, beside the nose.
+    CheekR,
+}
+
+impl RegionId {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forehead => "forehead",
+            Self::CheekL => "cheek_l",
+            Self::CheekR => "cheek_r",
+        }
+    }
+}
+
+/// A region's outline in the picture, for drawing. Kept in memory only, never part of a report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegionOutline {
+    /// Which region.
+    pub id: RegionId,
+    /// Its corners in order.
+    pub polygon: Vec<Point>,
+}
+
+/// Where the landmarks of a frontal face lie in its own frame: mean proportions of adults (nose tip 39 mm
+/// and mouth 68 mm below the pupils, mouth 50 mm wide, pupils 63 mm apart).
+const EYE: Point = Point::new(0.5, 0.0);
+const NOSE: Point = Point::new(0.0, 0.62);
+const MOUTH: Point = Point::new(0.40, 1.08);
+const MOUTH_MIDDLE: Point = Point::new(0.0, 1.08);
+
+/// The cheek on the right: clear of the lower lid, the wing of the nose, its fold, and the jaw.
+const CHEEK: [(f64, f64); 6] =
+    [(0.42, 0.40), (0.62, 0.36), (0.82, 0.42), (0.80, 0.66), (0.64, 0.82), (0.46, 0.70)];
+/// The forehead: clear of the brows; its upper edge stays below most hair lines.
+const FOREHEAD: [(f64, f64); 6] =
+    [(-0.38, -0.46), (-0.30, -0.74), (0.0, -0.80), (0.30, -0.74), (0.38, -0.46), (0.0, -0.42)];
+
+/// Any channel at or above this is clipped.
+pub(crate) const CLIPPED_FROM: u8 = 250;
+/// Any channel below this has too little light for a logarithm.
+const DARK_BELOW: u8 = 3;
+/// Shine: this much lighter than the region's median and this much less colourful.
+const SHINE_LIGHTER: f64 = 8.0;
+const SHINE_PALER: f64 = 3.0;
+/// The side of the blocks that the bootstrap draws, in pixels: neighbours are not independent.
+const BLOCK_SIDE: u32 = 16;
+
+/// One pixel that counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    pub(crate) lab: Lab,
+    pub(crate) erythema: f64,
+    pub(crate) luminance: f64,
+    /// Which block of the picture it is from.
+    pub(crate) block: (u32, u32),
+}
+
+/// A region's pixels.
+#[derive(Debug, Clone)]
+pub(crate) struct Region {
+    pub(crate) outline: RegionOutline,
+    /// Pixels inside the outline.
+    pub(crate) pixels: usize,
+    /// Of these, clipped ones.
+    pub(crate) clipped: usize,
+    /// Of these, shining ones.
+    pub(crate) shining: usize,
+    /// The rest, in reading order.
+    pub(crate) samples: Vec<Sample>,
+}
+
+impl Region {
+    pub(crate) fn median(&self, value: impl Fn(&Sample) -> f64) -> f64 {
+        median(self.samples.iter().map(value).collect())
+    }
+}
+
+/// The outlines of all regions; empty when the landmarks lie on a line.
+pub(crate) fn outlines(points: &FivePoints) -> Vec<RegionOutline> {
+    let mirrored = |p: Point| Point::new(-p.x, p.y);
+    let right =
+        Affine::from_three([EYE, NOSE, MOUTH], [points.eye_right, points.nose_tip, points.mouth_right]);
+    let left = Affine::from_three(
+        [mirrored(EYE), NOSE, mirrored(MOUTH)],
+        [points.eye_left, points.nose_tip, points.mouth_left],
+    );
+    let mouth = points.mouth_left.middle(points.mouth_right);
+    let upper =
+        Affine::from_three([mirrored(EYE), EYE, MOUTH_MIDDLE], [points.eye_left, points.eye_right, mouth]);
+    let (Some(right), Some(left), Some(upper)) = (right, left, upper) else { return Vec::new() };
+    let outline = |id, map: Affine, corners: &[(f64, f64)], sign: f64| RegionOutline {
+        id,
+        polygon: corners.iter().map(|(x, y)| map.apply(Point::new(sign * x, *y))).collect(),
+    };
+    vec![
+        outline(RegionId::Forehead, upper, &FOREHEAD, 1.0),
+        outline(RegionId::CheekL, left, &CHEEK, -1.0),
+        outline(RegionId::CheekR, right, &CHEEK, 1.0),
+    ]
+}
+
+/// The pixels of one region.
+pub(crate) fn measure(picture: &Picture, outline: RegionOutline) -> Region {
+    let mut pixels = 0;
+    let mut clipped = 0;
+    let mut samples = Vec::new();
+    for_each_pixel_inside(&outline.polygon, picture.width(), picture.height(), |x, y| {
+        pixels += 1;
+        let rgb = picture.pixel(x, y);
+        if rgb.iter().any(|channel| CLIPPED_FROM <= *channel) {
+            clipped += 1;
+            return;
+        }
+        if rgb.iter().any(|channel| *channel < DARK_BELOW) {
+            return;
+        }
+        let linear = colour::linear(rgb);
+        samples.push(Sample {
+            lab: colour::lab(linear),
+            erythema: colour::erythema(linear),
+            luminance: colour::luminance(linear),
+            block: (x / BLOCK_SIDE, y / BLOCK_SIDE),
+        });
+    });
+    let before = samples.len();
+    let lightness = median(samples.iter().map(|s| s.lab.l).collect());
+    let chroma = median(samples.iter().map(|s| s.lab.chroma()).collect());
+    samples.retain(|s| s.lab.l <= lightness + SHINE_LIGHTER || chroma - SHINE_PALER <= s.lab.chroma());
+    Region { outline, pixels, clipped, shining: before - samples.len(), samples }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn frontal() -> FivePoints {
+        FivePoints {
+            eye_left: Point::new(150.0, 200.0),
+            eye_right: Point::new(250.0, 200.0),
+            nose_tip: Point::new(200.0, 262.0),
+            mouth_left: Point::new(160.0, 308.0),
+            mouth_right: Point::new(240.0, 308.0),
+        }
+    }
+
+    #[test]
+    fn regions_lie_where_their_names_say_and_follow_the_head() {
+        let centre = |outline: &RegionOutline| {
+            let n = outline.polygon.len() as f64;
+            let (x, y) = outline.polygon.iter().fold((0.0, 0.0), |(x, y), p| (x + p.x, y + p.y));
+            Point::new(x / n, y / n)
+        };
+        let [forehead, left, right] = outlines(&frontal()).try_into().unwrap();
+        assert!(centre(&forehead).y < 150.0 && (centre(&forehead).x - 200.0).abs() < 1.0);
+        assert!(centre(&left).x < 150.0 && centre(&right).x > 250.0);
+        assert!((200.0..308.0).contains(&centre(&left).y));
+        // Upside down, everything goes along.
+        let turned = |p: Point| Point::new(400.0 - p.x, 400.0 - p.y);
+        let f = frontal();
+        let points = FivePoints {
+            eye_left: turned(f.eye_left),
+            eye_right: turned(f.eye_right),
+            nose_tip: turned(f.nose_tip),
+            mouth_left: turned(f.mouth_left),
+            mouth_right: turned(f.mouth_right),
+        };
+        for (upright, other) in outlines(&f).iter().zip(outlines(&points)) {
+            assert!(turned(centre(upright)).distance(centre(&other)) < 1e-6);
+        }
+    }
+
+    #[test]
+    fn landmarks_on_a_line_give_no_region() {
+        let p = Point::new(1.0, 1.0);
+        let points = FivePoints { eye_left: p, eye_right: p, nose_tip: p, mouth_left: p, mouth_right: p };
+        assert!(outlines(&points).is_empty());
+    }
+
+    #[test]
+    fn clipped_and_shining_pixels_are_counted_and_left_out() {
+        let skin = [190, 140, 115];
+        let rgb = (0..100_u32)
+            .flat_map(|y| {
+                (0..100_u32).flat_map(move |_| match y {
+                    0..10 => [255, 250, 240],
+                    10..20 => [235, 225, 220],
+                    _ => skin,
+                })
+            })
+            .collect();
+        let picture = Picture::from_rgb(100, 100, rgb).unwrap();
+        let corners = [(-0.5, -0.5), (99.5, -0.5), (99.5, 99.5), (-0.5, 99.5)];
+        let outline = RegionOutline {
+            id: RegionId::Forehead,
+            polygon: corners.map(|(x, y)| Point::new(x, y)).to_vec(),
+        };
+        let region = measure(&picture, outline);
+        assert_eq!((region.pixels, region.clipped, region.shining), (10_000, 1_000, 1_000));
+        assert_eq!(region.samples.len(), 8_000);
+        let expected = colour::lab(colour::linear(skin));
+        assert!((region.median(|s| s.lab.l) - expected.l).abs() < 1e-9);
+    }
+}
