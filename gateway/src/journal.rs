@@ -62,6 +62,9 @@ pub struct Options {
     pub commit_records_max: usize,
     /// Records beyond this many waiting bytes are refused.
     pub pending_bytes_max: usize,
+    /// `(epoch, seq)`: in that epoch, numbers through `seq` have been seen by others and are not given again, even
+    /// when the records themselves are gone from the disk.
+    pub floor: Option<(u64, u64)>,
 }
 
 impl Default for Options {
@@ -71,6 +74,7 @@ impl Default for Options {
             commit_interval: Duration::from_millis(2),
             commit_records_max: 256,
             pending_bytes_max: 4 * 1024 * 1024,
+            floor: None,
         }
     }
 }
@@ -183,6 +187,8 @@ pub struct OpenReport {
     pub segments: usize,
     /// Bytes of the last segment that were a half-written record and were cut.
     pub torn_bytes: u64,
+    /// Numbers that others have seen and whose records are gone.
+    pub vanished_records: u64,
     /// Files that were no segments and were set aside.
     pub set_aside: Vec<PathBuf>,
 }
@@ -309,7 +315,7 @@ impl Journal {
         options: Options,
         now_ms: i64,
     ) -> Result<(Self, OpenReport), JournalError> {
-        let opened = open::open(disk.as_ref(), dir, now_ms)?;
+        let opened = open::open(disk.as_ref(), dir, now_ms, options.floor)?;
         let report = opened.report;
         let durable = Durable {
             segments: opened.segments,
@@ -449,6 +455,12 @@ impl Journal {
                 .0;
         }
         durable.head_seq
+    }
+
+    /// Whether records are still taken.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !lock(&self.shared.pending).closed
     }
 
     /// Every segment, oldest first.

@@ -1,1 +1,706 @@
-//! Not written yet.
+//! The projector: applies the journal to the domain's state, in order, and tells everybody what follows.
+//!
+//! Owns: one thread (`projector`), the state, the store, ticks, snapshots, and dropping old segments. Does not own:
+//! decisions about readings (the domain's), sockets, the journal's file format.
+//!
+//! # Invariants
+//!
+//! - Records are applied in order, each exactly once in effect: the place is written in the transaction that holds
+//!   the effects, and only after every row for headquarters that they caused is durable in the journal.
+//! - On replay a row whose `(cause_seq, ordinal)` is in the journal already is not appended again.
+//! - A store that refuses or is damaged stops nothing: the state lives in memory, and a new store is written from it.
+//! - A segment is dropped only when a snapshot covers it and headquarters has what it waits for; over the budget it
+//!   is sacrificed, counted and named. What is not applied yet is never dropped.
+//! - Memory: changed entities are coalesced by key, hub messages by topic, rows in flight are bounded.
+
+mod load;
+mod retention;
+mod tally;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use contract::upstream::Stream;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+pub use self::{
+    load::{Loaded, Ready, load},
+    tally::{Tally, Waiting},
+};
+use crate::{
+    clock::Clock,
+    domain::{DerivedRow, DomainView, Input, InputKind, Mapped, map},
+    journal::{AppendError, Derived, Journal, Reader, Record},
+    store::{self, Changes, EntryKey, Ledger, Store, StoreError, StoreTree},
+};
+
+/// Records applied before other duties get their turn.
+const RECORDS_PER_TURN_MAX: usize = 2_048;
+/// Rows for headquarters that may wait for their `fdatasync` before the projector waits for them.
+const ROWS_IN_FLIGHT_MAX: usize = 4_096;
+/// How long the projector waits before it asks a refusing disk again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often a store that cannot be opened is tried again.
+const REOPEN: Duration = Duration::from_secs(5);
+/// How often segments, snapshots and the status are looked after.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The database.
+    pub sled: PathBuf,
+    /// Where a bad database goes.
+    pub quarantine: PathBuf,
+    /// Where snapshots are.
+    pub snapshots: PathBuf,
+}
+
+/// How often things happen.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// Between two transactions at least.
+    pub write_every: Duration,
+    /// Between two pictures of the store at least.
+    pub show_every: Duration,
+    /// Between two tick records.
+    pub tick_every: Duration,
+    /// Between two snapshots at most, when anything was applied.
+    pub snapshot_every: Duration,
+    /// Bytes that the journal may keep.
+    pub kept_bytes: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            write_every: Duration::from_millis(250),
+            show_every: Duration::from_millis(300),
+            tick_every: Duration::from_secs(5),
+            snapshot_every: Duration::from_secs(600),
+            kept_bytes: 1024 * 1024 * 1024,
+        }
+    }
+}
+
+/// Where the projector's words go. Calls come from its thread and must not block.
+pub trait Outlet: Send + 'static {
+    /// Publishes a retained `hub/…` message; `false` asks to be told again later.
+    fn publish(&mut self, topic: &str, payload: &[u8]) -> bool;
+    /// Shows a new picture of the store.
+    fn show(&mut self, view: DomainView);
+}
+
+/// Everything that the projector needs.
+pub struct Start {
+    /// The truth.
+    pub journal: Journal,
+    /// State and store as [`Loaded::settle`] gave them.
+    pub ready: Ready,
+    /// Retained messages and acknowledgements.
+    pub ledger: Arc<Ledger>,
+    /// Where the database and the snapshots are.
+    pub paths: Paths,
+    /// How often things happen.
+    pub pace: Pace,
+    /// The streams that headquarters gets; segments wait for these.
+    pub streams: Vec<Stream>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Which start of the hub this is.
+    pub boot: u64,
+    /// Where the words go.
+    pub outlet: Box<dyn Outlet>,
+}
+
+/// How the projector is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Every record through this one has had its effect.
+    pub applied_through: u64,
+    /// Records that are durable and not applied yet.
+    pub lag_records: u64,
+    /// `ok`, `rebuilt` or `unavailable`.
+    pub store: &'static str,
+    /// Why the store was rebuilt or is unavailable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_reason: Option<String>,
+    /// Place of the last transaction.
+    pub written_through: u64,
+    /// Entries of the database.
+    pub store_entries: u64,
+    /// Bytes of the database on disk.
+    pub store_bytes: u64,
+    /// Transactions since start.
+    pub store_writes: u64,
+    /// Place of the last snapshot of this life, 0 when there is none.
+    pub snapshot_through: u64,
+    /// Rows for headquarters that are not durable yet.
+    pub rows_in_flight: u64,
+    /// Records that were damaged or gone before they could be applied.
+    pub missed_records: u64,
+    /// Records dropped before headquarters had them, because the budget was used up.
+    pub sacrificed_records: u64,
+    /// What is wrong now, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+/// A running projector.
+pub struct Projector {
+    thread: JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+    status: Arc<Mutex<Status>>,
+    tally: Arc<Tally>,
+    gone: Option<oneshot::Receiver<()>>,
+}
+
+/// A way to ask a running projector.
+#[derive(Clone)]
+pub struct ProjectorStatus(Arc<Mutex<Status>>);
+
+impl ProjectorStatus {
+    /// How it is.
+    #[must_use]
+    pub fn read(&self) -> Status {
+        lock(&self.0).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Projector {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub fn spawn(start: Start) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let status = Arc::new(Mutex::new(Status { store: "ok", ..Status::default() }));
+        let tally = Arc::new(Tally::default());
+        let (alive, gone) = oneshot::channel::<()>();
+        let worker = Worker::new(start, Arc::clone(&stop), Arc::clone(&status), Arc::clone(&tally));
+        let thread = thread::Builder::new().name("projector".to_owned()).spawn(move || {
+            let _alive = alive;
+            worker.run();
+        })?;
+        Ok(Self { thread, stop, status, tally, gone: Some(gone) })
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> ProjectorStatus {
+        ProjectorStatus(Arc::clone(&self.status))
+    }
+
+    /// How many rows wait.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
+    /// Resolves when the thread has ended; to be taken once.
+    pub fn take_gone(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.gone.take()
+    }
+
+    /// Applies what is durable, writes it, takes a snapshot, and ends. Blocks until that is done.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
+        if self.thread.join().is_err() {
+            tracing::error!("the projector panicked");
+        }
+    }
+}
+
+/// A row on its way into the journal.
+struct RowInFlight {
+    cause_seq: u64,
+    ordinal: u32,
+    row: DerivedRow,
+    done: oneshot::Receiver<Result<u64, AppendError>>,
+}
+
+struct Worker {
+    journal: Journal,
+    reader: Reader,
+    epoch: u64,
+    state: crate::domain::State,
+    store: Option<Store>,
+    ledger: Arc<Ledger>,
+    paths: Paths,
+    pace: Pace,
+    streams: Vec<Stream>,
+    clock: Arc<dyn Clock>,
+    boot: u64,
+    outlet: Box<dyn Outlet>,
+    stop: Arc<AtomicBool>,
+    status: Arc<Mutex<Status>>,
+    tally: Arc<Tally>,
+
+    applied_through: u64,
+    /// Records through this one were counted by the first scan.
+    tallied_through: u64,
+    /// Rows that the journal has already for causes that will be applied again.
+    known_rows: HashSet<(u64, u32)>,
+    rows: Vec<RowInFlight>,
+    changes: Changes,
+    hub: BTreeMap<String, Vec<u8>>,
+    is_view_stale: bool,
+    next: Deadlines,
+}
+
+struct Deadlines {
+    write: Instant,
+    show: Instant,
+    tick: Instant,
+    upkeep: Instant,
+    snapshot: Instant,
+    reopen: Instant,
+}
+
+impl Worker {
+    fn new(start: Start, stop: Arc<AtomicBool>, status: Arc<Mutex<Status>>, tally: Arc<Tally>) -> Self {
+        let Start { journal, ready, ledger, paths, pace, streams, clock, boot, outlet } = start;
+        let now = Instant::now();
+        {
+            let mut status = lock(&status);
+            status.applied_through = ready.applied_through;
+            status.store = if ready.store.is_none() {
+                "unavailable"
+            } else if ready.rebuilt.is_some() {
+                "rebuilt"
+            } else {
+                "ok"
+            };
+            status.store_reason = ready.rebuilt.clone().or_else(|| ready.unavailable.clone());
+        }
+        let next = Deadlines {
+            write: now,
+            show: now,
+            tick: now,
+            upkeep: now,
+            snapshot: now + pace.snapshot_every,
+            reopen: now + REOPEN,
+        };
+        Self {
+            reader: journal.reader(ready.applied_through + 1),
+            epoch: journal.epoch(),
+            journal,
+            hub: ready.state.hub_messages().into_iter().collect(),
+            state: ready.state,
+            store: ready.store,
+            ledger,
+            paths,
+            pace,
+            streams,
+            clock,
+            boot,
+            outlet,
+            stop,
+            status,
+            tally,
+            applied_through: ready.applied_through,
+            tallied_through: 0,
+            known_rows: HashSet::new(),
+            rows: Vec::new(),
+            changes: ready.unwritten,
+            is_view_stale: true,
+            next,
+        }
+    }
+
+    fn run(mut self) {
+        self.count_what_is_there();
+        while !self.stop.load(Ordering::Relaxed) && self.journal.is_open() {
+            self.turn();
+        }
+        self.read_some();
+        self.settle_rows();
+        self.write();
+        self.take_snapshot();
+        if let Some(store) = &self.store
+            && let Err(error) = store.flush()
+        {
+            tracing::warn!(error = %chain(&error), "the store was not flushed; the journal is replayed at the next start");
+        }
+        self.report();
+    }
+
+    fn turn(&mut self) {
+        let until = [self.next.tick, self.next.upkeep, self.next.write, self.next.show].into_iter().min();
+        let until = until.expect("the list is not empty");
+        let patience = until.saturating_duration_since(Instant::now());
+        let seen = self.reader.next_seq() - 1;
+        let _head = self.journal.wait_beyond(seen, patience.max(Duration::from_millis(1)));
+        self.read_some();
+        self.tell();
+        let now = Instant::now();
+        if self.next.tick <= now {
+            self.next.tick = now + self.pace.tick_every;
+            self.tick();
+        }
+        if self.next.write <= now {
+            self.next.write = now + self.pace.write_every;
+            if self.settle_rows() {
+                self.write();
+            }
+        }
+        if self.next.show <= now {
+            self.next.show = now + self.pace.show_every;
+            if std::mem::take(&mut self.is_view_stale) {
+                self.outlet.show(self.state.view());
+            }
+        }
+        if self.next.upkeep <= now {
+            self.next.upkeep = now + UPKEEP;
+            self.upkeep(now);
+            self.report();
+        }
+    }
+
+    /// Finds the rows that are in the journal already, for replay and for the count of what waits.
+    fn count_what_is_there(&mut self) {
+        let head = self.journal.head_seq();
+        let floor = self.streams.iter().map(|stream| self.ledger.acked(*stream).empty_through_seq).min();
+        let from = floor.unwrap_or(head).min(self.applied_through) + 1;
+        let mut reader = self.journal.reader(from);
+        loop {
+            match reader.next() {
+                Ok(Some(entry)) if entry.seq <= head => {
+                    if let Record::Derived(row) = entry.record
+                        && self.applied_through < row.cause_seq
+                    {
+                        self.known_rows.insert((row.cause_seq, row.ordinal));
+                    }
+                    tally(&self.tally, &self.streams, entry.seq, &entry.record);
+                }
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::error!(error = %chain(&error), "the journal cannot be read");
+                    lock(&self.status).fault = Some(chain(&error));
+                    if self.stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    thread::park_timeout(RETRY);
+                }
+            }
+        }
+        self.tallied_through = head;
+    }
+
+    fn read_some(&mut self) {
+        for _ in 0..RECORDS_PER_TURN_MAX {
+            if ROWS_IN_FLIGHT_MAX <= self.rows.len() && !self.settle_rows() {
+                return;
+            }
+            let entry = match self.reader.next() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(error) => {
+                    let fault = chain(&error);
+                    tracing::error!(error = fault, "the journal cannot be read");
+                    lock(&self.status).fault = Some(fault);
+                    thread::park_timeout(RETRY);
+                    break;
+                }
+            };
+            if self.tallied_through < entry.seq {
+                tally(&self.tally, &self.streams, entry.seq, &entry.record);
+            }
+            let seq = entry.seq;
+            let input = match entry.record {
+                Record::Publish(publish) => Input {
+                    seq,
+                    at: publish.received_at,
+                    mono_ms: publish.mono_ms,
+                    boot: publish.boot,
+                    kind: InputKind::Publish {
+                        device: publish.device,
+                        topic: publish.topic,
+                        payload: publish.payload,
+                    },
+                },
+                Record::Tick { at, mono_ms, boot } => Input { seq, at, mono_ms, boot, kind: InputKind::Tick },
+                Record::Derived(_) => {
+                    self.applied_through = seq;
+                    continue;
+                }
+            };
+            let effects = self.state.apply(&input);
+            self.is_view_stale |= !effects.changed.is_empty();
+            for (key, value) in effects.changed {
+                let entry = EntryKey { tree: StoreTree::Domain(key.tree), key: key.key };
+                self.changes.insert(entry, value);
+            }
+            self.hub.extend(effects.hub);
+            for (ordinal, row) in (0_u32..).zip(effects.rows) {
+                if !self.known_rows.remove(&(seq, ordinal)) {
+                    let done = append_row(&self.journal, seq, ordinal, &row);
+                    self.rows.push(RowInFlight { cause_seq: seq, ordinal, row, done });
+                }
+            }
+            self.applied_through = seq;
+        }
+    }
+
+    /// Waits until every row is durable; `false` when the journal's disk refuses, to be tried again.
+    fn settle_rows(&mut self) -> bool {
+        let mut refused = Vec::new();
+        for row in self.rows.drain(..) {
+            let RowInFlight { cause_seq, ordinal, row, done } = row;
+            if !matches!(done.blocking_recv(), Ok(Ok(_))) {
+                refused.push((cause_seq, ordinal, row));
+            }
+        }
+        if refused.is_empty() {
+            return true;
+        }
+        if self.journal.is_open() {
+            thread::park_timeout(RETRY);
+        }
+        for (cause_seq, ordinal, row) in refused {
+            let done = append_row(&self.journal, cause_seq, ordinal, &row);
+            self.rows.push(RowInFlight { cause_seq, ordinal, row, done });
+        }
+        false
+    }
+
+    fn tell(&mut self) {
+        let outlet = &mut self.outlet;
+        self.hub.retain(|topic, payload| !outlet.publish(topic, payload));
+    }
+
+    fn tick(&self) {
+        let record = Record::Tick { at: self.clock.now(), mono_ms: self.clock.mono_ms(), boot: self.boot };
+        // A refused tick shows in the journal's own fault; the next one comes soon.
+        self.journal.append_and_forget(&record).ok();
+    }
+
+    fn write(&mut self) {
+        if !self.rows.is_empty() {
+            return;
+        }
+        self.ledger.take_unwritten(&mut self.changes);
+        let now = Instant::now();
+        if self.store.is_none() && self.next.reopen <= now {
+            self.next.reopen = now + REOPEN;
+            self.reopen();
+        }
+        let Some(store) = &mut self.store else { return };
+        if self.changes.is_empty() && store.place().applied_through == self.applied_through {
+            return;
+        }
+        let (changes, epoch, through) = (&self.changes, self.epoch, self.applied_through);
+        let result = catch_unwind(AssertUnwindSafe(|| store.write(changes, epoch, through)));
+        let result = result.unwrap_or_else(|_| {
+            Err(StoreError::Panicked { path: self.paths.sled.clone(), message: "while writing".to_owned() })
+        });
+        match result {
+            Ok(()) => {
+                self.changes.clear();
+                lock(&self.status).store_writes += 1;
+            }
+            Err(error) => self.lose_store(&error),
+        }
+    }
+
+    /// The database refuses or is damaged: let go of it. What it lacks is in memory.
+    fn lose_store(&mut self, error: &StoreError) {
+        let reason = chain(error);
+        tracing::error!(error = reason, "the store is given up and will be written anew");
+        // Dropping a database that has panicked may panic again.
+        let store = self.store.take();
+        catch_unwind(AssertUnwindSafe(|| drop(store))).ok();
+        if error.is_damage() {
+            self.quarantine();
+        }
+        let mut status = lock(&self.status);
+        status.store = "unavailable";
+        status.store_reason = Some(reason);
+        self.next.reopen = Instant::now();
+    }
+
+    fn quarantine(&self) {
+        let name = quarantine_name(self.clock.as_ref());
+        match store::quarantine(&self.paths.sled, &self.paths.quarantine, &name) {
+            Ok(path) => tracing::warn!(path = %path.display(), "the damaged database was set aside"),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the damaged database could not be set aside")
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        let opened = match Store::open(&self.paths.sled) {
+            Ok(opened) => opened,
+            Err(error) => {
+                if error.is_damage() {
+                    self.quarantine();
+                }
+                lock(&self.status).store_reason = Some(chain(&error));
+                return;
+            }
+        };
+        let mut changes: Changes = opened.entries.into_iter().map(|(entry, _)| (entry, None)).collect();
+        changes.extend(self.entries().into_iter().map(|(entry, value)| (entry, Some(value))));
+        self.changes = changes;
+        self.store = Some(opened.store);
+        lock(&self.status).store = "rebuilt";
+    }
+
+    fn entries(&self) -> Vec<(EntryKey, Vec<u8>)> {
+        let domain = self
+            .state
+            .entities()
+            .map(|(key, value)| (EntryKey { tree: StoreTree::Domain(key.tree), key: key.key }, value));
+        domain.chain(self.ledger.entries()).collect()
+    }
+
+    fn upkeep(&mut self, now: Instant) {
+        let snapshot_through = lock(&self.status).snapshot_through;
+        if self.next.snapshot <= now {
+            self.next.snapshot = now + self.pace.snapshot_every;
+            if snapshot_through < self.applied_through {
+                self.take_snapshot();
+            }
+        }
+        self.drop_segments();
+    }
+
+    fn take_snapshot(&mut self) {
+        if !self.settle_rows() {
+            return;
+        }
+        let entries = self.entries();
+        let entries = entries.iter().map(|(entry, value)| (entry, value.as_slice()));
+        match store::write_snapshot(&self.paths.snapshots, self.epoch, self.applied_through, entries) {
+            Ok(_) => {
+                let mut status = lock(&self.status);
+                status.snapshot_through = self.applied_through;
+                status.fault = None;
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "no snapshot");
+                lock(&self.status).fault = Some(chain(&error));
+            }
+        }
+    }
+
+    fn drop_segments(&mut self) {
+        for _ in 0..retention::SEGMENTS_PER_UPKEEP_MAX {
+            let floor = self.streams.iter().map(|stream| self.ledger.acked(*stream).empty_through_seq).min();
+            let sight = retention::Sight {
+                segments: &self.journal.segments(),
+                kept_bytes_max: self.pace.kept_bytes,
+                applied_through: self.applied_through,
+                acked_through: floor.unwrap_or(u64::MAX),
+                snapshot_through: lock(&self.status).snapshot_through,
+            };
+            let records = match retention::decide(&sight) {
+                retention::Decision::Keep => return,
+                retention::Decision::SnapshotFirst => {
+                    self.take_snapshot();
+                    if lock(&self.status).snapshot_through < self.applied_through {
+                        return;
+                    }
+                    continue;
+                }
+                retention::Decision::Drop => 0,
+                retention::Decision::Sacrifice { records } => records,
+            };
+            match self.journal.drop_oldest() {
+                Ok(Some((first_seq, last_seq))) => {
+                    if 0 < records {
+                        tracing::warn!(
+                            first_seq,
+                            last_seq,
+                            "over budget: dropped what headquarters does not have"
+                        );
+                        lock(&self.status).sacrificed_records += records;
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(error = %chain(&error), "a segment cannot be dropped");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn report(&self) {
+        let head = self.journal.head_seq();
+        let mut status = lock(&self.status);
+        status.applied_through = self.applied_through;
+        status.lag_records = head.saturating_sub(self.applied_through);
+        status.rows_in_flight = self.rows.len() as u64;
+        status.missed_records = self.reader.missed();
+        if let Some(store) = &self.store {
+            status.written_through = store.place().applied_through;
+            status.store_entries = store.entries() as u64;
+            status.store_bytes = store.disk_bytes().unwrap_or(0);
+        }
+    }
+}
+
+fn append_row(
+    journal: &Journal,
+    cause_seq: u64,
+    ordinal: u32,
+    row: &DerivedRow,
+) -> oneshot::Receiver<Result<u64, AppendError>> {
+    journal.append(&Record::Derived(Derived {
+        cause_seq,
+        ordinal,
+        stream: row.stream,
+        at: row.at,
+        kind: &row.kind,
+        device: row.device.as_deref(),
+        data: &row.data,
+    }))
+}
+
+fn tally(tally: &Tally, streams: &[Stream], seq: u64, record: &Record<'_>) {
+    match record {
+        Record::Derived(row) if streams.contains(&row.stream) => tally.note(row.stream, seq, row.at),
+        Record::Publish(publish) if streams.contains(&Stream::Readings) => {
+            if let Ok(Mapped::Reading(reading)) = map(publish.topic, publish.payload, publish.received_at) {
+                tally.note(Stream::Readings, seq, reading.at);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn quarantine_name(clock: &dyn Clock) -> String {
+    clock.now().to_string().replace(':', "")
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

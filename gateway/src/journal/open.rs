@@ -104,7 +104,12 @@ struct Found {
     header: Option<Header>,
 }
 
-pub(crate) fn open(disk: &dyn Disk, dir: &Path, now_ms: i64) -> Result<Opened, JournalError> {
+pub(crate) fn open(
+    disk: &dyn Disk,
+    dir: &Path,
+    now_ms: i64,
+    floor: Option<(u64, u64)>,
+) -> Result<Opened, JournalError> {
     let dir_error = |source| JournalError::Dir { path: dir.to_owned(), source };
     disk.create_dir(dir).map_err(dir_error)?;
     let mut paths: Vec<(u64, PathBuf)> = disk
@@ -140,7 +145,32 @@ pub(crate) fn open(disk: &dyn Disk, dir: &Path, now_ms: i64) -> Result<Opened, J
             kept.push(segment);
         }
     }
-    recover(kept, identity, report)
+    let opened = recover(kept, identity, report)?;
+    match floor {
+        Some((epoch, seq)) if epoch == opened.epoch && opened.head_seq < seq => {
+            raise(disk, dir, opened, seq, now_ms)
+        }
+        _ => Ok(opened),
+    }
+}
+
+/// Begins a segment after `floor_seq`: a number that headquarters has already seen must not name another record.
+fn raise(
+    disk: &dyn Disk,
+    dir: &Path,
+    mut opened: Opened,
+    floor_seq: u64,
+    now_ms: i64,
+) -> Result<Opened, JournalError> {
+    opened.report.vanished_records = floor_seq - opened.head_seq;
+    let Opened { epoch, salt, .. } = opened;
+    let header = Header { epoch, salt, first_seq: floor_seq + 1, created_at_ms: now_ms };
+    let (active, segment) = create_segment(disk, dir, header)
+        .map_err(|(operation, path, source)| JournalError::Segment { operation, path, source })?;
+    opened.segments.push_back(segment);
+    opened.report.segments += 1;
+    (opened.active, opened.active_len, opened.head_seq) = (active, FRAMES_START, floor_seq);
+    Ok(opened)
 }
 
 fn inspect(disk: &dyn Disk, first_seq: u64, path: PathBuf) -> Result<Found, JournalError> {

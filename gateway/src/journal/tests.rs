@@ -487,6 +487,25 @@ fn a_real_disk_keeps_what_was_acknowledged() {
     }
 }
 
+#[test]
+fn numbers_that_others_have_seen_are_not_given_again_when_their_records_are_gone() {
+    let disk = MemDisk::default();
+    let (journal, _) = open(&disk);
+    fill(&journal, 1..4);
+    let epoch = journal.epoch();
+    journal.close();
+    let (journal, report) = open_with(&disk, Options { floor: Some((epoch, 9)), ..options() });
+    assert_eq!(report.vanished_records, 6);
+    assert_eq!(append(&journal, b"payload 10").unwrap(), 10);
+    let mut expected = payloads(1..4);
+    expected.extend(payloads(10..11));
+    assert_eq!(read_all(&journal), expected);
+    journal.close();
+    let (journal, _) = open_with(&disk, Options { floor: Some((epoch + 1, 99)), ..options() });
+    assert_eq!(append(&journal, b"payload 11").unwrap(), 11, "another epoch's floor is none");
+    journal.close();
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Append { records: usize, payload_bytes: usize },

@@ -1,0 +1,151 @@
+//! What the hub remembers at start: from the database, else from a snapshot, else from the journal alone.
+//!
+//! Owns: the order of these sources. Two steps, because the journal must know which numbers others have seen
+//! ([`Loaded::floor`]) before it opens, and the state needs to know which journal it belongs to.
+
+use crate::{
+    clock::Clock,
+    domain::{EntityKey, Planogram, State},
+    journal::Journal,
+    store::{self, Changes, EntryKey, Ledger, Snapshot, Store, StoreTree},
+};
+
+use super::{Paths, chain, quarantine_name};
+
+/// What was found on disk.
+pub struct Loaded {
+    store: Option<Store>,
+    found: Snapshot,
+    snapshot: Option<Snapshot>,
+    rebuilt: Option<String>,
+    unavailable: Option<String>,
+}
+
+/// What the projector begins with.
+pub struct Ready {
+    pub(super) state: State,
+    pub(super) store: Option<Store>,
+    pub(super) applied_through: u64,
+    pub(super) unwritten: Changes,
+    pub(super) rebuilt: Option<String>,
+    pub(super) unavailable: Option<String>,
+}
+
+impl Ready {
+    /// Why the database had to be written anew, if so.
+    #[must_use]
+    pub fn rebuilt(&self) -> Option<&str> {
+        self.rebuilt.as_deref()
+    }
+}
+
+/// Opens the database, or sets it aside when it is damaged, and reads the newest snapshot.
+#[must_use]
+pub fn load(paths: &Paths, clock: &dyn Clock) -> Loaded {
+    let mut loaded = Loaded {
+        store: None,
+        found: Snapshot { epoch: 0, applied_through: 0, entries: Vec::new() },
+        snapshot: store::load_newest(&paths.snapshots, None, &mut Vec::new()),
+        rebuilt: None,
+        unavailable: None,
+    };
+    let mut opened = Store::open(&paths.sled);
+    if let Err(error) = &opened
+        && error.is_damage()
+    {
+        let reason = chain(error);
+        tracing::error!(error = reason, "the database is damaged and is rebuilt from snapshot and journal");
+        loaded.rebuilt = Some(reason);
+        let name = quarantine_name(clock);
+        if let Err(error) = store::quarantine(&paths.sled, &paths.quarantine, &name) {
+            tracing::error!(error = %chain(&error), "the damaged database could not be set aside");
+        }
+        opened = Store::open(&paths.sled);
+    }
+    match opened {
+        Ok(opened) => {
+            loaded.found = Snapshot {
+                epoch: opened.place.epoch,
+                applied_through: opened.place.applied_through,
+                entries: opened.entries,
+            };
+            loaded.store = Some(opened.store);
+        }
+        Err(error) => {
+            let reason = chain(&error);
+            tracing::error!(error = reason, "the database cannot be opened; the hub runs from the journal");
+            loaded.unavailable = Some(reason);
+        }
+    }
+    loaded
+}
+
+impl Loaded {
+    /// The highest number that was given to others, with its epoch: a journal that lost its tail goes on behind it.
+    #[must_use]
+    pub fn floor(&self) -> Option<(u64, u64)> {
+        let highest = |found: &Snapshot| {
+            let ledger = Ledger::default();
+            for (entry, value) in &found.entries {
+                ledger.restore(entry, value);
+            }
+            let acked = contract::upstream::Stream::ALL.map(|stream| ledger.acked(stream).through_seq);
+            (found.epoch, acked.into_iter().max().unwrap_or(0).max(found.applied_through))
+        };
+        let found = [Some(&self.found), self.snapshot.as_ref()];
+        found.into_iter().flatten().map(highest).filter(|(epoch, _)| *epoch != 0).max()
+    }
+
+    /// Fills the state and the ledger from what was found and says where in the journal to go on.
+    #[must_use]
+    pub fn settle(mut self, journal: &Journal, planogram: &Planogram, ledger: &Ledger) -> Ready {
+        let is_lost = self.found.epoch == 0 && 0 < journal.head_seq();
+        if is_lost && self.rebuilt.is_none() && self.unavailable.is_none() {
+            self.rebuilt = Some("the database was missing; rebuilt from snapshot and journal".to_owned());
+        }
+        let mut source = if is_lost { self.snapshot.take() } else { None }.unwrap_or(self.found);
+        let mut state = State::new(planogram.clone());
+        if let Err(reason) = fill(&source, &mut state, ledger) {
+            // Checksums were good, so an older or newer release wrote it: the journal says it in our words.
+            tracing::error!(reason, "the state on disk cannot be read; it is rebuilt from the journal");
+            self.rebuilt = Some(reason);
+            state = State::new(planogram.clone());
+            source.applied_through = 0;
+        }
+        if source.epoch != journal.epoch() {
+            if source.epoch != 0 {
+                tracing::warn!(
+                    "the journal is another one than the database knows: it is applied from its start"
+                );
+                ledger.reset_acks();
+            }
+            source.applied_through = 0;
+        }
+        let applied_through = source.applied_through.min(journal.head_seq());
+        let mut unwritten = Changes::new();
+        if self.rebuilt.is_some() {
+            let domain = state.entities().map(|(EntityKey { tree, key }, value)| {
+                (EntryKey { tree: StoreTree::Domain(tree), key }, Some(value))
+            });
+            unwritten.extend(domain);
+            unwritten.extend(ledger.entries().into_iter().map(|(entry, value)| (entry, Some(value))));
+        }
+        let Self { store, rebuilt, unavailable, .. } = self;
+        Ready { state, store, applied_through, unwritten, rebuilt, unavailable }
+    }
+}
+
+fn fill(source: &Snapshot, state: &mut State, ledger: &Ledger) -> Result<(), String> {
+    for (entry, value) in &source.entries {
+        match entry.tree {
+            StoreTree::Domain(tree) => {
+                let entity = EntityKey { tree, key: entry.key.clone() };
+                state.restore(entity, value).map_err(|error| chain(&error))?;
+            }
+            StoreTree::Retained | StoreTree::Uplink => {
+                ledger.restore(entry, value);
+            }
+        }
+    }
+    Ok(())
+}

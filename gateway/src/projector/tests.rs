@@ -1,0 +1,249 @@
+//! The projector with a real journal, store and domain: restarts, lost databases, refused rows.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, mpsc},
+    time::{Duration, Instant},
+};
+
+use contract::{Timestamp, upstream::Stream};
+
+use super::{
+    Outlet, Pace, Paths, Projector, Start, Status, load, lock,
+    retention::{Decision, Sight, decide},
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    domain::{DomainView, Planogram},
+    journal::{Journal, Options, Publish, Record},
+    store::{Ledger, Retained},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Screen(mpsc::SyncSender<DomainView>, Arc<Mutex<Vec<String>>>);
+
+impl Outlet for Screen {
+    fn publish(&mut self, topic: &str, _: &[u8]) -> bool {
+        lock(&self.1).push(topic.to_owned());
+        true
+    }
+
+    fn show(&mut self, view: DomainView) {
+        self.0.try_send(view).ok();
+    }
+}
+
+struct Hub {
+    journal: Journal,
+    projector: Projector,
+    ledger: Arc<Ledger>,
+    rebuilt: Option<String>,
+    told: Arc<Mutex<Vec<String>>>,
+    _views: mpsc::Receiver<DomainView>,
+}
+
+fn paths(dir: &Path) -> Paths {
+    Paths {
+        sled: dir.join("sled"),
+        quarantine: dir.join("quarantine"),
+        snapshots: dir.join("snapshots"),
+    }
+}
+
+impl Hub {
+    fn start(dir: &Path) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let loaded = load(&paths(dir), clock.as_ref());
+        let options =
+            Options { floor: loaded.floor(), commit_interval: Duration::ZERO, ..Options::default() };
+        let (journal, _) = Journal::open(&dir.join("journal"), options, 1_795_378_680_000).unwrap();
+        let ledger = Arc::<Ledger>::default();
+        let ready = loaded.settle(&journal, &Planogram::default(), &ledger);
+        let rebuilt = ready.rebuilt().map(str::to_owned);
+        let (views, view) = mpsc::sync_channel(1);
+        let told = Arc::default();
+        let pace = Pace {
+            write_every: Duration::from_millis(10),
+            show_every: Duration::from_millis(10),
+            ..Pace::default()
+        };
+        let projector = Projector::spawn(Start {
+            journal: journal.clone(),
+            ready,
+            ledger: Arc::clone(&ledger),
+            paths: paths(dir),
+            pace,
+            streams: vec![Stream::Events, Stream::Rollups],
+            clock,
+            boot: 1,
+            outlet: Box::new(Screen(views, Arc::clone(&told))),
+        })
+        .unwrap();
+        Self { journal, projector, ledger, rebuilt, told, _views: view }
+    }
+
+    fn publish(&self, topic: &str, payload: &str, at_ms: i64) {
+        let record = Record::Publish(Publish {
+            device: "locker-1",
+            topic,
+            payload: payload.as_bytes(),
+            retain: false,
+            qos: 1,
+            received_at: Timestamp::saturating_from_millis(at_ms),
+            mono_ms: 1,
+            boot: 1,
+        });
+        self.journal.append(&record).blocking_recv().unwrap().unwrap();
+    }
+
+    fn wait(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let status = self.projector.status().read();
+            if is_so(&status) {
+                return status;
+            }
+            assert!(Instant::now() < until, "waited in vain until {what}: {status:?}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    fn settle(&self) {
+        let head = self.journal.head_seq();
+        self.wait("everything is written", |status| {
+            head <= status.written_through && status.rows_in_flight == 0
+        });
+    }
+
+    fn rows(&self) -> Vec<(u64, u32, String)> {
+        let mut reader = self.journal.reader(1);
+        let mut rows = Vec::new();
+        while let Some(entry) = reader.next().unwrap() {
+            if let Record::Derived(row) = entry.record {
+                rows.push((row.cause_seq, row.ordinal, row.kind.to_owned()));
+            }
+        }
+        rows
+    }
+
+    fn stop(self) {
+        self.projector.stop();
+        self.journal.close();
+    }
+
+    /// Ends without the last write and without a snapshot, as a crash does.
+    fn crash(self, dir: &Path) {
+        let kept = dir.join("kept");
+        copy(&dir.join("journal"), &kept.join("journal"));
+        copy(&dir.join("sled"), &kept.join("sled"));
+        self.stop();
+        for name in ["journal", "sled"] {
+            std::fs::remove_dir_all(dir.join(name)).unwrap();
+            std::fs::rename(kept.join(name), dir.join(name)).unwrap();
+        }
+        std::fs::remove_dir_all(dir.join("snapshots")).ok();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+const DOOR: &str = "sensors/locker/locker-1/door";
+
+fn doors(hub: &Hub, count: u16) {
+    for compartment in 1..=count {
+        let at = 1_795_378_680_000 + i64::from(compartment);
+        hub.publish(DOOR, &format!("{{\"compartment\":{compartment},\"door\":\"open\"}}"), at);
+    }
+}
+
+#[test]
+fn readings_become_rows_hub_messages_and_a_state_that_survives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    doors(&hub, 20);
+    hub.ledger.retain("a/b", Retained { qos: 1, payload: b"x".to_vec() });
+    hub.ledger.ack(Stream::Events, 3);
+    hub.settle();
+    let rows = hub.rows();
+    assert!(20 <= rows.len(), "every door that opens is an event: {rows:?}");
+    assert!(lock(&hub.told).iter().any(|topic| topic == "hub/lockers/locker-1"));
+    hub.stop();
+
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.rebuilt, None);
+    hub.settle();
+    assert_eq!(hub.rows(), rows, "nothing is derived twice");
+    assert_eq!(hub.ledger.retained()["a/b"].payload, b"x");
+    assert_eq!(hub.ledger.acked(Stream::Events).through_seq, 3);
+    assert!(lock(&hub.told).iter().any(|topic| topic == "hub/lockers/locker-1"));
+    hub.stop();
+}
+
+#[test]
+fn a_database_that_is_deleted_or_ruined_is_rebuilt_without_a_row_twice() {
+    for ruin in [false, true] {
+        for with_snapshot in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let hub = Hub::start(dir.path());
+            doors(&hub, 20);
+            hub.ledger.retain("a/b", Retained { qos: 1, payload: b"x".to_vec() });
+            hub.settle();
+            let rows = hub.rows();
+            if with_snapshot { hub.stop() } else { hub.crash(dir.path()) }
+            let sled = dir.path().join("sled");
+            if ruin {
+                let len = std::fs::metadata(sled.join("db")).unwrap().len();
+                std::fs::write(sled.join("db"), vec![0xA5; usize::try_from(len).unwrap()]).unwrap();
+            } else {
+                std::fs::remove_dir_all(&sled).unwrap();
+            }
+
+            let hub = Hub::start(dir.path());
+            assert!(hub.rebuilt.is_some(), "ruin {ruin}, snapshot {with_snapshot}");
+            hub.settle();
+            assert_eq!(hub.projector.status().read().store, "rebuilt");
+            assert_eq!(hub.rows(), rows, "ruin {ruin}, snapshot {with_snapshot}");
+            assert_eq!(hub.ledger.retained().len(), usize::from(with_snapshot));
+            doors(&hub, 1);
+            hub.stop();
+
+            let hub = Hub::start(dir.path());
+            assert_eq!(hub.rebuilt, None, "what was rebuilt stays");
+            hub.stop();
+        }
+    }
+}
+
+#[test]
+fn a_segment_goes_only_when_it_may_and_over_budget_it_is_a_sacrifice() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_bytes: 1100, ..Options::default() };
+    let (journal, _) = Journal::open(dir.path(), options, 1).unwrap();
+    for _ in 0..6 {
+        let tick = Record::Tick { at: Timestamp::UNIX_EPOCH, mono_ms: 1, boot: 1 };
+        journal.append(&tick).blocking_recv().unwrap().unwrap();
+    }
+    let segments = journal.segments();
+    let last_seq = segments[1].first_seq - 1;
+    let sight = |kept_bytes_max, applied_through, acked_through, snapshot_through| {
+        let segments = &segments;
+        decide(&Sight { segments, kept_bytes_max, applied_through, acked_through, snapshot_through })
+    };
+    assert_eq!(sight(u64::MAX, 9, 9, 9), Decision::Keep);
+    assert_eq!(sight(0, last_seq - 1, 9, 9), Decision::Keep);
+    assert_eq!(sight(0, 9, 9, last_seq - 1), Decision::SnapshotFirst);
+    assert_eq!(sight(0, 9, 9, 9), Decision::Drop);
+    assert_eq!(sight(0, 9, 0, 9), Decision::Sacrifice { records: last_seq });
+    journal.close();
+}

@@ -1,0 +1,179 @@
+//! What the store keeps beside the domain: retained messages, and what headquarters has acknowledged.
+//!
+//! Owns: these values in memory, and which of them the store does not have yet. Does not own: the database; the
+//! projector takes what is unwritten ([`Ledger::take_unwritten`]) into its next transaction. Calls never block for
+//! longer than a map operation.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use contract::upstream::Stream;
+
+use super::{Changes, EntryKey, StoreTree};
+
+/// A retained message as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retained {
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+/// How far headquarters is in one stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Acked {
+    /// Headquarters has every row through this one.
+    pub through_seq: u64,
+    /// The stream has no row between `through_seq` and this one.
+    pub empty_through_seq: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    retained: BTreeMap<String, Retained>,
+    acked: BTreeMap<Stream, Acked>,
+    unwritten: BTreeSet<EntryKey>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Ledger(Mutex<Inner>);
+
+impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an entry of the store back; entries of other trees and unreadable ones are left out (`false`).
+    pub fn restore(&self, entry: &EntryKey, value: &[u8]) -> bool {
+        let Ok(key) = std::str::from_utf8(&entry.key) else { return false };
+        match entry.tree {
+            StoreTree::Domain(_) => false,
+            StoreTree::Retained => {
+                let Some((&qos, payload)) = value.split_first() else { return false };
+                let retained = Retained { qos, payload: payload.to_vec() };
+                self.lock().retained.insert(key.to_owned(), retained);
+                true
+            }
+            StoreTree::Uplink => {
+                let (Some(stream), Some(acked)) = (Stream::parse(key), decode_acked(value)) else {
+                    return false;
+                };
+                self.lock().acked.insert(stream, acked);
+                true
+            }
+        }
+    }
+
+    /// Every retained message by topic.
+    #[must_use]
+    pub fn retained(&self) -> BTreeMap<String, Retained> {
+        self.lock().retained.clone()
+    }
+
+    /// Keeps or replaces a retained message.
+    pub fn retain(&self, topic: &str, retained: Retained) {
+        let mut inner = self.lock();
+        inner.retained.insert(topic.to_owned(), retained);
+        inner.unwritten.insert(retained_key(topic));
+    }
+
+    /// Forgets a retained message.
+    pub fn forget(&self, topic: &str) {
+        let mut inner = self.lock();
+        if inner.retained.remove(topic).is_some() {
+            inner.unwritten.insert(retained_key(topic));
+        }
+    }
+
+    /// How far headquarters is.
+    #[must_use]
+    pub fn acked(&self, stream: Stream) -> Acked {
+        self.lock().acked.get(&stream).copied().unwrap_or_default()
+    }
+
+    /// Headquarters has every row through this one; never goes back.
+    pub fn ack(&self, stream: Stream, through_seq: u64) {
+        let mut inner = self.lock();
+        let acked = inner.acked.entry(stream).or_default();
+        if acked.through_seq < through_seq {
+            acked.through_seq = through_seq;
+            acked.empty_through_seq = acked.empty_through_seq.max(through_seq);
+            inner.unwritten.insert(uplink_key(stream));
+        }
+    }
+
+    /// The stream has no row after `after_seq` up to `empty_through_seq`; counts only while `after_seq` is where
+    /// headquarters is.
+    pub fn empty(&self, stream: Stream, after_seq: u64, empty_through_seq: u64) {
+        let mut inner = self.lock();
+        let acked = inner.acked.entry(stream).or_default();
+        if acked.through_seq == after_seq && acked.empty_through_seq < empty_through_seq {
+            acked.empty_through_seq = empty_through_seq;
+            inner.unwritten.insert(uplink_key(stream));
+        }
+    }
+
+    /// Forgets what headquarters has, for a journal that started anew.
+    pub fn reset_acks(&self) {
+        let mut inner = self.lock();
+        let streams: Vec<_> = std::mem::take(&mut inner.acked).into_keys().collect();
+        inner.unwritten.extend(streams.into_iter().map(uplink_key));
+    }
+
+    /// Adds everything that the store does not have yet to `changes`.
+    pub fn take_unwritten(&self, changes: &mut Changes) {
+        let mut inner = self.lock();
+        for key in std::mem::take(&mut inner.unwritten) {
+            let value = inner.value(&key);
+            changes.insert(key, value);
+        }
+    }
+
+    /// Every entry as the store has it.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(EntryKey, Vec<u8>)> {
+        let inner = self.lock();
+        let keys = inner.retained.keys().map(|topic| retained_key(topic));
+        let keys: Vec<_> = keys.chain(inner.acked.keys().copied().map(uplink_key)).collect();
+        keys.into_iter().filter_map(|key| inner.value(&key).map(|value| (key, value))).collect()
+    }
+}
+
+impl Inner {
+    fn value(&self, entry: &EntryKey) -> Option<Vec<u8>> {
+        let key = std::str::from_utf8(&entry.key).ok()?;
+        match entry.tree {
+            StoreTree::Domain(_) => None,
+            StoreTree::Retained => self.retained.get(key).map(|retained| {
+                let mut value = vec![retained.qos];
+                value.extend_from_slice(&retained.payload);
+                value
+            }),
+            StoreTree::Uplink => self.acked.get(&Stream::parse(key)?).map(|acked| {
+                let mut value = acked.through_seq.to_le_bytes().to_vec();
+                value.extend_from_slice(&acked.empty_through_seq.to_le_bytes());
+                value
+            }),
+        }
+    }
+}
+
+fn retained_key(topic: &str) -> EntryKey {
+    EntryKey { tree: StoreTree::Retained, key: topic.as_bytes().to_vec() }
+}
+
+fn uplink_key(stream: Stream) -> EntryKey {
+    EntryKey { tree: StoreTree::Uplink, key: stream.as_str().as_bytes().to_vec() }
+}
+
+fn decode_acked(value: &[u8]) -> Option<Acked> {
+    let (through_seq, rest) = value.split_first_chunk::<8>()?;
+    Some(Acked {
+        through_seq: u64::from_le_bytes(*through_seq),
+        empty_through_seq: u64::from_le_bytes(rest.try_into().ok()?),
+    })
+}

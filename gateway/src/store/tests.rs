@@ -1,0 +1,100 @@
+//! The store and its snapshots on a real disk, with damage made by hand.
+
+use std::fs;
+
+use super::{
+    Changes, EntryKey, Place, Store, StoreError, StoreTree, load_newest, quarantine, write_snapshot,
+};
+use crate::domain::Tree;
+
+fn entry(key: &str) -> EntryKey {
+    EntryKey { tree: StoreTree::Domain(Tree::Twins), key: key.as_bytes().to_vec() }
+}
+
+fn changes(pairs: &[(&str, Option<&str>)]) -> Changes {
+    pairs.iter().map(|(key, value)| (entry(key), value.map(|value| value.as_bytes().to_vec()))).collect()
+}
+
+#[test]
+fn what_was_written_is_there_after_reopening_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sled");
+    let mut store = Store::open(&path).unwrap().store;
+    store.write(&changes(&[("a", Some("1")), ("b", Some("2"))]), 7, 10).unwrap();
+    store.write(&changes(&[("a", None), ("b", Some("3"))]), 7, 11).unwrap();
+    store.flush().unwrap();
+    drop(store);
+    let opened = Store::open(&path).unwrap();
+    assert_eq!(opened.entries, [(entry("b"), b"3".to_vec())]);
+    let Place { epoch, applied_through, .. } = opened.place;
+    assert_eq!((epoch, applied_through), (7, 11));
+}
+
+#[test]
+fn an_entry_that_vanished_or_changed_silently_is_noticed() {
+    for vanish in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sled");
+        let mut store = Store::open(&path).unwrap().store;
+        store.write(&changes(&[("a", Some("1")), ("b", Some("2"))]), 7, 10).unwrap();
+        drop(store);
+        {
+            let db = sled::open(&path).unwrap();
+            let twins = db.open_tree("twins").unwrap();
+            if vanish {
+                twins.remove("a").unwrap();
+            } else {
+                twins.insert("a", twins.get("b").unwrap().unwrap()).unwrap();
+            }
+        }
+        let error = Store::open(&path).err().expect("damage is noticed");
+        assert!(error.is_damage());
+        assert_eq!(vanish, matches!(error, StoreError::Incomplete { .. }));
+    }
+}
+
+#[test]
+fn a_ruined_database_is_an_error_and_never_a_panic_and_quarantine_makes_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sled");
+    let mut store = Store::open(&path).unwrap().store;
+    let many: Vec<String> = (0..500).map(|n| format!("key {n}")).collect();
+    let many: Vec<_> = many.iter().map(|key| (key.as_str(), Some("value"))).collect();
+    store.write(&changes(&many), 7, 10).unwrap();
+    store.flush().unwrap();
+    drop(store);
+    for file in [path.join("db"), path.join("conf")] {
+        let len = fs::metadata(&file).unwrap().len();
+        fs::write(&file, vec![0x5A; usize::try_from(len).unwrap()]).unwrap();
+    }
+    let error = Store::open(&path).err().expect("nothing of it can be read");
+    assert!(error.is_damage(), "{error:?}");
+    let moved = quarantine(&path, &dir.path().join("quarantine"), "2026").unwrap();
+    assert!(moved.join("db").exists());
+    assert_eq!(Store::open(&path).unwrap().entries, []);
+}
+
+#[test]
+fn a_snapshot_reads_back_and_a_damaged_one_gives_way_to_the_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let entries: Vec<_> = (0..3).map(|n| (entry(&n.to_string()), vec![n; 100])).collect();
+    let write = |place: u64, count: usize| {
+        let entries = entries.iter().take(count).map(|(entry, value)| (entry, value.as_slice()));
+        write_snapshot(dir.path(), 7, place, entries).unwrap()
+    };
+    let oldest = write(5, 1);
+    write(6, 2);
+    let newest = write(7, 3);
+    assert!(!oldest.exists(), "two are kept");
+    let mut damaged = Vec::new();
+    let read = load_newest(dir.path(), Some(7), &mut damaged).unwrap();
+    assert_eq!((read.applied_through, read.entries), (7, entries.clone()));
+    assert!(damaged.is_empty());
+    assert_eq!(load_newest(dir.path(), Some(8), &mut damaged), None);
+
+    let mut bytes = fs::read(&newest).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&newest, bytes).unwrap();
+    let read = load_newest(dir.path(), Some(7), &mut damaged).unwrap();
+    assert_eq!((read.applied_through, damaged), (6, vec![newest]));
+}
