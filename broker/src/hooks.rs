@@ -85,7 +85,7 @@ pub enum ConnectRefusal {
 pub struct InboundPublish {
     /// Who sent it.
     pub principal: Principal,
-    /// Its topic: non-empty, no wildcard, no NUL, first byte ASCII and not `$`.
+    /// Its topic: non-empty, no wildcard, no NUL, not starting with `$`.
     pub topic: Arc<str>,
     /// Its payload; owns exactly its own bytes.
     pub payload: Bytes,

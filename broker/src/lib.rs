@@ -1,13 +1,33 @@
 //! The MQTT edge around rumqttd's `Router`: sessions, limits, hooks for authentication, ACL and
 //! durable acknowledgement.
 
+mod broker;
+mod codec;
 mod config;
+mod connection;
+mod counters;
 mod hooks;
+mod listener;
+mod message;
 mod retained;
+mod router;
+mod session;
+mod subscriptions;
+mod topic;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use tokio::net::TcpListener;
+
+use crate::{broker::Shared, counters::Counter, message::Message, router::Command};
 
 pub use config::{Config, Limits};
 pub use hooks::{
@@ -85,24 +105,48 @@ pub enum PublishError {
 /// A running broker. Dropping it without [`Broker::shutdown`] closes every connection.
 #[derive(Debug)]
 pub struct Broker {
-    handle: Handle,
+    shared: Arc<Shared>,
     tcp_addr: Option<SocketAddr>,
+    feeder: Option<JoinHandle<()>>,
 }
 
 /// A cheap, cloneable way to talk to a running broker.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    counters: Arc<BTreeMap<String, u64>>,
+    shared: Arc<Shared>,
 }
+
+/// How long the connections have to end once the deadline of a shutdown is over.
+const HALT_GRACE: Duration = Duration::from_millis(500);
 
 impl Broker {
     /// Binds, starts the router and serves. Must be called within a tokio runtime.
     pub async fn start(
         config: Config,
-        _hooks: Arc<dyn Hooks>,
-        _retained: Arc<dyn RetainedStore>,
+        hooks: Arc<dyn Hooks>,
+        retained: Arc<dyn RetainedStore>,
     ) -> Result<Self, StartError> {
-        Ok(Self { handle: Handle { counters: Arc::default() }, tcp_addr: config.tcp })
+        let listener = match config.tcp {
+            Some(addr) => {
+                let bound = async {
+                    let listener = TcpListener::bind(addr).await?;
+                    let addr = listener.local_addr()?;
+                    Ok((listener, addr))
+                };
+                Some(bound.await.map_err(|source| StartError::Bind { addr, source })?)
+            }
+            None => None,
+        };
+        let (sender, commands) = flume::bounded(config.limits.router_queue_messages_max.max(1));
+        let shared = Arc::new(Shared::new(config.limits, hooks, retained, sender));
+        let feeder = router::spawn(Arc::clone(&shared), commands, tokio::runtime::Handle::current())
+            .map_err(|source| StartError::Thread { thread: "mqtt-router-feed", source })?;
+        shared.tasks.spawn(Arc::clone(&shared).keep_house());
+        let tcp_addr = listener.map(|(listener, addr)| {
+            shared.tasks.spawn(listener::accept_tcp(listener, Arc::clone(&shared)));
+            addr
+        });
+        Ok(Self { shared, tcp_addr, feeder: Some(feeder) })
     }
 
     /// Where TCP clients are accepted: the real port, also when 0 was configured.
@@ -112,36 +156,97 @@ impl Broker {
 
     /// A handle that may outlive the broker.
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        Handle { shared: Arc::clone(&self.shared) }
     }
 
     /// Stops accepting, lets pending verdicts become acknowledgements, says goodbye (5.0:
-    /// DISCONNECT 0x8B) and closes everything within `deadline`.
-    pub async fn shutdown(self, _deadline: Duration) {}
+    /// DISCONNECT 0x8B) and closes everything within `deadline`. Wills are not published: it is
+    /// the hub that goes, not its clients.
+    pub async fn shutdown(mut self, deadline: Duration) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        if tokio::time::timeout(deadline, self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.shared.tasks.len(), "connections are cut: the deadline is over");
+        }
+        self.halt();
+        drop(tokio::time::timeout(HALT_GRACE, self.shared.tasks.wait()).await);
+        if let Some(feeder) = self.feeder.take() {
+            // The thread ends within seconds at worst; joining it must not hold up a worker.
+            drop(tokio::task::spawn_blocking(move || feeder.join()).await);
+        }
+    }
+
+    fn halt(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.halt.cancel();
+        // Only wakes the thread; it also looks at `halt` by itself.
+        drop(self.shared.commands.try_send(Command::Stop));
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.halt();
+    }
 }
 
 impl Handle {
     /// Publishes a message of the host's own: no ACL, no verdict. Never blocks.
-    pub fn publish(
-        &self,
-        topic: &str,
-        _payload: Bytes,
-        _qos: Qos,
-        _retain: bool,
-    ) -> Result<(), PublishError> {
-        Err(PublishError::Closed { topic: topic.to_owned() })
+    pub fn publish(&self, topic: &str, payload: Bytes, qos: Qos, retain: bool) -> Result<(), PublishError> {
+        let limits = &self.shared.limits;
+        let topic_owned = || topic.to_owned();
+        if self.shared.stop.is_cancelled() {
+            return Err(PublishError::Closed { topic: topic_owned() });
+        }
+        if let Some(reason) = topic::topic_fault(topic, limits.topic_bytes_max) {
+            return Err(PublishError::Topic { topic: topic_owned(), reason });
+        }
+        if limits.packet_bytes_max < payload.len() {
+            let (bytes, bytes_max) = (payload.len(), limits.packet_bytes_max);
+            return Err(PublishError::TooLarge { topic: topic_owned(), bytes, bytes_max });
+        }
+        let message = Arc::new(Message {
+            topic: Arc::from(topic),
+            payload,
+            qos,
+            retain,
+            forwarded: Bytes::new(),
+            expires_at: None,
+            publisher: 0,
+        });
+        if retain && !self.shared.retain(&message) {
+            return Err(PublishError::RetainedFull {
+                topic: topic_owned(),
+                max: limits.retained_messages_max,
+            });
+        }
+        self.shared.try_route(message).map_err(|_| {
+            self.shared.counters.one(Counter::FanoutQueueFull);
+            PublishError::QueueFull { topic: topic_owned(), max: limits.router_queue_messages_max }
+        })
     }
 
     /// Closes every connection of this principal (5.0: DISCONNECT 0x98) and forgets its sessions.
-    pub fn disconnect_principal(&self, _name: &str) {}
+    pub fn disconnect_principal(&self, name: &str) {
+        self.shared.disconnect_principal(name);
+    }
 
-    /// Every refusal, drop and loss by reason, and what was done.
+    /// Every refusal, drop and loss by reason, what was done, and a few gauges (`clients`,
+    /// `sessions`, `retained_messages`, `subscribed_filters`, `router_lanes`,
+    /// `router_queue_messages`).
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        self.counters.as_ref().clone()
+        self.shared.snapshot()
     }
 
     /// Connected clients.
     pub fn clients(&self) -> usize {
-        0
+        self.shared.clients.load(Ordering::Relaxed)
+    }
+
+    /// Kills the router as a bug of it would; for tests of the supervision alone.
+    #[doc(hidden)]
+    pub fn kill_router_for_tests(&self) {
+        drop(self.shared.commands.try_send(Command::Kill));
     }
 }

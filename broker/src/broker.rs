@@ -1,0 +1,434 @@
+//! What all connections share: sessions, subscriptions, retained messages, counters, and the way
+//! into the router. Also the clock-driven rest: session expiry and delayed wills.
+//!
+//! Owns no sockets. Locks are taken in the order sessions, subscriptions, one session's state, and
+//! never held across an await.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Limits,
+    counters::{Counter, Counters},
+    hooks::{Acceptance, Hooks, InboundPublish, Principal, Verdict},
+    message::Message,
+    retained::{RetainedStore, RetainedTable},
+    router::Command,
+    session::{Control, Order, Session, Subscription},
+    subscriptions::{Lane, Subscriptions},
+};
+
+/// How often sessions are looked at for expiry and delayed wills.
+const JANITOR_PERIOD: Duration = Duration::from_millis(500);
+/// How long a client's connection waits for room in the router's queue before it gives up.
+const ROUTE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The state behind every connection and handle.
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) store: Arc<dyn RetainedStore>,
+    pub(crate) retained: RetainedTable,
+    pub(crate) counters: Counters,
+    pub(crate) started_at: Instant,
+    pub(crate) started_at_unix_ms: u128,
+    /// Cancelled when the broker shuts down.
+    pub(crate) stop: CancellationToken,
+    /// Cancelled when nothing needs the router any more.
+    pub(crate) halt: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) clients: AtomicUsize,
+    pub(crate) commands: flume::Sender<Command>,
+    sessions: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+    subscriptions: RwLock<Subscriptions>,
+    next_number: AtomicU64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("clients", &self.clients).finish_non_exhaustive()
+    }
+}
+
+/// A connection's hold on its session.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) session: Arc<Session>,
+    pub(crate) session_present: bool,
+    pub(crate) connection: u64,
+    pub(crate) control: Arc<Control>,
+}
+
+/// Why a connection gets no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AttachRefusal {
+    /// The client id belongs to another principal.
+    ClientIdTaken,
+    SessionsFull,
+}
+
+/// What a client asks of its session.
+#[derive(Debug)]
+pub(crate) struct SessionRequest {
+    pub(crate) client_id: Arc<str>,
+    pub(crate) principal: Principal,
+    pub(crate) clean_start: bool,
+    pub(crate) expiry: Duration,
+    pub(crate) in_flight_max: u16,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        limits: Limits,
+        hooks: Arc<dyn Hooks>,
+        store: Arc<dyn RetainedStore>,
+        commands: flume::Sender<Command>,
+    ) -> Self {
+        Self {
+            retained: RetainedTable::load(&*store, limits.retained_messages_max),
+            limits,
+            hooks,
+            store,
+            counters: Counters::default(),
+            started_at: Instant::now(),
+            started_at_unix_ms: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis()),
+            stop: CancellationToken::new(),
+            halt: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            clients: AtomicUsize::new(0),
+            commands,
+            sessions: Mutex::default(),
+            subscriptions: RwLock::default(),
+            next_number: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn subscriptions(&self) -> RwLockReadGuard<'_, Subscriptions> {
+        self.subscriptions.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn subscriptions_mut(&self) -> RwLockWriteGuard<'_, Subscriptions> {
+        self.subscriptions.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a connection its session, new or resumed. Who had it before is told to go.
+    pub(crate) fn attach(self: &Arc<Self>, request: SessionRequest) -> Result<Attached, AttachRefusal> {
+        let connection = self.next_number();
+        let control = Arc::new(Control::default());
+        let mut sessions = self.sessions();
+        let existing = sessions.get(&request.client_id).cloned();
+        if let Some(existing) = &existing {
+            if existing.principal != request.principal {
+                return Err(AttachRefusal::ClientIdTaken);
+            }
+            let mut state = existing.state();
+            if let Some((_, control)) = state.owner.take() {
+                control.tell(Order::TakenOver);
+            }
+        } else if self.limits.sessions_max <= sessions.len() {
+            return Err(AttachRefusal::SessionsFull);
+        }
+        if let Some(session) = existing.clone().filter(|session| !request.clean_start && !is_over(session)) {
+            let mut state = session.state();
+            state.attach(connection, Arc::clone(&control), request.in_flight_max);
+            state.expiry = request.expiry;
+            // The client is back in time: its will is not due.
+            state.delayed_will = None;
+            drop(state);
+            self.counters.one(Counter::SessionsResumed);
+            return Ok(Attached { session, session_present: true, connection, control });
+        }
+        let session = Session::new(self.next_number(), Arc::clone(&request.client_id), request.principal);
+        {
+            let mut state = session.state();
+            state.attach(connection, Arc::clone(&control), request.in_flight_max);
+            state.expiry = request.expiry;
+        }
+        sessions.insert(request.client_id, Arc::clone(&session));
+        drop(sessions);
+        if let Some(existing) = existing {
+            self.end_session(&existing);
+        }
+        Ok(Attached { session, session_present: false, connection, control })
+    }
+
+    /// A connection lets go of its session. Its will is published now or kept until it is due.
+    pub(crate) fn detach(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        connection: u64,
+        will: Option<(Arc<Message>, Duration)>,
+    ) {
+        let now = Instant::now();
+        let mut will_now = None;
+        let mut is_over = false;
+        let mut state = session.state();
+        if state.is_owned_by(connection) {
+            state.owner = None;
+            state.detached_at = Some(now);
+            is_over = state.expiry.is_zero();
+            match will {
+                Some((message, delay)) if !is_over && !delay.is_zero() => {
+                    state.delayed_will = Some((now + delay.min(state.expiry), message));
+                }
+                other => will_now = other,
+            }
+        } else if let Some((message, delay)) = will {
+            // Taken over. The will of a session that goes on without a gap is only due at once.
+            if delay.is_zero() || state.ended {
+                will_now = Some((message, delay));
+            } else {
+                self.counters.one(Counter::WillsDiscarded);
+            }
+        }
+        drop(state);
+        session.wake.notify_one();
+        if is_over {
+            self.forget(session);
+        }
+        if let Some((message, _)) = will_now {
+            self.publish_will(session.principal.clone(), message);
+        }
+    }
+
+    /// Drops a session from the map, unless another has taken its place.
+    fn forget(self: &Arc<Self>, session: &Arc<Session>) {
+        let mut sessions = self.sessions();
+        // Somebody may have attached between the caller's look and this one.
+        if session.state().owner.is_some() {
+            return;
+        }
+        if sessions.get(&session.client_id).is_some_and(|current| Arc::ptr_eq(current, session)) {
+            sessions.remove(&session.client_id);
+        }
+        drop(sessions);
+        self.end_session(session);
+    }
+
+    /// What is left of a session that nobody can reach any more.
+    fn end_session(self: &Arc<Self>, session: &Arc<Session>) {
+        let (filters, will, backlog) = {
+            let mut state = session.state();
+            state.ended = true;
+            let filters = std::mem::take(&mut state.subscriptions);
+            (filters, state.delayed_will.take(), state.backlog())
+        };
+        self.counters.add(Counter::LostSessionEnded, backlog as u64);
+        if !filters.is_empty() {
+            let mut subscriptions = self.subscriptions_mut();
+            for Subscription { filter, .. } in filters {
+                subscriptions.remove(&filter, session);
+            }
+        }
+        if let Some((_, message)) = will {
+            self.publish_will(session.principal.clone(), message);
+        }
+    }
+
+    /// Subscribes. `Some` is a lane that the router must be told about before the client hears
+    /// that it is subscribed.
+    pub(crate) fn subscribe(&self, session: &Arc<Session>, subscription: Subscription) -> Option<Command> {
+        let mut subscriptions = self.subscriptions_mut();
+        let mut state = session.state();
+        if state.ended {
+            return None;
+        }
+        if let Some(existing) = state.subscriptions.iter_mut().find(|s| s.filter == subscription.filter) {
+            *existing = subscription;
+            return None;
+        }
+        let opened = subscriptions.insert(&subscription.filter, session);
+        state.subscriptions.push(subscription);
+        opened.map(|(lane, filter)| Command::OpenLane(lane, filter))
+    }
+
+    /// Whether there was such a subscription.
+    pub(crate) fn unsubscribe(&self, session: &Arc<Session>, filter: &str) -> bool {
+        let mut subscriptions = self.subscriptions_mut();
+        let mut state = session.state();
+        let before = state.subscriptions.len();
+        state.subscriptions.retain(|subscription| &*subscription.filter != filter);
+        state.retained_scans.retain(|scan| &*scan.filter != filter);
+        subscriptions.remove(filter, session);
+        state.subscriptions.len() < before
+    }
+
+    /// Hands a message that came through a lane to the sessions that take it.
+    pub(crate) fn deliver(&self, lane: Lane, message: &Arc<Message>) {
+        self.subscriptions().for_each_match(lane, &message.topic, |filter, sessions| {
+            for session in sessions {
+                session.deliver(filter, message, &self.limits, &self.counters);
+            }
+        });
+    }
+
+    /// Keeps or removes the retained message.
+    pub(crate) fn retain(&self, message: &Arc<Message>) -> bool {
+        let kept = self.retained.apply(message, &*self.store);
+        if !kept {
+            self.counters.one(Counter::RetainedRefusedFull);
+        }
+        kept
+    }
+
+    /// Hands a message to the router without waiting. `Err` gives it back when the queue is full.
+    pub(crate) fn try_route(&self, message: Arc<Message>) -> Result<(), Command> {
+        if !self.subscriptions().any_match(&message.topic) {
+            self.counters.one(Counter::FanoutNoSubscriber);
+            return Ok(());
+        }
+        match self.commands.try_send(Command::Publish(message)) {
+            Ok(()) => {
+                self.counters.one(Counter::FanoutRouted);
+                Ok(())
+            }
+            Err(flume::TrySendError::Full(command) | flume::TrySendError::Disconnected(command)) => {
+                Err(command)
+            }
+        }
+    }
+
+    /// Hands a message to the router; a full queue holds the caller up, within a deadline.
+    pub(crate) async fn route(&self, message: Arc<Message>) {
+        if let Err(command) = self.try_route(message) {
+            self.command(command).await;
+        }
+    }
+
+    /// Tells the router's feeder something, within a deadline.
+    pub(crate) async fn command(&self, command: Command) {
+        let is_publish = matches!(command, Command::Publish(_));
+        let sent = tokio::time::timeout(ROUTE_DEADLINE, self.commands.send_async(command)).await;
+        if is_publish {
+            let counter =
+                if matches!(sent, Ok(Ok(()))) { Counter::FanoutRouted } else { Counter::FanoutQueueFull };
+            self.counters.one(counter);
+        }
+    }
+
+    /// A will goes the way of any publish of its client: asked, accepted, retained, fanned out.
+    fn publish_will(self: &Arc<Self>, principal: Principal, message: Arc<Message>) {
+        if !self.hooks.may_publish(&principal, &message.topic) {
+            self.counters.one(Counter::WillsRefused);
+            return;
+        }
+        let acceptance = self.hooks.accept(InboundPublish {
+            principal,
+            topic: Arc::clone(&message.topic),
+            payload: message.payload.clone(),
+            qos: message.qos,
+            retain: message.retain,
+        });
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let verdict = match acceptance {
+                Acceptance::Done(verdict) => verdict,
+                Acceptance::Pending(verdict) => verdict.await.unwrap_or(Verdict::NotStored),
+            };
+            if verdict == Verdict::Accepted {
+                shared.counters.one(Counter::WillsPublished);
+                if message.retain {
+                    shared.retain(&message);
+                }
+                shared.route(message).await;
+            } else {
+                shared.counters.one(Counter::WillsRefused);
+            }
+        });
+    }
+
+    /// Closes every connection of a principal and forgets its sessions.
+    pub(crate) fn disconnect_principal(self: &Arc<Self>, name: &str) {
+        let mut gone = Vec::new();
+        self.sessions().retain(|_, session| {
+            let keep = &*session.principal.name != name;
+            if !keep {
+                gone.push(Arc::clone(session));
+            }
+            keep
+        });
+        for session in gone {
+            if let Some((_, control)) = &session.state().owner {
+                control.tell(Order::Administrative);
+            }
+            self.end_session(&session);
+        }
+    }
+
+    /// Ends sessions whose time is over and publishes wills that are due, until the broker stops.
+    pub(crate) async fn keep_house(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(JANITOR_PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = ticks.tick() => self.sweep(),
+            }
+        }
+    }
+
+    fn sweep(self: &Arc<Self>) {
+        let now = Instant::now();
+        let sessions: Vec<_> = self.sessions().values().cloned().collect();
+        for session in sessions {
+            let due = {
+                let mut state = session.state();
+                match &state.delayed_will {
+                    Some((at, _)) if *at <= now => state.delayed_will.take(),
+                    _ => None,
+                }
+            };
+            if let Some((_, message)) = due {
+                self.publish_will(session.principal.clone(), message);
+            }
+            if is_over(&session) {
+                self.counters.one(Counter::SessionsExpired);
+                self.forget(&session);
+            }
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> BTreeMap<String, u64> {
+        let mut all = self.counters.snapshot();
+        let clients = self.clients.load(Ordering::Relaxed);
+        let (filters, lanes) = {
+            let subscriptions = self.subscriptions();
+            (subscriptions.filters(), subscriptions.lanes().len())
+        };
+        let gauges = [
+            ("clients", clients),
+            ("sessions", self.sessions().len()),
+            ("retained_messages", self.retained.len()),
+            ("subscribed_filters", filters),
+            ("router_lanes", lanes),
+            ("router_queue_messages", self.commands.len()),
+        ];
+        all.extend(gauges.map(|(name, value)| (name.to_owned(), value as u64)));
+        all
+    }
+}
+
+/// Whether a session without a connection has outlived its expiry.
+fn is_over(session: &Session) -> bool {
+    let state = session.state();
+    state.owner.is_none() && state.detached_at.is_some_and(|at| state.expiry <= at.elapsed())
+}

@@ -1,0 +1,100 @@
+//! Accepts TCP connections within the limits and starts a task for each.
+//!
+//! TLS and WebSocket belong here: their handshakes go into the connection's own task, between
+//! accept and [`connection::serve`], so that a client that stalls one holds up nobody.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+
+use crate::{broker::Shared, connection, counters::Counter};
+
+/// A pause after a failed accept, or a process without file descriptors would spin.
+const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Open connections, in total and by address.
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// One connection's place in the count; gives it back when dropped.
+struct Place {
+    open: Arc<Mutex<Open>>,
+    address: IpAddr,
+}
+
+impl Place {
+    fn try_take(open: &Arc<Mutex<Open>>, address: IpAddr, shared: &Shared) -> Result<Self, Counter> {
+        let mut counts = open.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.limits.connections <= counts.total {
+            return Err(Counter::ConnectionsRefusedTotal);
+        }
+        let of_address = counts.by_address.entry(address).or_default();
+        if shared.limits.connections_per_address <= *of_address {
+            return Err(Counter::ConnectionsRefusedAddress);
+        }
+        *of_address += 1;
+        counts.total += 1;
+        Ok(Self { open: Arc::clone(open), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.total -= 1;
+        if let Some(of_address) = counts.by_address.get_mut(&self.address) {
+            *of_address -= 1;
+            if *of_address == 0 {
+                counts.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Accepts until the broker stops.
+pub(crate) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
+    let open = Arc::new(Mutex::new(Open::default()));
+    loop {
+        let accepted = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer): (_, SocketAddr) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                shared.counters.one(Counter::AcceptErrors);
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_ERROR_PAUSE).await;
+                continue;
+            }
+        };
+        let place = match Place::try_take(&open, peer.ip(), &shared) {
+            Ok(place) => place,
+            Err(counter) => {
+                shared.counters.one(counter);
+                continue;
+            }
+        };
+        shared.counters.one(Counter::ConnectionsAccepted);
+        // Acknowledgements are small and already gathered; waiting for more would only delay them.
+        drop(stream.set_nodelay(true));
+        let for_client = Arc::clone(&shared);
+        shared.tasks.spawn(async move {
+            let halt = for_client.halt.clone();
+            tokio::select! {
+                () = connection::serve(stream, peer, for_client) => {}
+                // The deadline of the shutdown is over: what is not said now stays unsaid.
+                () = halt.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+}
