@@ -132,7 +132,7 @@ fn architecture(tree: &Tree, findings: &mut Vec<Finding>) {
         findings.push(Finding::new(PATH, 1, format!("does not name the invariant “{invariant}”")));
     }
     let places = tree.under("", "/Cargo.toml").filter_map(|(path, _)| path.strip_suffix("/Cargo.toml"));
-    for folder in places.filter(|folder| !text.contains(&format!("`{folder}/`"))) {
+    for folder in places.filter(|folder| !text.contains(&format!("`{folder}/"))) {
         findings.push(Finding::new(PATH, 1, format!("the code map does not name `{folder}/`")));
     }
 }

@@ -1,0 +1,3 @@
+//! `storehub-bench`: measured in a moment; see `bench/`.
+
+fn main() {}

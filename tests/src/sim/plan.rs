@@ -1,0 +1,183 @@
+//! Which devices the simulated store has, and what lies on its shelves.
+
+use std::fmt::Write as _;
+
+use contract::topic::SensorKind;
+
+/// The whole store.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Shelves with a scale.
+    pub shelves: Vec<Shelf>,
+    /// Locker banks.
+    pub banks: Vec<Bank>,
+    /// Line counters by id.
+    pub entrances: Vec<String>,
+    /// Zone sensors.
+    pub zones: Vec<Zone>,
+    /// Fridges and rooms.
+    pub climates: Vec<Climate>,
+}
+
+/// A shelf with a scale.
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    /// The sensor.
+    pub id: String,
+    /// The zone it stands in, by index.
+    pub zone: usize,
+    /// What lies on it.
+    pub product: Product,
+}
+
+/// What lies on a shelf.
+#[derive(Debug, Clone, Copy)]
+pub struct Product {
+    /// GTIN-13, of the prefix that GS1 keeps for use inside a company.
+    pub gtin: &'static str,
+    /// Chinese name.
+    pub name_zh: &'static str,
+    /// English name.
+    pub name_en: &'static str,
+    /// Weight of a piece.
+    pub unit_weight_g: f64,
+    /// Weight of the empty shelf's insert.
+    pub tare_g: f64,
+    /// Pieces when full.
+    pub capacity: u32,
+}
+
+/// A bank of lockers.
+#[derive(Debug, Clone)]
+pub struct Bank {
+    /// Its controller.
+    pub id: String,
+    /// Compartments, numbered from 1.
+    pub compartments: u16,
+}
+
+/// A zone of the floor with its sensor.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    /// The sensor.
+    pub id: String,
+    /// The zone's name.
+    pub zone: String,
+}
+
+/// A fridge or a room with its sensor.
+#[derive(Debug, Clone)]
+pub struct Climate {
+    /// The sensor.
+    pub id: String,
+    /// What the thermostat wants.
+    pub set_point_c: f64,
+}
+
+const fn product(
+    gtin: &'static str,
+    name_zh: &'static str,
+    name_en: &'static str,
+    unit_weight_g: f64,
+    tare_g: f64,
+    capacity: u32,
+) -> Product {
+    Product { gtin, name_zh, name_en, unit_weight_g, tare_g, capacity }
+}
+
+/// Zone index and product of each shelf.
+const PRODUCTS: [(usize, Product); 8] = [
+    (0, product("2000000000015", "焕亮精华液 30 毫升", "Radiance serum 30 ml", 182.0, 350.0, 24)),
+    (0, product("2000000000022", "保湿面霜 50 毫升", "Moisture cream 50 ml", 214.0, 350.0, 18)),
+    (0, product("2000000000039", "防晒乳 SPF50", "Sunscreen SPF 50", 96.0, 350.0, 30)),
+    (1, product("2000000000046", "婴儿配方奶粉 1 段", "Infant formula stage 1", 1120.0, 800.0, 12)),
+    (1, product("2000000000053", "婴儿配方奶粉 2 段", "Infant formula stage 2", 1120.0, 800.0, 12)),
+    (2, product("2000000000060", "赤霞珠干红葡萄酒", "Cabernet Sauvignon", 1240.0, 900.0, 12)),
+    (2, product("2000000000077", "起泡酒", "Sparkling wine", 1560.0, 900.0, 9)),
+    (3, product("2000000000084", "鲜牛奶 1 升", "Fresh milk 1 l", 1035.0, 500.0, 20)),
+];
+const ZONES: [&str; 4] = ["cosmetics", "mother-and-baby", "wine", "fresh"];
+
+impl Plan {
+    /// The store of the demonstration and the journeys.
+    #[must_use]
+    pub fn demo() -> Self {
+        let shelf = |(index, &(zone, product)): (usize, &(usize, Product))| Shelf {
+            id: format!("shelf-{:02}", index + 1),
+            zone,
+            product,
+        };
+        let climate = |(id, set_point_c): (&str, f64)| Climate { id: id.to_owned(), set_point_c };
+        Self {
+            shelves: PRODUCTS.iter().enumerate().map(shelf).collect(),
+            banks: vec![Bank { id: "lockers-a".to_owned(), compartments: 12 }],
+            entrances: vec!["door-main".to_owned(), "door-mall".to_owned()],
+            zones: ZONES
+                .iter()
+                .map(|zone| Zone { id: format!("zone-{zone}"), zone: (*zone).to_owned() })
+                .collect(),
+            climates: [("fridge-01", 4.0), ("wine-cellar", 13.0), ("sales-floor", 23.0)]
+                .map(climate)
+                .to_vec(),
+        }
+    }
+
+    /// Every device with the kind to register it as.
+    #[must_use]
+    pub fn devices(&self) -> Vec<(String, SensorKind)> {
+        let mut devices: Vec<(String, SensorKind)> = Vec::new();
+        devices.extend(self.shelves.iter().map(|shelf| (shelf.id.clone(), SensorKind::Shelf)));
+        devices.extend(self.banks.iter().map(|bank| (bank.id.clone(), SensorKind::Locker)));
+        devices.extend(self.entrances.iter().map(|id| (id.clone(), SensorKind::Traffic)));
+        devices.extend(self.zones.iter().map(|zone| (zone.id.clone(), SensorKind::Traffic)));
+        devices.extend(self.climates.iter().map(|climate| (climate.id.clone(), SensorKind::Climate)));
+        devices
+    }
+
+    /// The planogram as the gateway reads it.
+    #[must_use]
+    pub fn planogram_toml(&self) -> String {
+        let mut text = String::from("# Written by `store-sim --planogram`.\n");
+        for shelf in &self.shelves {
+            let Product { gtin, name_zh, name_en, unit_weight_g, tare_g, capacity } = shelf.product;
+            write!(
+                text,
+                "\n[shelf.{}]\ngtin = \"{gtin}\"\nname = {{ zh = \"{name_zh}\", en = \"{name_en}\" }}\n\
+                 unit_weight_g = {unit_weight_g:.1}\ntare_g = {tare_g:.1}\ncapacity = {capacity}\n",
+                shelf.id
+            )
+            .expect("writing to a string cannot fail");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_device_has_an_id_of_its_own_that_the_contract_allows() {
+        let devices = Plan::demo().devices();
+        let mut ids: Vec<_> = devices.iter().map(|(id, _)| contract::DeviceId::parse(id).unwrap()).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), devices.len());
+    }
+
+    #[test]
+    fn every_gtin_checks() {
+        for (_, Product { gtin, .. }) in PRODUCTS {
+            let digits = gtin.bytes().rev().map(|byte| u32::from(byte - b'0'));
+            let sum: u32 = digits.enumerate().map(|(i, d)| if i % 2 == 0 { d } else { 3 * d }).sum();
+            assert_eq!((gtin.len(), sum % 10), (13, 0), "{gtin}");
+        }
+    }
+
+    #[test]
+    fn the_planogram_is_toml_with_every_shelf() {
+        let plan = Plan::demo();
+        let table: toml::Table = plan.planogram_toml().parse().unwrap();
+        assert_eq!(table["shelf"].as_table().unwrap().len(), plan.shelves.len());
+    }
+}
