@@ -186,23 +186,24 @@ fn code(found: &zxingcpp::Barcode) -> Option<Code> {
     };
     let symbol_corners =
         [at(position.top_left), at(position.top_right), at(position.bottom_right), at(position.bottom_left)];
-    let (corners, symbol_origin, mirrored) = as_seen(symbol_corners);
+    let (corners, symbol_origin, reversed) = as_seen(symbol_corners);
     Some(Code {
         format,
         text: found.text(),
         corners,
         symbol_origin,
-        mirrored,
+        // zxing-cpp gives the corners of a mirrored symbol in clockwise order, too, and says so.
+        mirrored: reversed || found.is_mirrored(),
         symbology: found.symbology_identifier(),
         is_gs1: found.content_type() == ContentType::GS1,
     })
 }
 
 /// Corners in the symbol's order → clockwise from the top left as seen, where the symbol's first corner
-/// went, and whether the symbol is mirrored.
+/// went, and whether their order was reversed.
 fn as_seen(symbol_corners: [Point; 4]) -> ([Point; 4], usize, bool) {
-    let mirrored = doubled_area(&symbol_corners) < 0.0;
-    let clockwise = if mirrored {
+    let reversed = doubled_area(&symbol_corners) < 0.0;
+    let clockwise = if reversed {
         let [a, b, c, d] = symbol_corners;
         [a, d, c, b]
     } else {
@@ -215,7 +216,7 @@ fn as_seen(symbol_corners: [Point; 4]) -> ([Point; 4], usize, bool) {
         })
         .expect("four corners");
     let corners = std::array::from_fn(|at| clockwise[(first + at) % 4]);
-    (corners, (4 - first) % 4, mirrored)
+    (corners, (4 - first) % 4, reversed)
 }
 
 #[cfg(test)]

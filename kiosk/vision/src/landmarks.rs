@@ -465,6 +465,55 @@ mod tests {
         assert!(error.contains("failed to read") && error.contains(MANIFEST_FILE), "{error}");
     }
 
+    /// The goldens of the models' own export: the same crop must give the same points here.
+    #[test]
+    fn the_network_gives_here_what_it_gave_where_it_was_exported() {
+        let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/weights");
+        let runtime = crate::analyser::find_runtime().filter(|path| path.is_file());
+        let (Some(runtime), true) = (runtime, weights.join(MANIFEST_FILE).is_file()) else {
+            eprintln!("skipped: no ONNX Runtime library (`cargo xtask setup`) or no models/weights");
+            return;
+        };
+        crate::inference::load_runtime(&runtime).unwrap();
+        let landmarker = Landmarker::load(&weights).unwrap();
+        let goldens: serde_json::Value =
+            serde_json::from_slice(&fs::read(weights.join("goldens/goldens.json")).unwrap()).unwrap();
+        let bounds = |values: [f64; 4]| FaceBox {
+            // Goldens count from the corner of the first pixel, we from its centre.
+            x: values[0] - 0.5,
+            y: values[1] - 0.5,
+            width: values[2],
+            height: values[3],
+            score: 0.0,
+        };
+        let check = |found: &Face, expected: &serde_json::Value, scale: f64, tolerance: f64, what: &str| {
+            let expected: Vec<[f64; 2]> = serde_json::from_value(expected.clone()).unwrap();
+            assert_eq!(found.points.len(), expected.len());
+            for ((found, [x, y]), name) in found.points.iter().zip(expected).zip(landmarker.point_names()) {
+                let expected = Point::new(x * scale - 0.5, y * scale - 0.5);
+                let off = found.distance(expected);
+                assert!(off <= tolerance, "{what} {name}: {found:?}, expected {expected:?}, off {off} px");
+            }
+        };
+        let side = landmarker.side as f64;
+        let tolerance = goldens["tolerance"]["points"].as_f64().unwrap() * side;
+        for case in goldens["crops"].as_array().unwrap() {
+            let file = case["file"].as_str().unwrap();
+            let picture = Picture::from_file(weights.join("goldens").join(file)).unwrap();
+            let whole = Crop { centre: Point::new(side / 2.0 - 0.5, side / 2.0 - 0.5), side };
+            let found = landmarker.points_in(&picture, whole, bounds([0.0; 4])).unwrap();
+            check(&found, &case["points"], side, tolerance, file);
+        }
+        for case in goldens["scenes"].as_array().unwrap() {
+            let file = case["file"].as_str().unwrap();
+            let picture = Picture::from_file(weights.join("goldens").join(file)).unwrap();
+            let bounds = bounds(serde_json::from_value(case["box"].clone()).unwrap());
+            let found = landmarker.points_in(&picture, landmarker.crop_of_box(bounds), bounds).unwrap();
+            let tolerance = goldens["tolerance"]["scene_points_box_sides"].as_f64().unwrap() * bounds.width;
+            check(&found, &case["points"], 1.0, tolerance, file);
+        }
+    }
+
     #[test]
     fn a_crop_is_sampled_at_its_place_and_repeats_the_edge() {
         let rgb = (0..20_u8).flat_map(|_| (0..40_u8).flat_map(|x| [x * 6, 0, 255])).collect();

@@ -86,15 +86,16 @@ fn main() -> ExitCode {
     // A decoder that panics is caught and reported as an error of its picture; without this hook the
     // panic's own message would be printed as well.
     std::panic::set_hook(Box::new(|_| {}));
-    let failed = std::panic::catch_unwind(run);
-    match failed {
+    match std::panic::catch_unwind(run) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             eprintln!("storehub-vision: {error:#}");
             ExitCode::FAILURE
         }
-        Err(_) => {
-            eprintln!("storehub-vision: internal error");
+        Err(panic) => {
+            let what = panic.downcast_ref::<String>().map(String::as_str);
+            let what = what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            eprintln!("storehub-vision: internal error: {what}");
             ExitCode::FAILURE
         }
     }
@@ -144,7 +145,7 @@ fn each<T: Serialize>(
             code = ExitCode::FAILURE;
         }
         let line = match (&found, pictures.json) {
-            (Ok((found, ms)), true) => json_line(file, found, *ms)?,
+            (Ok((found, ms)), true) => serde_json::to_string(&Line { file, found, ms: *ms })?,
             (Err(error), true) => json!({ "file": file, "error": format!("{error:#}") }).to_string(),
             (Ok((found, ms)), false) => format!("{} ({ms} ms)\n{}", file.display(), show(found)),
             (Err(error), false) => format!("{}\n  error: {error:#}", file.display()),
@@ -165,15 +166,12 @@ fn read_and<T>(file: &Path, analyse: impl Fn(&Picture) -> anyhow::Result<T>) -> 
     Ok((found, (start.elapsed().as_secs_f64() * 1e5).round() / 100.0))
 }
 
-fn json_line(file: &Path, found: &impl Serialize, ms: f64) -> anyhow::Result<String> {
-    let mut line = json!({ "file": file });
-    let Value::Object(fields) = serde_json::to_value(found)? else {
-        anyhow::bail!("a report is a JSON object");
-    };
-    let object = line.as_object_mut().context("an object was just made")?;
-    object.extend(fields);
-    object.insert("ms".to_owned(), json!(ms));
-    Ok(line.to_string())
+#[derive(Serialize)]
+struct Line<'a, T> {
+    file: &'a Path,
+    #[serde(flatten)]
+    found: &'a T,
+    ms: f64,
 }
 
 fn read_codes(picture: &Picture, thorough: bool) -> anyhow::Result<CodesFound> {

@@ -464,9 +464,9 @@ mod tests {
         let landmarks = FivePoints {
             eye_left: Point::new(380.0, 420.0),
             eye_right: Point::new(620.0, 420.0),
-            nose_tip: Point::new(500.0, 570.0),
-            mouth_left: Point::new(404.0, 680.0),
-            mouth_right: Point::new(596.0, 680.0),
+            nose_tip: Point::new(500.0, 545.0),
+            mouth_left: Point::new(404.0, 670.0),
+            mouth_right: Point::new(596.0, 670.0),
         };
         let bounds = FaceBox { x: 140.0, y: 180.0, width: 720.0, height: 720.0, score: 30.0 };
         Face { bounds, landmarks, points: Vec::new(), spread: Vec::new() }
@@ -541,8 +541,22 @@ mod tests {
         tilted.landmarks.eye_right.y += 60.0;
         let grey = picture([140, 140, 140], [140, 140, 140]);
         let clipped = picture([255, 250, 245], [255, 250, 245]);
-        let cases: [(&Picture, Vec<Face>, &str); 6] = [
+        let mut collapsed = face();
+        collapsed.landmarks.eye_right = collapsed.landmarks.eye_left;
+        let mut at_the_edge = face();
+        for point in [
+            &mut at_the_edge.landmarks.eye_left,
+            &mut at_the_edge.landmarks.eye_right,
+            &mut at_the_edge.landmarks.nose_tip,
+            &mut at_the_edge.landmarks.mouth_left,
+            &mut at_the_edge.landmarks.mouth_right,
+        ] {
+            point.x += 330.0;
+        }
+        let cases: [(&Picture, Vec<Face>, &str); 8] = [
             (&fine, vec![], "no_face"),
+            (&fine, vec![collapsed], "face_unclear"),
+            (&fine, vec![at_the_edge], "face_cut_off"),
             (&fine, vec![small], "face_too_small"),
             (&fine, vec![face(), second], "more_than_one_face"),
             (&fine, vec![tilted], "head_tilted"),

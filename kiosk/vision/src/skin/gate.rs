@@ -43,7 +43,9 @@ pub struct Problem {
 
 /// A second face counts when it is at least this share of the largest one's width.
 const SECOND_FACE_SHARE: f64 = 0.3;
-/// Pixels from ear to ear: (warn below, reject below).
+/// Distance of the eyes over the width of the face's box, for any face that may be measured.
+const EYES_OF_FACE: (f64, f64) = (0.2, 0.6);
+/// Width of the face's box in pixels: (warn below, reject below).
 const FACE_PX: (f64, f64) = (700.0, 500.0);
 /// Degrees: (warn above, reject above).
 const ROLL_DEG: (f64, f64) = (6.0, 12.0);
@@ -62,10 +64,11 @@ const CHROMA_MIN: f64 = 3.0;
 /// How far the tip of the nose stands out from the plane of eyes and mouth, in distances of the eyes
 /// (about 30 mm of 63 mm).
 const NOSE_DEPTH: f64 = 0.48;
-/// Where the nose tip lies between eyes and mouth on a face that looks straight ahead.
-const NOSE_HEIGHT: f64 = 0.58;
-/// Height of the face between eyes and mouth in distances of the eyes.
-const EYES_TO_MOUTH: f64 = 1.08;
+/// Where the nose tip lies between eyes and mouth on a face that looks straight ahead: the mean of the
+/// rendered faces from which the network knows what a nose tip is.
+const NOSE_HEIGHT: f64 = 0.50;
+/// Height of the face between eyes and mouth in distances of the eyes, of the same faces.
+const EYES_TO_MOUTH: f64 = 1.04;
 
 /// What the gate measured. Angles are estimates from five points.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,10 +122,20 @@ pub(crate) fn judge(grey: &Grey, faces: &[Face], regions: &[Region]) -> Capture 
     let face_px = face.bounds.width;
     let points = &face.landmarks;
     capture.face_px = Some(face_px);
+    let share = points.eye_distance() / face_px;
+    if regions.is_empty() || !(EYES_OF_FACE.0..=EYES_OF_FACE.1).contains(&share) || !is_upright(points) {
+        // Box and landmarks disagree: something covers the face, or it is none.
+        capture.problems.push(reject(
+            "face_unclear",
+            hundredths(share),
+            EYES_OF_FACE.0,
+            "look_at_the_camera",
+        ));
+        return capture;
+    }
     capture.px_per_mm = Some(points.eye_distance() / 63.0);
     below(&mut capture, face_px, FACE_PX, "face_too_small", "come_closer");
-    let leaves = outside_share(grey, regions);
-    if leaves {
+    if is_cut_off(grey, regions) {
         capture.problems.push(reject("face_cut_off", 1.0, 0.0, "move_to_the_middle"));
     }
     let (yaw, pitch, roll) = angles_deg(points);
@@ -190,8 +203,18 @@ fn below(capture: &mut Capture, value: f64, limits: (f64, f64), id: &'static str
     capture.problems.push(Problem { id, severity, value: hundredths(value), limit, advice });
 }
 
+/// Whether the mouth lies below the eyes, and left is left.
+fn is_upright(points: &FivePoints) -> bool {
+    let across = (points.eye_right.x - points.eye_left.x, points.eye_right.y - points.eye_left.y);
+    let is_below =
+        |p: Point| 0.0 < across.0 * (p.y - points.eye_left.y) - across.1 * (p.x - points.eye_left.x);
+    is_below(points.mouth_left)
+        && is_below(points.mouth_right)
+        && points.eye_left.distance(points.mouth_left) < points.eye_left.distance(points.mouth_right)
+}
+
 /// Whether a region reaches over the picture's edge.
-fn outside_share(grey: &Grey, regions: &[Region]) -> bool {
+fn is_cut_off(grey: &Grey, regions: &[Region]) -> bool {
     let (right, bottom) = (f64::from(grey.width()) - 0.5, f64::from(grey.height()) - 0.5);
     regions
         .iter()

@@ -5,7 +5,7 @@
 //! head. Clipped and shining pixels are counted and left out.
 
 use crate::{
-    geometry::{Affine, Point, for_each_pixel_inside},
+    geometry::{Affine, Point, doubled_area, for_each_pixel_inside},
     landmarks::FivePoints,
     picture::Picture,
     skin::{
@@ -47,16 +47,17 @@ pub struct RegionOutline {
     pub polygon: Vec<Point>,
 }
 
-/// Where the landmarks of a frontal face lie in its own frame: mean proportions of adults (nose tip 39 mm
-/// and mouth 68 mm below the pupils, mouth 50 mm wide, pupils 63 mm apart).
+/// Where the landmarks of a frontal face lie in its own frame: the mean of the rendered faces from which
+/// the network learnt them (nose tip 32.5 mm and mouth 65 mm below the pupils, mouth 50 mm wide, pupils
+/// 62.6 mm apart).
 const EYE: Point = Point::new(0.5, 0.0);
-const NOSE: Point = Point::new(0.0, 0.62);
-const MOUTH: Point = Point::new(0.40, 1.08);
-const MOUTH_MIDDLE: Point = Point::new(0.0, 1.08);
+const NOSE: Point = Point::new(0.0, 0.52);
+const MOUTH: Point = Point::new(0.40, 1.04);
+const MOUTH_MIDDLE: Point = Point::new(0.0, 1.04);
 
 /// The cheek on the right: clear of the lower lid, the wing of the nose, its fold, and the jaw.
 const CHEEK: [(f64, f64); 6] =
-    [(0.42, 0.40), (0.62, 0.36), (0.82, 0.42), (0.80, 0.66), (0.64, 0.82), (0.46, 0.70)];
+    [(0.38, 0.40), (0.58, 0.36), (0.76, 0.42), (0.74, 0.66), (0.60, 0.80), (0.42, 0.70)];
 /// The forehead: clear of the brows; its upper edge stays below most hair lines.
 const FOREHEAD: [(f64, f64); 6] =
     [(-0.38, -0.46), (-0.30, -0.74), (0.0, -0.80), (0.30, -0.74), (0.38, -0.46), (0.0, -0.42)];
@@ -118,11 +119,13 @@ pub(crate) fn outlines(points: &FivePoints) -> Vec<RegionOutline> {
         id,
         polygon: corners.iter().map(|(x, y)| map.apply(Point::new(sign * x, *y))).collect(),
     };
-    vec![
+    let outlines = vec![
         outline(RegionId::Forehead, upper, &FOREHEAD, 1.0),
         outline(RegionId::CheekL, left, &CHEEK, -1.0),
         outline(RegionId::CheekR, right, &CHEEK, 1.0),
-    ]
+    ];
+    let is_flat = |outline: &RegionOutline| doubled_area(&outline.polygon).abs() < 2.0;
+    if outlines.iter().any(is_flat) { Vec::new() } else { outlines }
 }
 
 /// The pixels of one region.
