@@ -16,6 +16,7 @@
 
 mod climate;
 mod counters;
+mod deadlines;
 mod fixed;
 mod lockers;
 mod mapping;

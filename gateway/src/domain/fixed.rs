@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A number in millionths. Range ±9.2e12, far beyond every accepted reading; arithmetic saturates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Micro(i64);
+pub(super) struct Micro(i64);
 
 const PER_UNIT: f64 = 1_000_000.0;
 
@@ -17,28 +17,28 @@ impl Micro {
         clippy::cast_possible_truncation,
         reason = "`as` saturates, which is what out-of-range values shall do"
     )]
-    pub fn from_f64(value: f64) -> Self {
+    pub(super) fn from_f64(value: f64) -> Self {
         Self((value * PER_UNIT).round() as i64)
     }
 
     /// A whole number.
-    pub fn from_count(count: u64) -> Self {
+    pub(super) fn from_count(count: u64) -> Self {
         Self(i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(1_000_000))
     }
 
     /// The nearest floating-point number; six decimals come out as they went in.
     #[expect(clippy::cast_precision_loss, reason = "accepted readings have at most 13 digits, which fit")]
-    pub fn to_f64(self) -> f64 {
+    pub(super) fn to_f64(self) -> f64 {
         self.0 as f64 / PER_UNIT
     }
 
     /// The sum, kept in range.
-    pub fn plus(self, other: Self) -> Self {
+    pub(super) fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
     /// The whole tenths, rounded to nearest, for telling whether a shown value has changed.
-    pub fn tenths(self) -> i64 {
+    pub(super) fn tenths(self) -> i64 {
         (self.0.saturating_add(50_000)).div_euclid(100_000)
     }
 }

@@ -22,19 +22,19 @@ use serde_json::{Map, Value};
 use super::{AHEAD_MS_MAX, DerivedRow, PLAUSIBLE_FROM_MS};
 
 /// Largest telemetry payload in bytes: a full RFID inventory fits.
-pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Largest anonymous kiosk event in bytes.
-pub const EXPERIENCE_BYTES_MAX: usize = 4 * 1024;
+pub(super) const EXPERIENCE_BYTES_MAX: usize = 4 * 1024;
 /// Longest text inside a kiosk event in bytes: an id or a label fits, a picture does not.
-pub const EXPERIENCE_TEXT_BYTES_MAX: usize = 256;
+pub(super) const EXPERIENCE_TEXT_BYTES_MAX: usize = 256;
 /// Most tags in one list of one message.
-pub const TAGS_PER_MESSAGE_MAX: usize = 1_024;
+pub(super) const TAGS_PER_MESSAGE_MAX: usize = 1_024;
 /// Most dwell times in one message.
-pub const DWELLS_PER_MESSAGE_MAX: usize = 256;
+pub(super) const DWELLS_PER_MESSAGE_MAX: usize = 256;
 /// Longest name of a line or zone in characters.
-pub const NAME_CHARS_MAX: usize = 64;
+pub(super) const NAME_CHARS_MAX: usize = 64;
 /// Longest counting interval: a day with a clock change.
-pub const INTERVAL_MS_MAX: i64 = 25 * 3_600_000;
+pub(super) const INTERVAL_MS_MAX: i64 = 25 * 3_600_000;
 
 /// What a publish is to the hub.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,8 +65,10 @@ pub struct Reading {
     pub channel: Channel,
     /// When it happened: the device's time where it is plausible, the hub's otherwise.
     pub at: Timestamp,
-    /// The device's own time when it was not believed.
-    pub time_replaced: Option<Timestamp>,
+    /// The device's own time, believed or not.
+    pub device_at: Option<Timestamp>,
+    /// Whether the device's own time was not believed.
+    pub is_time_replaced: bool,
     /// The device's own counter.
     pub seq: Option<u64>,
     /// What it says.
@@ -388,18 +390,16 @@ fn reading(topic: SensorTopic, payload: &[u8], received_at: Timestamp) -> Result
     };
     // An interval is as plausible as its end: one that lies ahead cannot have been counted yet.
     let latest = if let What::Interval { to, .. } = what { Some(to) } else { claimed };
-    let (at, time_replaced) = match (claimed, latest) {
-        (Some(at), Some(latest)) if is_plausible(at, received_at) && is_plausible(latest, received_at) => {
-            (at, None)
-        }
-        (claimed, _) => (received_at, claimed),
-    };
+    let believed =
+        claimed.filter(|&at| [Some(at), latest].iter().flatten().all(|&at| is_plausible(at, received_at)));
+    let at = believed.unwrap_or(received_at);
     Ok(Reading {
         device: topic.device,
         sensor: topic.kind,
         channel: topic.channel,
         at,
-        time_replaced,
+        device_at: claimed,
+        is_time_replaced: believed != claimed,
         seq,
         what,
     })
@@ -785,14 +785,11 @@ mod tests {
     fn an_implausible_device_time_is_replaced_and_flagged() {
         let at = |time: &str| read("sensors/shelf/s1/reading", &format!(r#"{{"weight_g":1,"at":"{time}"}}"#));
         let kept = at("2026-11-22T20:28:00Z");
-        assert_eq!((kept.at.millis_since(hub_now()), kept.time_replaced), (600_000, None));
+        assert_eq!((kept.at.millis_since(hub_now()), kept.is_time_replaced), (600_000, false));
         for wrong in ["2026-11-22T20:28:00.001Z", "1970-01-01T00:00:07Z", "2019-12-31T23:59:59Z"] {
             let reading = at(wrong);
-            assert_eq!(
-                (reading.at, reading.time_replaced),
-                (hub_now(), Some(wrong.parse().unwrap())),
-                "{wrong}"
-            );
+            assert_eq!((reading.at, reading.is_time_replaced), (hub_now(), true), "{wrong}");
+            assert_eq!(reading.device_at, Some(wrong.parse().unwrap()));
         }
     }
 
@@ -802,7 +799,7 @@ mod tests {
         let mapped =
             map("sensors/bin/b/reading", br#"{"weight_g":1,"at":"2026-11-22T20:18:00Z"}"#, hub_at).unwrap();
         let Mapped::Reading(reading) = mapped else { panic!("a reading") };
-        assert_eq!((reading.at, reading.time_replaced), (hub_now(), None));
+        assert_eq!((reading.at, reading.is_time_replaced), (hub_now(), false));
     }
 
     #[test]
@@ -816,7 +813,7 @@ mod tests {
         let past = count("2026-11-22T20:00:00Z", "2026-11-22T20:15:00Z");
         assert_eq!(past.at.to_string(), "2026-11-22T20:00:00.000Z");
         let ahead = count("2026-11-22T20:10:00Z", "2026-11-22T21:10:00Z");
-        assert_eq!((ahead.at, ahead.time_replaced.is_some()), (hub_now(), true));
+        assert_eq!((ahead.at, ahead.is_time_replaced), (hub_now(), true));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use contract::DeviceId;
 use serde::Deserialize;
 
 /// Most shelves in one planogram.
-pub const SHELVES_MAX: usize = 4_096;
+pub(super) const SHELVES_MAX: usize = 4_096;
 const NAME_CHARS_MAX: usize = 120;
 const UNIT_WEIGHT_G_MAX: f64 = 100_000.0;
 const TARE_G_MAX: f64 = 100_000.0;

@@ -5,16 +5,46 @@
 use std::collections::BTreeMap;
 
 use contract::{
-    StoreId, Timestamp,
-    hub::{Climate, Health, LockerBank, SensorSeen, ShelfStock, StoreView, Traffic, Uplink, Zone},
+    DeviceId, StoreId, Timestamp,
+    hub::{self, Climate, Health, LockerBank, SensorSeen, ShelfStock, StoreView, Traffic, Uplink, Zone},
+    upstream::Stream,
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    DerivedRow, Effects, EntityKey, Input, InputKind, Mapped, Planogram, Reading, Tree, What,
+    climate::Climates,
+    counters::Counters,
+    deadlines::Moment,
+    fixed::Micro,
+    json,
+    lockers::{self, Lockers},
+    map,
+    rollups::Rollups,
+    stock::Stock,
+    traffic::{LineId, Step, TrafficCounts},
+    twins::{Noted, Twins, measurements},
+    zones::{self, Zones},
 };
 
-use super::{Effects, EntityKey, Input, Planogram, Tree};
+/// Most roll-up windows and shelves that one input closes: a full hour for thousands of series is told over the next
+/// few inputs instead of in one long breath.
+pub(super) const CLOSED_PER_INPUT_MAX: usize = 512;
 
 /// Everything that the hub knows about its store, apart from the journal.
 #[derive(Debug)]
 pub struct State {
     planogram: Planogram,
+    /// The boot whose steady clock the deadlines are on.
+    boot: Option<u64>,
+    twins: Twins,
+    stock: Stock,
+    lockers: Lockers,
+    traffic: TrafficCounts,
+    zones: Zones,
+    climate: Climates,
+    rollups: Rollups,
+    counters: Counters,
 }
 
 /// Why an entity could not be restored.
@@ -80,36 +110,219 @@ impl State {
     /// An empty store.
     #[must_use]
     pub fn new(planogram: Planogram) -> Self {
-        Self { planogram }
+        Self {
+            planogram,
+            boot: None,
+            twins: Twins::default(),
+            stock: Stock::default(),
+            lockers: Lockers::default(),
+            traffic: TrafficCounts::default(),
+            zones: Zones::default(),
+            climate: Climates::default(),
+            rollups: Rollups::default(),
+            counters: Counters::default(),
+        }
     }
 
     /// Applies one input; inputs come in the journal's order, each once.
-    pub fn apply(&mut self, _input: &Input<'_>) -> Effects {
-        Effects::default()
+    pub fn apply(&mut self, input: &Input<'_>) -> Effects {
+        let mut effects = Effects::default();
+        let now = Moment { at: input.at, mono_ms: input.mono_ms };
+        self.pass_time(now, input.boot, &mut effects);
+        let InputKind::Publish { device: _, topic, payload } = input.kind else { return effects };
+        match map(topic, payload, input.at) {
+            Ok(Mapped::Reading(reading)) => {
+                match self.twins.note(&reading, payload, now, &mut self.counters, &mut effects) {
+                    Noted::New => self.read(&reading, now, &mut effects),
+                    Noted::Repeated | Noted::OverLimit => {}
+                }
+            }
+            Ok(Mapped::Experience { kiosk, at, data }) => effects.rows.push(DerivedRow {
+                stream: Stream::Experience,
+                at,
+                kind: "kiosk.experience".to_owned(),
+                device: Some(kiosk.to_string()),
+                data,
+            }),
+            Ok(Mapped::Passthrough) => {}
+            Err(rejection) => {
+                self.counters.bump(&format!("readings.refused.{}", rejection.code()), &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// Brings everything due that the clocks have passed.
+    fn pass_time(&mut self, now: Moment, boot: u64, effects: &mut Effects) {
+        if self.boot != Some(boot) {
+            if self.boot.is_some() {
+                self.stock.rebase(now, effects);
+                self.rollups.rebase(now, effects);
+            }
+            self.boot = Some(boot);
+            effects.put(Tree::Meta, BOOT_KEY, json(&boot));
+        }
+        self.traffic.turn_day(now, self.planogram.utc_offset_minutes(), effects);
+        for _ in 0..CLOSED_PER_INPUT_MAX {
+            let settled = self.stock.settle_one(&self.planogram, now, effects);
+            let closed = self.rollups.close_one(now, effects);
+            if !settled && !closed {
+                break;
+            }
+        }
+    }
+
+    fn read(&mut self, reading: &Reading, now: Moment, effects: &mut Effects) {
+        let (device, at) = (&reading.device, reading.at);
+        for (metric, value) in measurements(reading) {
+            self.roll_up(reading, metric, value, now, effects);
+        }
+        match &reading.what {
+            What::Shelf { .. } | What::TagsPresent(_) | What::TagsChanged { .. } => {
+                self.stock.apply(&self.planogram, reading, now, &mut self.counters, effects);
+            }
+            &What::Door { compartment, door, occupied, tamper } => {
+                let seen = lockers::Seen { bank: device, at, compartment, door, occupied, tamper };
+                if self.lockers.apply(&seen, now, &mut self.counters, effects) {
+                    self.roll_up(reading, "opened", Micro::from_count(1), now, effects);
+                }
+            }
+            What::Interval { line, from, to, count_in, count_out } => {
+                let has_time = !reading.is_time_replaced;
+                let (id, counts) = (LineId { device, line }, (*count_in, *count_out));
+                let step =
+                    self.traffic.interval(id, (*from, *to), counts, has_time, &mut self.counters, effects);
+                self.count(reading, step, now, effects);
+            }
+            What::Totals { line, total_in, total_out } => {
+                let (id, totals) = (LineId { device, line }, (*total_in, *total_out));
+                let step = self.traffic.totals(id, at, totals, now, &mut self.counters, effects);
+                self.count(reading, step, now, effects);
+            }
+            What::Zone { zone, occupancy, dwell_s } => {
+                let seen = zones::Seen { device, zone, at, occupancy: *occupancy, dwell_s };
+                if self.zones.apply(&seen, now, &mut self.counters, effects) {
+                    let occupancy = Micro::from_count(u64::from(*occupancy));
+                    self.roll_up(reading, &format!("zone.{zone}.occupancy"), occupancy, now, effects);
+                    for &dwell_s in dwell_s {
+                        let metric = format!("zone.{zone}.dwell_s");
+                        self.roll_up(reading, &metric, Micro::from_f64(dwell_s), now, effects);
+                    }
+                }
+            }
+            &What::Climate { temperature_c, humidity_pct, battery_pct: _ } => {
+                self.climate.apply(device, at, temperature_c, humidity_pct, now, effects);
+            }
+            What::Bin { .. } | What::Presence(_) => {}
+        }
+    }
+
+    fn count(&mut self, reading: &Reading, step: Option<Step>, now: Moment, effects: &mut Effects) {
+        let Some(step) = step else { return };
+        self.roll_up(reading, "count_in", Micro::from_count(step.count_in), now, effects);
+        self.roll_up(reading, "count_out", Micro::from_count(step.count_out), now, effects);
+        self.traffic.add_to_day(step, reading.at, now, self.planogram.utc_offset_minutes(), effects);
+    }
+
+    fn roll_up(&mut self, reading: &Reading, metric: &str, value: Micro, now: Moment, effects: &mut Effects) {
+        self.rollups.add(&reading.device, metric, reading.at, value, now, &mut self.counters, effects);
     }
 
     /// Puts an entity back that [`Effects::changed`] or [`Self::entities`] has given; the order does not matter.
     ///
     /// # Errors
     /// When key or value have another form than the tree's.
-    pub fn restore(&mut self, _entity: EntityKey, _value: &[u8]) -> Result<(), RestoreError> {
-        Ok(())
+    pub fn restore(&mut self, entity: EntityKey, value: &[u8]) -> Result<(), RestoreError> {
+        let key = &entity.key;
+        match entity.tree {
+            Tree::Twins => self.twins.restore(key, value),
+            Tree::Stock => self.stock.restore(key, value),
+            Tree::Lockers => self.lockers.restore(key, value),
+            Tree::Traffic => self.traffic.restore(key, value),
+            Tree::Zones => self.zones.restore(key, value),
+            Tree::Climate => self.climate.restore(key, value),
+            Tree::Rollups => self.rollups.restore(key, value),
+            Tree::Counters => self.counters.restore(key, value),
+            Tree::Meta if key == BOOT_KEY => {
+                self.boot = Some(self::value(Tree::Meta, key, value)?);
+                Ok(())
+            }
+            Tree::Meta => Err(wrong_key(Tree::Meta, key)),
+        }
     }
 
     /// Every entity with its value, for snapshots and checks.
     pub fn entities(&self) -> impl Iterator<Item = (EntityKey, Vec<u8>)> {
-        std::iter::empty()
+        let of = |tree: Tree| move |(key, value): (Vec<u8>, Vec<u8>)| (EntityKey { tree, key }, value);
+        let meta = self.boot.iter().map(|boot| (BOOT_KEY.to_vec(), json(boot)));
+        (self.twins.entities().map(of(Tree::Twins)))
+            .chain(self.stock.entities().map(of(Tree::Stock)))
+            .chain(self.lockers.entities().map(of(Tree::Lockers)))
+            .chain(self.traffic.entities().map(of(Tree::Traffic)))
+            .chain(self.zones.entities().map(of(Tree::Zones)))
+            .chain(self.climate.entities().map(of(Tree::Climate)))
+            .chain(self.rollups.entities().map(of(Tree::Rollups)))
+            .chain(self.counters.entities().map(of(Tree::Counters)))
+            .chain(meta.map(of(Tree::Meta)))
     }
 
     /// What the store's screens show.
     #[must_use]
     pub fn view(&self) -> DomainView {
-        DomainView::default()
+        let mut counters = self.counters.view();
+        counters.insert("rollups.waiting_windows".to_owned(), self.rollups.waiting() as u64);
+        DomainView {
+            stock: self.stock.view(&self.planogram),
+            lockers: self.lockers.view(),
+            traffic: self.traffic.view(),
+            zones: self.zones.view(),
+            climate: self.climate.view(),
+            sensors: self.twins.view(),
+            counters,
+        }
     }
 
     /// Every retained `hub/…` message as it should be now, for a start whose broker has lost them.
     #[must_use]
     pub fn hub_messages(&self) -> Vec<(String, Vec<u8>)> {
-        Vec::new()
+        let view = self.view();
+        (view.stock.iter().map(|shelf| (hub::stock_topic(&shelf.shelf), json(shelf))))
+            .chain(view.lockers.iter().map(|bank| (hub::lockers_topic(&bank.bank), json(bank))))
+            .chain(view.traffic.iter().map(|traffic| (hub::TRAFFIC_TOPIC.to_owned(), json(traffic))))
+            .chain(view.zones.iter().map(|zone| (hub::zone_topic(&zone.zone), json(zone))))
+            .chain(view.climate.iter().map(|climate| (hub::climate_topic(&climate.device), json(climate))))
+            .collect()
     }
+}
+
+const BOOT_KEY: &[u8] = b"boot";
+
+/// Big-endian with the sign flipped, so that keys sort as times do.
+pub(super) fn time_in_key(ms: i64) -> [u8; 8] {
+    (ms.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+pub(super) fn time_from_key(key: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(key) ^ (1 << 63)).cast_signed()
+}
+
+pub(super) fn wrong_key(tree: Tree, key: &[u8]) -> RestoreError {
+    RestoreError::Key { tree: tree.as_str(), key: String::from_utf8_lossy(key).into_owned() }
+}
+
+pub(super) fn text_key(tree: Tree, key: &[u8]) -> Result<String, RestoreError> {
+    String::from_utf8(key.to_vec()).map_err(|_| wrong_key(tree, key))
+}
+
+pub(super) fn device_key(tree: Tree, key: &[u8]) -> Result<String, RestoreError> {
+    let device = text_key(tree, key)?;
+    DeviceId::parse(&device).map(String::from).map_err(|_| wrong_key(tree, key))
+}
+
+pub(super) fn value<T: DeserializeOwned>(tree: Tree, key: &[u8], value: &[u8]) -> Result<T, RestoreError> {
+    serde_json::from_slice(value).map_err(|source| RestoreError::Value {
+        tree: tree.as_str(),
+        key: String::from_utf8_lossy(key).into_owned(),
+        source,
+    })
 }

@@ -1,1 +1,174 @@
-//! Being written.
+//! Twins: the last thing that every device has said, value by value.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use contract::{DeviceId, Timestamp, hub::SensorSeen, native::Presence, topic::SensorKind};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    DEVICES_MAX, Effects, Reading, RestoreError, Tree, What, counters::Counters, deadlines::Moment,
+    fixed::Micro, json, state, supersedes,
+};
+
+/// Messages of each device that are remembered to tell a repetition: more than a client has in flight by default.
+const RECENT_MAX: usize = 32;
+
+/// What [`Twins::note`] made of a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It is to be applied.
+    New,
+    /// The same message was applied before.
+    Repeated,
+    /// There are too many devices to know another one.
+    OverLimit,
+}
+
+/// All twins by device.
+#[derive(Debug, Default)]
+pub(super) struct Twins(BTreeMap<String, Twin>);
+
+/// One device as it was last seen. Kept as JSON: names are short because there is one per device and batch.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Twin {
+    kind: String,
+    /// The hub's time of the last message.
+    seen_ms: i64,
+    online: Option<bool>,
+    /// Whether the device's clock was not believed at its last message.
+    clock_wrong: bool,
+    /// Last value by name, with the time of its reading.
+    values: BTreeMap<String, (i64, Micro)>,
+    /// Digests of the last messages that can be told from others by the device's time or counter.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    recent: VecDeque<u64>,
+}
+
+#[derive(Serialize)]
+struct PresenceEvent<'a> {
+    kind: &'a str,
+}
+
+impl Twins {
+    /// Notes a reading and the payload that it came in.
+    pub(super) fn note(
+        &mut self,
+        reading: &Reading,
+        payload: &[u8],
+        now: Moment,
+        counters: &mut Counters,
+        effects: &mut Effects,
+    ) -> Noted {
+        let device = reading.device.as_str();
+        if !self.0.contains_key(device) {
+            if DEVICES_MAX <= self.0.len() {
+                counters.bump("devices.over_limit", effects);
+                return Noted::OverLimit;
+            }
+            self.0.insert(device.to_owned(), Twin::default());
+        }
+        let twin = self.0.get_mut(device).expect("it was there or has just been inserted");
+        if twin.kind != reading.sensor.as_str() {
+            reading.sensor.as_str().clone_into(&mut twin.kind);
+        }
+        twin.seen_ms = now.at.as_millis();
+        let digest = digest(reading, payload);
+        if digest.is_some_and(|digest| twin.recent.contains(&digest)) {
+            counters.bump("readings.repeated", effects);
+            effects.put(Tree::Twins, device, json(twin));
+            return Noted::Repeated;
+        }
+        if RECENT_MAX <= twin.recent.len() && digest.is_some() {
+            twin.recent.pop_front();
+        }
+        twin.recent.extend(digest);
+        twin.clock_wrong = reading.is_time_replaced;
+        if twin.clock_wrong {
+            counters.bump("readings.time_replaced", effects);
+        }
+        for (name, value) in measurements(reading) {
+            let at_ms = reading.at.as_millis();
+            match twin.values.get_mut(name) {
+                Some(last) if supersedes(reading.at, last.0, now.at) => *last = (at_ms, value),
+                Some(_) => {}
+                None => {
+                    twin.values.insert(name.to_owned(), (at_ms, value));
+                }
+            }
+        }
+        if let What::Presence(presence) = reading.what {
+            let online = presence == Presence::Online;
+            if twin.online != Some(online) {
+                twin.online = Some(online);
+                let kind = if online { "sensor.online" } else { "sensor.offline" };
+                effects.event(kind, reading.at, device, &PresenceEvent { kind: &twin.kind });
+            }
+        }
+        effects.put(Tree::Twins, device, json(twin));
+        Noted::New
+    }
+
+    pub(super) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
+        let device = state::device_key(Tree::Twins, key)?;
+        self.0.insert(device, state::value(Tree::Twins, key, value)?);
+        Ok(())
+    }
+
+    pub(super) fn entities(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        self.0.iter().map(|(device, twin)| (device.clone().into_bytes(), json(twin)))
+    }
+
+    pub(super) fn view(&self) -> Vec<SensorSeen> {
+        let seen = |(device, twin): (&String, &Twin)| {
+            Some(SensorSeen {
+                device: DeviceId::parse(device).ok()?,
+                kind: twin.kind.clone(),
+                online: twin.online,
+                last_seen: Timestamp::saturating_from_millis(twin.seen_ms),
+                battery_pct: twin.values.get("battery_pct").map(|(_, value)| value.to_f64()),
+            })
+        };
+        self.0.iter().filter_map(seen).collect()
+    }
+}
+
+/// FNV-1a over channel and payload, for messages that carry the device's time or counter and so differ whenever they
+/// mean something new. Intervals have a longer memory of their own.
+fn digest(reading: &Reading, payload: &[u8]) -> Option<u64> {
+    let is_telling = reading.seq.is_some() || reading.device_at.is_some();
+    if !is_telling || matches!(reading.what, What::Interval { .. } | What::Presence(_)) {
+        return None;
+    }
+    let bytes = reading.channel.as_str().bytes().chain(payload.iter().copied());
+    Some(
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        }),
+    )
+}
+
+/// The plain measurements of a reading, by the names of their fields.
+pub(super) fn measurements(reading: &Reading) -> impl Iterator<Item = (&'static str, Micro)> {
+    let none = [None; 5];
+    let pieces = |count: Option<u32>| count.map(|count| Micro::from_count(u64::from(count)));
+    let number = |value: Option<f64>| value.map(Micro::from_f64);
+    let names = match reading.sensor {
+        SensorKind::Bin => ["weight_g", "items", "", "", ""],
+        _ => ["weight_g", "count", "temperature_c", "humidity_pct", "battery_pct"],
+    };
+    let values = match reading.what {
+        What::Shelf { weight_g, count, temperature_c, humidity_pct, battery_pct } => [
+            number(weight_g),
+            pieces(count),
+            number(temperature_c),
+            number(humidity_pct),
+            number(battery_pct),
+        ],
+        What::Climate { temperature_c, humidity_pct, battery_pct } => {
+            [None, None, number(temperature_c), number(humidity_pct), number(battery_pct)]
+        }
+        What::Bin { weight_g, items } => [number(Some(weight_g)), pieces(items), None, None, None],
+        _ => none,
+    };
+    names.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?)))
+}
