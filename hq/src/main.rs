@@ -1,3 +1,108 @@
-//! Not written yet.
+//! `storehub-hq`: the command line of headquarters' receiver.
 
-fn main() {}
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use hq::{
+    app::Hq,
+    config::{Config, ConfigError, Mqtt},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Takes every store's batches into a database and shows the fleet.
+#[derive(Parser)]
+#[command(name = "storehub-hq", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run until SIGTERM or Ctrl-C.
+    Serve {
+        /// The configuration file; see `hq.example.toml`.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Read the configuration, say what is wrong with it, and change nothing.
+    Check {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let result = match cli.command {
+        Command::Serve { config } => load(&config).and_then(serve),
+        Command::Check { config } => load(&config).and_then(|config| check(&config)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("storehub-hq: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(path: &std::path::Path) -> anyhow::Result<Config> {
+    Config::load(path).map_err(|error| match error {
+        // The source shows the line with a marker below it: better on lines of its own.
+        ConfigError::Parse { path, source } => {
+            anyhow::anyhow!("failed to parse `{}`\n{source}", path.display())
+        }
+        other => other.into(),
+    })
+}
+
+fn check(config: &Config) -> anyhow::Result<()> {
+    let dir = config.database.parent().filter(|dir| !dir.as_os_str().is_empty());
+    if let Some(dir) = dir {
+        let found = std::fs::metadata(dir)
+            .with_context(|| format!("`database.url`: the directory `{}` cannot be used", dir.display()))?;
+        anyhow::ensure!(found.is_dir(), "`database.url`: `{}` is no directory", dir.display());
+    }
+    let mqtt = match &config.mqtt {
+        Mqtt::Embedded { listen, .. } => format!("embedded broker on {listen}"),
+        Mqtt::External(external) => format!("broker {}:{}", external.host, external.port),
+    };
+    println!("ok: {mqtt}, database `{}`, HTTP on {}", config.database.display(), config.http);
+    Ok(())
+}
+
+fn serve(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("hq-worker")
+        .build()
+        .context("failed to start the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("failed to watch for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch for SIGINT")?;
+        let hq = Hq::start(config).await?;
+        if let Some(addr) = hq.mqtt_addr() {
+            listening("mqtt", addr)?;
+        }
+        listening("http", hq.http_addr())?;
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+        }
+        hq.shutdown().await;
+        Ok(())
+    })
+}
+
+/// One line for whoever started us: tests and supervisors read the address from it.
+fn listening(what: &str, addr: SocketAddr) -> anyhow::Result<()> {
+    let line = serde_json::json!({ "listening": what, "addr": addr.to_string() });
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("failed to write to stdout")
+}

@@ -82,6 +82,9 @@ async fn run(start: Start, status: watch::Sender<UplinkStatus>) {
 /// What a blocking call gives back together with the thing that was called.
 type Blocking<T, R> = JoinHandle<(Box<T>, R)>;
 
+/// How saving went, stream by stream.
+type Saved = Vec<(Stream, u64, Result<(), SourceError>)>;
+
 enum Reading {
     Rows { read: ReadId, rows: Result<Shaped, SourceError> },
     Waiting(Vec<(Stream, Option<u64>)>),
@@ -118,7 +121,7 @@ struct Link {
 
     cursors: Option<Box<dyn CursorStore>>,
     unsaved: BTreeMap<Stream, u64>,
-    saving: Option<Blocking<dyn CursorStore, Vec<(Stream, u64, Result<(), SourceError>)>>>,
+    saving: Option<Blocking<dyn CursorStore, Saved>>,
 
     status: watch::Sender<UplinkStatus>,
     waiting: BTreeMap<Stream, Option<u64>>,
@@ -483,10 +486,7 @@ impl Link {
         }));
     }
 
-    fn saved(
-        &mut self,
-        (cursors, saved): (Box<dyn CursorStore>, Vec<(Stream, u64, Result<(), SourceError>)>),
-    ) {
+    fn saved(&mut self, (cursors, saved): (Box<dyn CursorStore>, Saved)) {
         self.cursors = Some(cursors);
         for (stream, seq, result) in saved {
             if let Err(error) = result {
@@ -717,7 +717,7 @@ fn link_event(event: Event) -> Option<LinkEvent> {
     Some(match event {
         Event::Incoming(Packet::ConnAck(_)) => LinkEvent::Accepted,
         Event::Incoming(Packet::SubAck(granted)) => {
-            match granted.return_codes.iter().any(|code| *code == SubscribeReasonCode::Failure) {
+            match granted.return_codes.contains(&SubscribeReasonCode::Failure) {
                 false => LinkEvent::Subscribed,
                 true => {
                     LinkEvent::Ended("the broker refused a subscription to `ack` or `command/+`".to_owned())

@@ -1,0 +1,177 @@
+//! Where the receiver's parts meet: starts them in order, stops them in the opposite one.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
+
+use broker::Broker;
+use contract::Timestamp;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, Mqtt},
+    counters::Counters,
+    database::{
+        DatabaseError, Reader,
+        writer::{self, Health, Surroundings, WriterThread},
+    },
+    embedded::{self, EmbeddedDownlink},
+    external::Link,
+    fleet::Fleet,
+    http,
+    ingest::{DownlinkSlot, Ingest},
+};
+
+/// Why headquarters did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database cannot be used.
+    #[error("failed to start the database")]
+    Database {
+        /// Why.
+        source: DatabaseError,
+    },
+    /// The address for HTTP cannot be bound.
+    #[error("failed to listen for HTTP on {addr} (`http.listen`)")]
+    Http {
+        /// The configured address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The embedded broker did not start.
+    #[error("failed to start the embedded broker (`mqtt.embedded`)")]
+    Broker {
+        /// Why.
+        source: broker::StartError,
+    },
+}
+
+enum Uplink {
+    Embedded(Broker),
+    External(Link),
+}
+
+/// A running headquarters.
+pub struct Hq {
+    uplink: Uplink,
+    writer: WriterThread,
+    ingest: Ingest,
+    http_addr: SocketAddr,
+    http: JoinHandle<()>,
+    stop: CancellationToken,
+    counters: Counters,
+}
+
+/// The wall clock.
+#[must_use]
+pub fn wall_clock() -> Timestamp {
+    let millis = match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |millis| -millis),
+    };
+    Timestamp::saturating_from_millis(millis)
+}
+
+impl Hq {
+    /// Starts everything on the present runtime.
+    ///
+    /// # Errors
+    /// When the database, an address or the broker cannot be had; nothing is left running then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let listener = TcpListener::bind(config.http)
+            .await
+            .map_err(|source| StartError::Http { addr: config.http, source })?;
+        let http_addr =
+            listener.local_addr().map_err(|source| StartError::Http { addr: config.http, source })?;
+
+        let (counters, fleet, health) = (Counters::default(), Fleet::default(), Health::default());
+        let downlink: DownlinkSlot = Arc::new(OnceLock::new());
+        let (ingest, jobs) = Ingest::new(counters.clone());
+        let surroundings = Surroundings {
+            fleet: fleet.clone(),
+            counters: counters.clone(),
+            downlink: Arc::clone(&downlink),
+            health: health.clone(),
+            clock: wall_clock,
+        };
+        let database = |source| StartError::Database { source };
+        let writer = writer::start(&config.database, surroundings, jobs).map_err(database)?;
+        let reader = Reader::open(&config.database).map_err(database)?;
+
+        let uplink = match config.mqtt {
+            Mqtt::Embedded { listen, admission } => {
+                let broker = embedded::start(listen, admission, ingest.clone(), counters.clone())
+                    .await
+                    .map_err(|source| StartError::Broker { source })?;
+                let back = EmbeddedDownlink { handle: broker.handle(), counters: counters.clone() };
+                // A publish that came before this line is acknowledged by the next one.
+                drop(downlink.set(Arc::new(back)));
+                Uplink::Embedded(broker)
+            }
+            Mqtt::External(external) => {
+                let link = Link::start(external, ingest.clone(), counters.clone());
+                drop(downlink.set(link.downlink()));
+                Uplink::External(link)
+            }
+        };
+        let broker = match &uplink {
+            Uplink::Embedded(broker) => Some(broker.handle()),
+            Uplink::External(_) => None,
+        };
+        let state = http::State {
+            fleet,
+            counters: counters.clone(),
+            health,
+            reader: Arc::new(reader),
+            ingest: ingest.clone(),
+            broker,
+            clock: wall_clock,
+        };
+        let stop = CancellationToken::new();
+        let http = tokio::spawn(http::serve(listener, state, stop.clone()));
+        Ok(Self { uplink, writer, ingest, http_addr, http, stop, counters })
+    }
+
+    /// Where stores connect, when the broker is in this process.
+    #[must_use]
+    pub fn mqtt_addr(&self) -> Option<SocketAddr> {
+        match &self.uplink {
+            Uplink::Embedded(broker) => broker.tcp_addr(),
+            Uplink::External(_) => None,
+        }
+    }
+
+    /// Where the API is served.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// How often each thing happened.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Takes no more, commits what waits, acknowledges it, and closes the file.
+    pub async fn shutdown(self) {
+        match self.uplink {
+            Uplink::Embedded(broker) => broker.shutdown(embedded::DRAIN).await,
+            Uplink::External(link) => link.shutdown().await,
+        }
+        self.stop.cancel();
+        if self.http.await.is_err() {
+            tracing::error!("the HTTP task panicked");
+        }
+        drop(self.ingest);
+        let writer = self.writer;
+        if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
+            tracing::error!("waiting for the database's thread failed");
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! The one thread that writes: takes jobs in groups, commits each group in one transaction, then acknowledges.
+//!
+//! Owns the connection that writes and the progress of every stream. Tells [`Fleet`] and the stores what was committed,
+//! in this order: commit, picture, acknowledgement to the store, outcome to whoever brought the publish.
+//!
+//! # Invariants
+//!
+//! - Nothing is acknowledged, and no progress in memory moves, before the commit that carries it has returned.
+//! - A failed commit (a full disk) is answered [`Outcome::NotStored`] for the whole group and tried again when the
+//!   stores send it again; until one succeeds, health says so.
+//! - A resend is asked for at most once per [`RESEND_EVERY`] and stream, unless the prefix has moved since.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use contract::{
+    StoreId, Timestamp,
+    upstream::{self, Ack, Batch, Birth, Command, Epoch, StoreStatus, Stream},
+};
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::{DatabaseError, Lock, lock, open_for_writing, signed, unsigned};
+use crate::{
+    counters::Counters,
+    fleet::{Fleet, StreamState},
+    ingest::{Document, Done, DownlinkSlot, Job, Outcome},
+    progress::{Progress, Range, Step},
+};
+
+/// Most publishes in one transaction.
+pub const GROUP_JOBS_MAX: usize = 64;
+/// No more rows than this, and one batch, in one transaction.
+pub const GROUP_ROWS_MAX: usize = 16_384;
+/// Most lives of its journal that one store may have: each costs a little memory for ever.
+pub const EPOCHS_PER_STREAM_MAX: usize = 64;
+/// Least time between two resend commands for the same place.
+pub const RESEND_EVERY: Duration = Duration::from_secs(5);
+
+/// Whether the database takes rows; shared with health.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<Mutex<Option<String>>>);
+
+impl Health {
+    /// Why nothing can be committed now; `None` when all is well.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, trouble: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// What the writer works with besides the file.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The picture that HTTP shows.
+    pub fleet: Fleet,
+    /// Counts.
+    pub counters: Counters,
+    /// The way back to the stores.
+    pub downlink: DownlinkSlot,
+    /// Told about failing commits.
+    pub health: Health,
+    /// The wall clock.
+    pub clock: fn() -> Timestamp,
+}
+
+type Key = (StoreId, Stream, Epoch);
+
+#[derive(Debug, Clone, Default)]
+struct Record {
+    progress: Progress,
+    rows: u64,
+    last_row_at: Option<Timestamp>,
+    committed_at: Option<Timestamp>,
+}
+
+impl Record {
+    fn state(&self) -> StreamState {
+        StreamState {
+            through_seq: self.progress.through_seq(),
+            rows: self.rows,
+            gaps_open: self.progress.kept().len() as u64,
+            last_row_at: self.last_row_at,
+            committed_at: self.committed_at,
+        }
+    }
+}
+
+/// The thread, to be waited for after every [`crate::ingest::Ingest`] is gone.
+#[derive(Debug)]
+pub struct WriterThread(thread::JoinHandle<()>);
+
+impl WriterThread {
+    /// Waits until the queue is empty and the file is closed. Blocking.
+    pub fn join(self) {
+        if self.0.join().is_err() {
+            tracing::error!("the database's thread panicked");
+        }
+    }
+}
+
+/// Opens the file and starts its thread, which ends when all senders of `jobs` are gone.
+///
+/// # Errors
+/// When the file is in use, cannot be opened, or is of another version.
+pub fn start(
+    path: &Path,
+    surroundings: Surroundings,
+    jobs: flume::Receiver<Job>,
+) -> Result<WriterThread, DatabaseError> {
+    let mut writer = Writer::open(path, surroundings)?;
+    let run = move || {
+        while let Ok(first) = jobs.recv() {
+            writer.take_group(first, &jobs);
+        }
+    };
+    let thread = thread::Builder::new().name("hq-database".to_owned()).spawn(run);
+    thread.map(WriterThread).map_err(|source| DatabaseError::Thread { source })
+}
+
+struct Writer {
+    connection: Connection,
+    around: Surroundings,
+    records: HashMap<Key, Record>,
+    resends: HashMap<Key, (u64, Instant)>,
+    commands: u64,
+    _lock: Lock,
+}
+
+/// A group of publishes, read.
+#[derive(Default)]
+struct Group {
+    batches: Vec<(StoreId, Batch)>,
+    births: BTreeMap<StoreId, Birth>,
+    statuses: Vec<(StoreId, StoreStatus)>,
+    waiting: Vec<Done>,
+    rows: usize,
+}
+
+/// What a committed group changed.
+struct Committed {
+    records: BTreeMap<Key, Record>,
+    gaps: Vec<Key>,
+    inserted: u64,
+}
+
+impl Writer {
+    fn open(path: &Path, around: Surroundings) -> Result<Self, DatabaseError> {
+        let lock = lock(path)?;
+        let connection = open_for_writing(path)?;
+        let failed = |source| DatabaseError::Open { path: path.to_owned(), source };
+        let records = load_records(&connection).map_err(failed)?;
+        load_stores(&connection, &around.fleet).map_err(failed)?;
+        let mut stores = around.fleet.lock();
+        for ((store, stream, epoch), record) in &records {
+            stores.entry(store.clone()).or_default().streams.insert((*stream, *epoch), record.state());
+        }
+        drop(stores);
+        Ok(Self { connection, around, records, resends: HashMap::new(), commands: 0, _lock: lock })
+    }
+
+    fn take_group(&mut self, first: Job, jobs: &flume::Receiver<Job>) {
+        let mut group = Group::default();
+        self.read(first, &mut group);
+        for _ in 1..GROUP_JOBS_MAX {
+            if GROUP_ROWS_MAX <= group.rows {
+                break;
+            }
+            let Ok(job) = jobs.try_recv() else { break };
+            self.read(job, &mut group);
+        }
+        self.take(group);
+    }
+
+    /// Reads one publish into the group, or refuses it.
+    fn read(&self, job: Job, group: &mut Group) {
+        let Job { store, topic, payload, done, weight: _ } = job;
+        let counters = &self.around.counters;
+        let document = match Document::parse(&store, &topic, &payload) {
+            Ok(document) => document,
+            Err(rejection) => {
+                counters.count(rejection.counter());
+                tracing::warn!(%store, "refused: {}", chain(&rejection));
+                return done(Outcome::Refused);
+            }
+        };
+        if !self.around.fleet.seen(&store, (self.around.clock)()) {
+            counters.count("publishes_refused_too_many_stores");
+            return done(Outcome::Refused);
+        }
+        match document {
+            Document::Batch(batch) => {
+                if self.too_many_epochs(&store, &batch) {
+                    counters.count("batches_refused_too_many_epochs");
+                    return done(Outcome::Refused);
+                }
+                group.rows += batch.data.rows.len();
+                group.batches.push((store, batch));
+            }
+            Document::Birth(birth) => {
+                counters.count("births");
+                group.births.insert(store, birth);
+            }
+            Document::Status(status) => group.statuses.push((store, status)),
+            Document::CommandResult { id, result } => {
+                counters.count("command_results");
+                if let Some(reason) = result.reason {
+                    counters.count("command_results_failed");
+                    tracing::warn!(%store, "command `{id}` failed: {reason}");
+                }
+            }
+        }
+        group.waiting.push(done);
+    }
+
+    fn too_many_epochs(&self, store: &StoreId, batch: &Batch) -> bool {
+        let (stream, epoch) = (batch.data.stream, batch.data.epoch);
+        let stores = self.around.fleet.lock();
+        let Some(state) = stores.get(store) else { return false };
+        !state.streams.contains_key(&(stream, epoch))
+            && EPOCHS_PER_STREAM_MAX <= state.streams.keys().filter(|&&(of, _)| of == stream).count()
+    }
+
+    /// Commits a group and says so; or says that it is not stored.
+    fn take(&mut self, group: Group) {
+        let now = (self.around.clock)();
+        let Group { batches, births, statuses, waiting, .. } = group;
+        let committed = match self.commit(&batches, &births, &statuses, now) {
+            Ok(committed) => committed,
+            Err(error) => {
+                let trouble = format!("the database takes no rows: {}", chain(&error));
+                self.around.counters.count("commits_failed");
+                if self.around.health.trouble().is_none() {
+                    tracing::error!("{trouble}");
+                }
+                self.around.health.set(Some(trouble));
+                return waiting.into_iter().for_each(|done| done(Outcome::NotStored));
+            }
+        };
+        if self.around.health.trouble().is_some() {
+            tracing::info!("the database takes rows again");
+            self.around.health.set(None);
+        }
+        let counters = &self.around.counters;
+        counters.count("commits");
+        counters.add("batches", batches.len() as u64);
+        counters.add("rows_inserted", committed.inserted);
+        let offered: u64 = batches.iter().map(|(_, batch)| batch.data.rows.len() as u64).sum();
+        counters.add("rows_repeated", offered - committed.inserted);
+
+        let online = self.show(&committed.records, &births, statuses);
+        let mut acks: Vec<Key> = committed.records.keys().cloned().collect();
+        self.records.extend(committed.records);
+        for store in births.keys().chain(&online) {
+            acks.extend(self.present_streams(store));
+        }
+        acks.sort_unstable();
+        acks.dedup();
+        for key in &acks {
+            self.acknowledge(key);
+        }
+        for key in committed.gaps {
+            self.ask_again(&key);
+        }
+        waiting.into_iter().for_each(|done| done(Outcome::Committed));
+    }
+
+    fn commit(
+        &mut self,
+        batches: &[(StoreId, Batch)],
+        births: &BTreeMap<StoreId, Birth>,
+        statuses: &[(StoreId, StoreStatus)],
+        now: Timestamp,
+    ) -> rusqlite::Result<Committed> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut records: BTreeMap<Key, Record> = BTreeMap::new();
+        let mut gaps = Vec::new();
+        let mut inserted = 0;
+        {
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR IGNORE INTO rows (store, stream, epoch, seq, at, kind, device, data, received_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?;
+            for (store, batch) in batches {
+                let data = &batch.data;
+                let key = (store.clone(), data.stream, data.epoch);
+                let mut new_rows = 0;
+                for row in &data.rows {
+                    new_rows += insert.execute(params![
+                        store.as_str(),
+                        data.stream.as_str(),
+                        signed(data.epoch),
+                        signed(row.seq),
+                        row.at.as_millis(),
+                        row.kind,
+                        row.device,
+                        row.data.get(),
+                        now.as_millis(),
+                    ])? as u64;
+                }
+                let record = records
+                    .entry(key.clone())
+                    .or_insert_with(|| self.records.get(&key).cloned().unwrap_or_default());
+                let last = data.rows.last().expect("a parsed batch has rows");
+                record.rows += new_rows;
+                record.last_row_at = record.last_row_at.max(Some(last.at));
+                record.committed_at = Some(now);
+                if record.progress.take(data.prev_seq, last.seq) == Step::Gap {
+                    gaps.push(key);
+                }
+                inserted += new_rows;
+            }
+        }
+        for (key, record) in &records {
+            save_record(&transaction, key, record, now)?;
+        }
+        for (store, birth) in births {
+            let birth = serde_json::to_string(birth).expect("a birth document that was read can be written");
+            transaction
+                .prepare_cached(
+                    "INSERT INTO stores (store, birth, last_seen) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (store) DO UPDATE SET birth = excluded.birth, last_seen = excluded.last_seen",
+                )?
+                .execute(params![store.as_str(), birth, now.as_millis()])?;
+        }
+        for (store, status) in statuses {
+            let status =
+                serde_json::to_string(status).expect("a status document that was read can be written");
+            transaction
+                .prepare_cached(
+                    "INSERT INTO stores (store, status, last_seen) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (store) DO UPDATE SET status = excluded.status, last_seen = excluded.last_seen",
+                )?
+                .execute(params![store.as_str(), status, now.as_millis()])?;
+        }
+        transaction.commit()?;
+        gaps.sort_unstable();
+        gaps.dedup();
+        // What a later batch of the same group has closed needs no resend.
+        gaps.retain(|key| !records[key].progress.kept().is_empty());
+        Ok(Committed { records, gaps, inserted })
+    }
+
+    /// Brings the picture up to date; gives the stores that have come online.
+    fn show(
+        &self,
+        records: &BTreeMap<Key, Record>,
+        births: &BTreeMap<StoreId, Birth>,
+        statuses: Vec<(StoreId, StoreStatus)>,
+    ) -> Vec<StoreId> {
+        let mut stores = self.around.fleet.lock();
+        for ((store, stream, epoch), record) in records {
+            stores.entry(store.clone()).or_default().streams.insert((*stream, *epoch), record.state());
+        }
+        for (store, birth) in births {
+            stores.entry(store.clone()).or_default().birth = Some(birth.clone());
+        }
+        let mut came_online = Vec::new();
+        for (store, status) in statuses {
+            let state = stores.entry(store.clone()).or_default();
+            let was_online = state.online;
+            if !state.take_status(status) {
+                self.around.counters.count("statuses_ignored_old_will");
+            }
+            if state.online && !was_online {
+                came_online.push(store);
+            }
+        }
+        came_online
+    }
+
+    /// The streams of the store's present journal, also those of which nothing came yet.
+    fn present_streams(&self, store: &StoreId) -> Vec<Key> {
+        let stores = self.around.fleet.lock();
+        let Some(birth) = stores.get(store).and_then(|state| state.birth.as_ref()) else {
+            return Vec::new();
+        };
+        birth.streams.iter().map(|&stream| (store.clone(), stream, birth.epoch)).collect()
+    }
+
+    fn send(&self, topic: String, payload: &impl serde::Serialize) {
+        let payload = serde_json::to_vec(payload).expect("our own documents can be written as JSON");
+        match self.around.downlink.get() {
+            Some(downlink) => downlink.publish(topic, payload),
+            None => self.around.counters.count("downlink_not_ready"),
+        }
+    }
+
+    fn acknowledge(&self, key: &Key) {
+        let (store, stream, epoch) = key;
+        let through_seq = self.records.get(key).map_or(0, |record| record.progress.through_seq());
+        self.around.counters.count("acks");
+        self.send(upstream::ack_topic(store), &Ack { stream: *stream, epoch: *epoch, through_seq });
+    }
+
+    fn ask_again(&mut self, key: &Key) {
+        let after_seq = self.records[key].progress.through_seq();
+        let now = Instant::now();
+        let asked = self.resends.get(key);
+        if asked.is_some_and(|&(place, at)| place == after_seq && now.duration_since(at) < RESEND_EVERY) {
+            return self.around.counters.count("resends_held_back");
+        }
+        self.resends.insert(key.clone(), (after_seq, now));
+        self.commands += 1;
+        let (store, stream, epoch) = key;
+        let id = format!("resend-{stream}-{}-{}", (self.around.clock)().as_millis(), self.commands);
+        tracing::warn!(%store, %stream, epoch, after_seq, "a gap: asked for a resend");
+        self.around.counters.count("resends_asked");
+        let command = Command::Resend { stream: *stream, epoch: *epoch, after_seq };
+        self.send(upstream::command_topic(store, &id), &command);
+    }
+}
+
+/// `prev-last,prev-last`: small, and readable in the file.
+fn kept_text(kept: &[Range]) -> String {
+    let mut text = String::new();
+    for (n, range) in kept.iter().enumerate() {
+        let comma = if n == 0 { "" } else { "," };
+        write!(text, "{comma}{}-{}", range.prev_seq, range.last_seq).expect("a string takes everything");
+    }
+    text
+}
+
+fn kept_from(text: &str) -> Vec<Range> {
+    let range = |part: &str| {
+        let (prev_seq, last_seq) = part.split_once('-')?;
+        Some(Range { prev_seq: prev_seq.parse().ok()?, last_seq: last_seq.parse().ok()? })
+    };
+    // A range that cannot be read is forgotten, which a resend repairs.
+    text.split(',').filter_map(range).collect()
+}
+
+fn save_record(connection: &Connection, key: &Key, record: &Record, now: Timestamp) -> rusqlite::Result<()> {
+    let (store, stream, epoch) = key;
+    connection
+        .prepare_cached(
+            "INSERT INTO progress (store, stream, epoch, through_seq, kept, rows, last_row_at, committed_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (store, stream, epoch) DO UPDATE SET through_seq = excluded.through_seq,
+             kept = excluded.kept, rows = excluded.rows, last_row_at = excluded.last_row_at,
+             committed_at = excluded.committed_at",
+        )?
+        .execute(params![
+            store.as_str(),
+            stream.as_str(),
+            signed(*epoch),
+            signed(record.progress.through_seq()),
+            kept_text(record.progress.kept()),
+            signed(record.rows),
+            record.last_row_at.map(Timestamp::as_millis),
+            now.as_millis(),
+        ])?;
+    Ok(())
+}
+
+fn load_records(connection: &Connection) -> rusqlite::Result<HashMap<Key, Record>> {
+    let mut statement = connection.prepare(
+        "SELECT store, stream, epoch, through_seq, kept, rows, last_row_at, committed_at FROM progress",
+    )?;
+    let mut found = statement.query([])?;
+    let mut records = HashMap::new();
+    while let Some(row) = found.next()? {
+        let (store, stream): (String, String) = (row.get(0)?, row.get(1)?);
+        let (Ok(store), Some(stream)) = (StoreId::parse(&store), Stream::parse(&stream)) else {
+            tracing::warn!("ignored progress of `{store}` `{stream}`: no such store or stream name");
+            continue;
+        };
+        let kept: String = row.get(4)?;
+        let record = Record {
+            progress: Progress::restored(unsigned(row.get(3)?), &kept_from(&kept)),
+            rows: unsigned(row.get(5)?),
+            last_row_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::saturating_from_millis),
+            committed_at: Some(Timestamp::saturating_from_millis(row.get(7)?)),
+        };
+        records.insert((store, stream, unsigned(row.get(2)?)), record);
+    }
+    Ok(records)
+}
+
+fn load_stores(connection: &Connection, fleet: &Fleet) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare("SELECT store, birth, status, last_seen FROM stores")?;
+    let mut found = statement.query([])?;
+    let mut stores = fleet.lock();
+    while let Some(row) = found.next()? {
+        let store: String = row.get(0)?;
+        let Ok(store) = StoreId::parse(&store) else { continue };
+        let (birth, status): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
+        let state = stores.entry(store).or_default();
+        state.birth = birth.and_then(|text| serde_json::from_str(&text).ok());
+        state.status = status.and_then(|text| serde_json::from_str(&text).ok());
+        // Whether it is connected now is known when it says so.
+        state.online = false;
+        state.last_seen = Some(Timestamp::saturating_from_millis(row.get(3)?));
+    }
+    Ok(())
+}
+
+/// An error with its causes, for a log line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(text, ": {error}").expect("a string takes everything");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! The writer without its thread and without a broker: what is committed, answered and said to the stores.
+
+use contract::upstream::{BatchData, Row, StoreTopic};
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::{
+    database::{After, Reader},
+    ingest::{Downlink, Ingest},
+};
+
+const EPOCH: Epoch = 7;
+
+#[derive(Default)]
+struct Said(Mutex<Vec<(String, String)>>);
+
+impl Downlink for Said {
+    fn publish(&self, topic: String, payload: Vec<u8>) {
+        self.0.lock().unwrap().push((topic, String::from_utf8(payload).unwrap()));
+    }
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    said: Arc<Said>,
+    around: Surroundings,
+    writer: Writer,
+}
+
+fn store() -> StoreId {
+    StoreId::parse("hz-1").unwrap()
+}
+
+fn batch(prev_seq: u64, seqs: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    let rows = seqs.into_iter().map(|seq| Row {
+        seq,
+        at: Timestamp::saturating_from_millis(1_000 * i64::try_from(seq).unwrap()),
+        kind: "shelf.reading".to_owned(),
+        device: Some("shelf-01".to_owned()),
+        data: RawValue::from_string(format!("{{\"seq\":{seq},\"text\":\"{}\"}}", "x".repeat(100))).unwrap(),
+    });
+    let data = BatchData { stream: Stream::Events, epoch: EPOCH, prev_seq, rows: rows.collect() };
+    serde_json::to_vec(&Batch::new(&store(), Timestamp::UNIX_EPOCH, data)).unwrap()
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::on(tempfile::tempdir().unwrap())
+    }
+
+    fn on(dir: tempfile::TempDir) -> Self {
+        let said = Arc::new(Said::default());
+        let around = Surroundings {
+            fleet: Fleet::default(),
+            counters: Counters::default(),
+            downlink: Arc::default(),
+            health: Health::default(),
+            clock: || Timestamp::saturating_from_millis(60_000),
+        };
+        assert!(around.downlink.set(Arc::clone(&said) as Arc<dyn Downlink>).is_ok());
+        let writer = Writer::open(&dir.path().join("hq.db"), around.clone()).unwrap();
+        Self { dir, said, around, writer }
+    }
+
+    fn restarted(self) -> Self {
+        drop(self.writer);
+        Self::on(self.dir)
+    }
+
+    /// Offers payloads as one group; gives their outcomes.
+    fn offer(&mut self, payloads: impl IntoIterator<Item = (StoreTopic, Vec<u8>)>) -> Vec<Outcome> {
+        let (ingest, jobs) = Ingest::new(self.around.counters.clone());
+        let (sender, outcomes) = flume::bounded(GROUP_JOBS_MAX);
+        for (topic, payload) in payloads {
+            let sender = sender.clone();
+            let name = match topic {
+                StoreTopic::Batch(stream) => upstream::batch_topic(&store(), stream),
+                StoreTopic::Birth => upstream::birth_topic(&store()),
+                StoreTopic::Status => upstream::status_topic(&store()),
+                StoreTopic::CommandResult(id) => upstream::command_result_topic(&store(), &id),
+            };
+            ingest.offer(&name, payload.into(), Box::new(move |outcome| sender.send(outcome).unwrap()));
+        }
+        if let Ok(first) = jobs.try_recv() {
+            self.writer.take_group(first, &jobs);
+        }
+        assert!(jobs.is_empty());
+        outcomes.drain().collect()
+    }
+
+    fn events(&mut self, prev_seq: u64, seqs: impl IntoIterator<Item = u64>) -> Outcome {
+        self.offer([(StoreTopic::Batch(Stream::Events), batch(prev_seq, seqs))])[0]
+    }
+
+    fn said(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut *self.said.0.lock().unwrap())
+    }
+
+    fn acked(&self) -> Option<u64> {
+        let said = self.said();
+        let (_, ack) = said.iter().rfind(|(topic, _)| topic == "stores/hz-1/ack")?;
+        Some(serde_json::from_str::<Ack>(ack).unwrap().through_seq)
+    }
+
+    fn state(&self) -> StreamState {
+        self.around.fleet.lock()[&store()].streams[&(Stream::Events, EPOCH)]
+    }
+
+    fn seqs(&self) -> Vec<u64> {
+        let reader = Reader::open(&self.dir.path().join("hq.db")).unwrap();
+        let after = After { epoch: None, seq: 0 };
+        let rows = reader.rows(&store(), Stream::Events, after, usize::MAX >> 1).unwrap();
+        rows.into_iter().map(|row| row.seq).collect()
+    }
+}
+
+#[test]
+fn a_batch_that_comes_twice_is_stored_once_and_acknowledged_twice() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.events(0, [2, 5, 9]), Outcome::Committed);
+    assert_eq!(bench.acked(), Some(9));
+    assert_eq!(bench.events(0, [2, 5, 9]), Outcome::Committed);
+    assert_eq!(bench.acked(), Some(9));
+    assert_eq!(bench.seqs(), [2, 5, 9]);
+    assert_eq!((bench.state().rows, bench.around.counters.value("rows_repeated")), (3, 3));
+}
+
+#[test]
+fn a_gap_keeps_the_rows_asks_once_and_joins_when_it_is_filled_even_after_a_restart() {
+    let mut bench = Bench::new();
+    bench.events(0, [1, 2]);
+    bench.said();
+    assert_eq!(bench.events(4, [5, 6]), Outcome::Committed);
+    let said = bench.said();
+    let commands: Vec<_> =
+        said.iter().filter(|(topic, _)| topic.contains("/command/resend-events-")).collect();
+    assert_eq!(commands.len(), 1, "{said:?}");
+    let command: Command = serde_json::from_str(&commands[0].1).unwrap();
+    assert_eq!(command, Command::Resend { stream: Stream::Events, epoch: EPOCH, after_seq: 2 });
+    assert_eq!((bench.state().through_seq, bench.state().gaps_open), (2, 1));
+
+    bench.events(6, [7]);
+    assert!(!bench.said().iter().any(|(topic, _)| topic.contains("/command/")));
+    assert_eq!(bench.around.counters.value("resends_held_back"), 1);
+
+    let mut bench = bench.restarted();
+    assert_eq!((bench.state().through_seq, bench.state().gaps_open, bench.state().rows), (2, 1, 5));
+    bench.events(2, [3, 4]);
+    assert_eq!(bench.acked(), Some(7));
+    assert_eq!((bench.state().through_seq, bench.state().gaps_open), (7, 0));
+    assert_eq!(bench.seqs(), [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn a_birth_is_answered_with_what_is_there_of_each_stream() {
+    let mut bench = Bench::new();
+    bench.events(0, [1, 2]);
+    let mut bench = bench.restarted();
+    let birth = Birth {
+        version: "0.1.0".to_owned(),
+        epoch: EPOCH,
+        boot: 3,
+        started_at: Timestamp::UNIX_EPOCH,
+        config_digest: String::new(),
+        streams: vec![Stream::Rollups, Stream::Events],
+        devices: Vec::new(),
+    };
+    let outcomes = bench.offer([(StoreTopic::Birth, serde_json::to_vec(&birth).unwrap())]);
+    assert_eq!(outcomes, [Outcome::Committed]);
+    let acks: Vec<Ack> = bench.said().iter().map(|(_, ack)| serde_json::from_str(ack).unwrap()).collect();
+    let place = |stream, through_seq| Ack { stream, epoch: EPOCH, through_seq };
+    assert_eq!(acks, [place(Stream::Rollups, 0), place(Stream::Events, 2)]);
+    let bench = bench.restarted();
+    assert_eq!(bench.around.fleet.lock()[&store()].birth.as_ref().unwrap().boot, 3);
+}
+
+#[test]
+fn bad_publishes_are_refused_and_counted_and_the_rest_of_the_group_is_stored() {
+    let mut bench = Bench::new();
+    let foreign = String::from_utf8(batch(0, [1])).unwrap().replace("/stores/hz-1", "/stores/sh-1");
+    let events = || StoreTopic::Batch(Stream::Events);
+    let outcomes = bench.offer([
+        (events(), b"{".to_vec()),
+        (events(), foreign.into_bytes()),
+        (events(), vec![b' '; contract::upstream::BATCH_BYTES_MAX + 1]),
+        (events(), batch(0, [1])),
+        (StoreTopic::Status, b"[]".to_vec()),
+    ]);
+    let mut outcomes = outcomes;
+    outcomes.sort_by_key(|outcome| *outcome == Outcome::Committed);
+    assert_eq!(outcomes[4], Outcome::Committed);
+    assert!(outcomes[..4].iter().all(|&outcome| outcome == Outcome::Refused));
+    assert_eq!(bench.acked(), Some(1));
+    for reason in [
+        "batches_refused_json",
+        "batches_refused_envelope",
+        "batches_refused_too_large",
+        "documents_refused_json",
+    ] {
+        assert_eq!(bench.around.counters.value(reason), 1, "{reason}");
+    }
+}
+
+#[test]
+fn a_full_disk_means_no_acknowledgement_and_a_reason_and_it_recovers() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.events(0, 1..=10), Outcome::Committed);
+    bench.said();
+    bench.writer.connection.pragma_update(None, "max_page_count", 10).unwrap();
+    let mut prev_seq = 10;
+    let refused = loop {
+        let seqs = prev_seq + 1..=prev_seq + 200;
+        match bench.events(prev_seq, seqs) {
+            Outcome::Committed => prev_seq += 200,
+            other => break other,
+        }
+        assert!(prev_seq < 10_000, "the disk never became full");
+    };
+    assert_eq!(refused, Outcome::NotStored);
+    assert_ne!(bench.acked(), Some(prev_seq + 200));
+    assert!(bench.around.health.trouble().unwrap().contains("full"));
+    assert_eq!(bench.state().through_seq, prev_seq);
+
+    bench.writer.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+    assert_eq!(bench.events(prev_seq, prev_seq + 1..=prev_seq + 200), Outcome::Committed);
+    assert_eq!(bench.acked(), Some(prev_seq + 200));
+    assert_eq!(bench.around.health.trouble(), None);
+    assert_eq!(bench.seqs().len() as u64, prev_seq + 200);
+}
+
+#[test]
+fn a_store_cannot_have_any_number_of_journals() {
+    let mut bench = Bench::new();
+    let mut refused = 0;
+    for epoch in 0..=EPOCHS_PER_STREAM_MAX {
+        let text = String::from_utf8(batch(0, [1])).unwrap();
+        let text = text.replace("\"epoch\":7", &format!("\"epoch\":{epoch}"));
+        let outcomes = bench.offer([(StoreTopic::Batch(Stream::Events), text.into_bytes())]);
+        refused += usize::from(outcomes == [Outcome::Refused]);
+    }
+    assert_eq!(refused, 1);
+    assert_eq!(bench.around.counters.value("batches_refused_too_many_epochs"), 1);
+}
+
+#[test]
+fn a_second_process_on_the_same_file_is_told_so() {
+    let bench = Bench::new();
+    let error = Writer::open(&bench.dir.path().join("hq.db"), bench.around.clone()).map(drop).unwrap_err();
+    assert!(matches!(error, DatabaseError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn rows_are_read_page_by_page_across_lives_of_the_journal() {
+    let mut bench = Bench::new();
+    bench.events(0, [1, 2, 3]);
+    let newer = String::from_utf8(batch(0, [1, 2])).unwrap().replace("\"epoch\":7", "\"epoch\":9");
+    bench.offer([(StoreTopic::Batch(Stream::Events), newer.into_bytes())]);
+    let reader = Reader::open(&bench.dir.path().join("hq.db")).unwrap();
+    let mut after = After { epoch: None, seq: 0 };
+    let mut found = Vec::new();
+    loop {
+        let rows = reader.rows(&store(), Stream::Events, after, 2).unwrap();
+        let Some(last) = rows.last() else { break };
+        after = After { epoch: Some(last.epoch), seq: last.seq };
+        found.extend(rows.iter().map(|row| (row.epoch, row.seq)));
+    }
+    assert_eq!(found, [(7, 1), (7, 2), (7, 3), (9, 1), (9, 2)]);
+}
