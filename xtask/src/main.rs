@@ -11,8 +11,13 @@
 
 mod bench;
 mod check;
+mod children;
+mod demo;
+mod display;
 mod places;
+mod seeding;
 mod setup;
+mod shots;
 mod steps;
 mod tidy;
 
@@ -63,7 +68,12 @@ fn run(args: &[String]) -> Result<()> {
             no_arguments(command, rest)?;
             tidy::run(&places)
         }
+        "demo" => demo::run(&places, &demo::Options::parse(rest)?),
         "bench" => bench::run(&places, rest),
+        "shots" => {
+            no_arguments(command, rest)?;
+            shots::run(&places)
+        }
         "help" | "-h" | "--help" => {
             print!("{USAGE}");
             Ok(())

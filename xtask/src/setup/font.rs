@@ -13,8 +13,8 @@ use crate::places::Places;
 
 const SOURCE_DIR: &str = "/usr/share/fonts/opentype/noto";
 const FACES: [(&str, &str, &str); 2] = [
-    ("NotoSansCJK-Regular.ttc", "Noto Sans CJK SC", "NotoSansCJKsc-Regular.otf"),
-    ("NotoSansCJK-Bold.ttc", "Noto Sans CJK SC Bold", "NotoSansCJKsc-Bold.otf"),
+    ("NotoSansCJK-Regular.ttc", "Noto Sans CJK SC", "NotoSansSC-Regular.otf"),
+    ("NotoSansCJK-Bold.ttc", "Noto Sans CJK SC Bold", "NotoSansSC-Bold.otf"),
 ];
 /// Name id 4 of the `name` table: the full name.
 const NAME_FULL: u16 = 4;
