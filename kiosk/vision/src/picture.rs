@@ -491,7 +491,7 @@ mod tests {
 
     #[test]
     fn a_shrunk_copy_keeps_the_mean() {
-        let rgb = (0..30 * 20).flat_map(|at| [(at % 256) as u8; 3]).collect();
+        let rgb = (0..=255).cycle().take(30 * 20).flat_map(|value| [value; 3]).collect();
         let grey = Picture::from_rgb(30, 20, rgb).unwrap().to_grey();
         let small = grey.shrunk_to(7);
         assert_eq!((small.width(), small.height()), (7, 5));

@@ -426,6 +426,8 @@ fn redness(usable: &[&Region], capture: &Capture) -> Metric {
         "over_exposed"
     } else if capture.has("too_dark_or_noisy") {
         "too_dark_or_noisy"
+    } else if capture.has("colour_cast") {
+        "colour_cast"
     } else {
         // The index is linear in haemoglobin only for linear light, and a camera's own curve is unknown.
         "uncalibrated"
@@ -553,7 +555,9 @@ mod tests {
         ] {
             point.x += 330.0;
         }
-        let cases: [(&Picture, Vec<Face>, &str); 8] = [
+        let orange = picture([190, 90, 40], [190, 90, 40]);
+        let cases: [(&Picture, Vec<Face>, &str); 9] = [
+            (&orange, vec![face()], "colour_cast"),
             (&fine, vec![], "no_face"),
             (&fine, vec![collapsed], "face_unclear"),
             (&fine, vec![at_the_edge], "face_cut_off"),

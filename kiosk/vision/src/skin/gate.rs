@@ -11,7 +11,7 @@ use crate::{
     landmarks::{Face, FivePoints},
     picture::Grey,
     skin::{
-        regions::{Region, RegionId},
+        regions::{Region, RegionId, Sample},
         statistics::quantile,
     },
 };
@@ -60,6 +60,11 @@ const CLIPPED_PCT: (f64, f64) = (1.0, 5.0);
 const LIGHT_RATIO: (f64, f64) = (1.25, 1.6);
 /// Less chroma than this on the skin, C*ab, is a grey picture.
 const CHROMA_MIN: f64 = 3.0;
+/// More chroma than skin has under white light, C*ab: (warn above, reject above). In-vivo means are below
+/// 27 in all groups, and lowest for the darkest skin.
+const CHROMA_OF_SKIN: (f64, f64) = (32.0, 38.0);
+/// Hues of skin under white light with room for a camera's own taste: outside is a cast.
+const HUE_OF_SKIN_DEG: (f64, f64) = (15.0, 85.0);
 
 /// How far the tip of the nose stands out from the plane of eyes and mouth, in distances of the eyes
 /// (about 30 mm of 63 mm).
@@ -167,6 +172,8 @@ fn judge_skin(grey: &Grey, regions: &[Region], capture: &mut Capture) {
     let chroma = quantile(regions.iter().map(|r| r.median(|s| s.lab.chroma())).collect(), 1.0);
     if chroma < CHROMA_MIN {
         capture.problems.push(reject("no_colour", hundredths(chroma), CHROMA_MIN, "use_a_colour_camera"));
+    } else {
+        judge_cast(regions, chroma, capture);
     }
     let light = |id| {
         let region = regions.iter().find(|region| region.outline.id == id)?;
@@ -176,6 +183,23 @@ fn judge_skin(grey: &Grey, regions: &[Region], capture: &mut Capture) {
         let ratio = left / right;
         capture.light_ratio = Some(ratio);
         above(capture, ratio.max(1.0 / ratio), LIGHT_RATIO, "uneven_light", "face_the_light");
+    }
+}
+
+/// Colours that no skin has, light or dark, come from the lamp or the camera.
+fn judge_cast(regions: &[Region], chroma: f64, capture: &mut Capture) {
+    above(capture, chroma, CHROMA_OF_SKIN, "colour_cast", "white_light_on_the_face");
+    let middle = |value: fn(&Sample) -> f64| quantile(regions.iter().map(|r| r.median(value)).collect(), 0.5);
+    let hue = middle(|s| s.lab.b).atan2(middle(|s| s.lab.a)).to_degrees();
+    let (least, most) = HUE_OF_SKIN_DEG;
+    if !(least..=most).contains(&hue) && !capture.has("colour_cast") {
+        capture.problems.push(Problem {
+            id: "colour_cast",
+            severity: Severity::Warn,
+            value: hundredths(hue),
+            limit: if hue < least { least } else { most },
+            advice: "white_light_on_the_face",
+        });
     }
 }
 

@@ -1,0 +1,148 @@
+//! The command line as tools outside drive it: lines, error lines, exit statuses.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+fn vision() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_storehub-vision"))
+}
+
+fn weights() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/weights")
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8(output.stdout.clone()).expect("the output is UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A QR code as a PNG file.
+fn qr(folder: &Path, text: &str) -> PathBuf {
+    let code = qrcode::QrCode::new(text).expect("it fits");
+    let picture = code.render::<image::Luma<u8>>().min_dimensions(200, 200).build();
+    let path = folder.join("code.png");
+    picture.save(&path).expect("the folder is ours");
+    path
+}
+
+#[test]
+fn each_picture_is_a_line_and_a_bad_one_only_its_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let good = qr(folder.path(), "https://id.gs1.org/01/09521234543213/10/A");
+    let bad = folder.path().join("bad.png");
+    std::fs::write(&bad, "no picture").expect("the folder is ours");
+    let none = folder.path().join("none.png");
+    let output = vision().args(["codes", "--json"]).args([&none, &bad, &good]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let lines = lines(&output);
+    assert_eq!(lines.len(), 3);
+    for (line, file) in lines.iter().zip([&none, &bad, &good]) {
+        assert_eq!(line["file"].as_str(), file.to_str());
+    }
+    assert!(lines[0]["error"].as_str().is_some_and(|e| e.contains("No such file")), "{}", lines[0]);
+    assert!(lines[1]["error"].as_str().is_some_and(|e| e.contains("not a PNG, JPEG or WebP")));
+    let code = &lines[2]["codes"][0];
+    assert_eq!(code["format"], "qr");
+    assert_eq!(code["text"], "https://id.gs1.org/01/09521234543213/10/A");
+    assert_eq!(code["corners"].as_array().map(Vec::len), Some(4));
+    assert!(lines[2]["ms"].is_number());
+
+    let output = vision().arg("codes").arg(&good).output().expect("it runs");
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("product 09521234543213, batch A"), "{text}");
+}
+
+#[test]
+fn poses_are_refused_in_words() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = vision().args(["pose", "--json"]).arg(qr(folder.path(), "x")).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(lines(&output)[0]["error"], "poses are not in this release");
+}
+
+#[test]
+fn what_is_missing_for_faces_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let picture = qr(folder.path(), "x");
+    let run = |models: &Path, runtime: &Path| {
+        let output = vision()
+            .arg("face")
+            .arg(&picture)
+            .arg("--models")
+            .arg(models)
+            .arg("--runtime")
+            .arg(runtime)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        errors(&output)
+    };
+    let missing = run(&weights(), &folder.path().join("libonnxruntime.so"));
+    assert!(
+        missing.contains("found no ONNX Runtime library") && missing.contains("cargo xtask setup"),
+        "{missing}"
+    );
+
+    let Some(runtime) = vision::analyser::find_runtime().filter(|path| path.is_file()) else {
+        eprintln!("skipped the rest: no ONNX Runtime library (`cargo xtask setup`)");
+        return;
+    };
+    let models = folder.path().join("models");
+    std::fs::create_dir(&models).expect("the folder is ours");
+    let none = run(&models, &runtime);
+    assert!(none.contains("failed to read") && none.contains("landmark96.json"), "{none}");
+    for file in ["landmark96.json", "landmark96.onnx"] {
+        std::fs::copy(weights().join(file), models.join(file)).expect("models are part of the repository");
+    }
+    let path = models.join("landmark96.onnx");
+    let mut bytes = std::fs::read(&path).expect("it was just copied");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).expect("the folder is ours");
+    let damaged = run(&models, &runtime);
+    assert!(damaged.contains("landmark96.onnx` has sha256") && damaged.contains("expects"), "{damaged}");
+}
+
+#[test]
+fn a_rendered_face_is_found_and_its_report_holds_no_landmarks() {
+    let scene = std::fs::read_dir(weights().join("goldens"))
+        .ok()
+        .and_then(|files| files.flatten().map(|f| f.path()).find(|f| f.to_string_lossy().contains("scene-")));
+    let runtime = vision::analyser::find_runtime().filter(|path| path.is_file());
+    let (Some(scene), Some(runtime)) = (scene, runtime) else {
+        eprintln!("skipped: no ONNX Runtime library (`cargo xtask setup`) or no goldens");
+        return;
+    };
+    for command in ["face", "skin"] {
+        let output = vision()
+            .args([command, "--json"])
+            .arg(&scene)
+            .arg("--models")
+            .arg(weights())
+            .arg("--runtime")
+            .arg(&runtime)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", errors(&output));
+        let line = &lines(&output)[0];
+        if command == "face" {
+            for face in line["faces"].as_array().expect("a list") {
+                assert_eq!(face["landmarks"].as_object().map(serde_json::Map::len), Some(5));
+                assert_eq!(face["box"].as_array().map(Vec::len), Some(4));
+            }
+        } else {
+            assert_eq!(line["schema"], "skin-report/1");
+            assert_eq!(line["capture"]["calibration"], "uncalibrated");
+            assert!(line.get("outlines").is_none() && line.get("landmarks").is_none());
+        }
+    }
+}
