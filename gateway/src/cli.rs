@@ -1,1 +1,303 @@
-//! Not written yet.
+//! The command line: `run`, `check`, `device add|list|remove`, `status`.
+//!
+//! Owns: arguments, what is printed, exit codes. Machine-readable output goes to stdout, words for people to stderr.
+
+mod check;
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    app::{DataDir, Gateway},
+    clock::{Clock as _, SystemClock},
+    config::{Config, ConfigError},
+    control::{self, ControlError},
+    devices::{Kind, Registry},
+};
+
+/// Something is wrong that none of the others names.
+const EX_FAILURE: u8 = 1;
+/// The hub is not running (BSD `EX_UNAVAILABLE`).
+const EX_UNAVAILABLE: u8 = 69;
+/// A part of the running hub died (BSD `EX_SOFTWARE`).
+const EX_SOFTWARE: u8 = 70;
+/// The configuration is wrong (BSD `EX_CONFIG`).
+const EX_CONFIG: u8 = 78;
+
+/// Worker threads: the hub's machine has two cores, and the journal and the projector have threads of their own.
+const WORKER_THREADS: usize = 2;
+
+/// The store hub.
+#[derive(Debug, Parser)]
+#[command(name = "storehub-gateway", version, about, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 69 no hub is running, 70 a part of the hub \
+died, 78 the configuration is wrong.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub until SIGTERM or SIGINT.
+    Run(ConfigArg),
+    /// Say what would keep the hub from running, without starting it.
+    Check(ConfigArg),
+    /// Manage devices, also while the hub runs.
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Say how the running hub is.
+    Status(StatusArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArg {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+    config: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Also print the last refused payloads and unknown devices.
+    #[arg(long)]
+    rejections: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeviceCommand {
+    /// Admit a device and print its secret, which is shown this once. User name and client id are its id.
+    Add {
+        /// `[a-z0-9-]{1,64}`
+        id: String,
+        /// What it is; decides what it may touch.
+        #[arg(long)]
+        kind: Kind,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Print every device.
+    List(ConfigArg),
+    /// Remove a device; a running hub closes its connections.
+    Remove {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+}
+
+/// The process: parses arguments, does what they say, and gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run(args) => run(&args.config),
+        Command::Check(args) => check::check(&args.config, args.json),
+        Command::Device(command) => device(command),
+        Command::Status(args) => status(&args),
+    };
+    done.unwrap_or_else(|error| {
+        complain(&format!("error: {error:#}"));
+        let code = if error.chain().any(|cause| cause.is::<ConfigError>()) { EX_CONFIG } else { EX_FAILURE };
+        ExitCode::from(code)
+    })
+}
+
+/// Writes a line for people. A closed stderr is nobody's problem.
+fn complain(text: &str) {
+    writeln!(io::stderr(), "{text}").ok();
+}
+
+/// Writes a line to stdout.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("failed to write to stdout")
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .thread_name("gateway-worker")
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")
+}
+
+fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
+    let config = Config::from_file(config_file)?;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("STOREHUB_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sled=warn,rumqttd=warn,rumqttc=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    runtime()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+        let clock = Arc::new(SystemClock::start());
+        let store = config.store.clone();
+        let mut gateway =
+            Gateway::start(config, config_file, clock).await.context("the hub did not start")?;
+        let addrs = gateway.addrs();
+        for (name, addr) in [("mqtt", addrs.mqtt), ("http", addrs.http)] {
+            if let Some(addr) = addr {
+                say(&json!({ "listening": name, "addr": addr.to_string() }).to_string())?;
+            }
+        }
+        tracing::info!(%store, mqtt = ?addrs.mqtt, http = ?addrs.http, "the hub runs");
+        let failed = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            part = gateway.failure() => Some(part),
+        };
+        if let Some(part) = failed {
+            tracing::error!(part, "a part of the hub died; ending, so that it is started anew");
+        }
+        gateway.shutdown().await;
+        tracing::info!("the hub has ended");
+        Ok(if failed.is_some() { ExitCode::from(EX_SOFTWARE) } else { ExitCode::SUCCESS })
+    })
+}
+
+fn device(command: DeviceCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        DeviceCommand::Add { id, kind, config: ConfigArg { config, json } } => {
+            let registry = Registry::in_dir(&Config::from_file(&config)?.data_dir);
+            let secret = registry.add(&id, kind, SystemClock::start().now())?;
+            if json {
+                say(&json!({ "id": id, "kind": kind.as_str(), "secret": secret }).to_string())?;
+            } else {
+                say(&format!("user name and client id: {id}\npassword: {secret}"))?;
+                complain("The password is shown this once.");
+            }
+        }
+        DeviceCommand::List(ConfigArg { config, json }) => {
+            let devices = Registry::in_dir(&Config::from_file(&config)?.data_dir).read()?;
+            if json {
+                let devices: Vec<_> = devices
+                    .values()
+                    .map(|device| {
+                        json!({ "id": device.id, "kind": device.kind.as_str(), "added_at": device.added_at })
+                    })
+                    .collect();
+                say(&Value::from(devices).to_string())?;
+            } else {
+                for device in devices.values() {
+                    say(&format!(
+                        "{:<24} {:<8} {}",
+                        device.id.as_str(),
+                        device.kind.as_str(),
+                        device.added_at
+                    ))?;
+                }
+            }
+        }
+        DeviceCommand::Remove { id, config: ConfigArg { config, json } } => {
+            Registry::in_dir(&Config::from_file(&config)?.data_dir).remove(&id)?;
+            if json {
+                say(&json!({ "id": id, "removed": true }).to_string())?;
+            } else {
+                say(&format!("{id} is removed"))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::from_file(&args.config.config)?;
+    let answer = runtime()?.block_on(control::ask(&config.data_dir));
+    match answer {
+        Ok(status) if args.config.json => {
+            say(&status.to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(status) => {
+            say(&for_people(&status, args.rejections))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error @ ControlError::NotRunning { .. }) => {
+            complain(&format!("{error}"));
+            let disk = from_disk(&config);
+            say(&if args.config.json { disk.to_string() } else { for_people(&disk, false) })?;
+            Ok(ExitCode::from(EX_UNAVAILABLE))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the disk says about a hub that does not run.
+fn from_disk(config: &Config) -> Value {
+    let dir = DataDir::new(&config.data_dir);
+    let files = |path: &Path, extension: &str| {
+        let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+        let named = entries.filter(|entry| entry.path().extension().is_some_and(|found| found == extension));
+        named
+            .filter_map(|entry| entry.metadata().ok())
+            .fold((0_u64, 0_u64), |(count, bytes), metadata| (count + 1, bytes + metadata.len()))
+    };
+    let (segments, bytes) = files(&dir.journal(), "seg");
+    let (snapshots, _) = files(&dir.projector().snapshots, "snapshot");
+    json!({
+        "store_id": config.store.as_str(),
+        "running": false,
+        "data_dir": config.data_dir.display().to_string(),
+        "journal": { "segments": segments, "bytes": bytes },
+        "store": { "exists": dir.projector().sled.exists(), "snapshots": snapshots },
+        "devices": Registry::in_dir(&config.data_dir).read().map(|devices| devices.len()).ok(),
+    })
+}
+
+/// The document as indented lines, longest lists left to `--rejections`.
+fn for_people(status: &Value, with_rejections: bool) -> String {
+    let mut lines = Vec::new();
+    let Value::Object(fields) = status else { return status.to_string() };
+    for (name, value) in fields {
+        let is_long = matches!(name.as_str(), "rejections" | "unknown_devices");
+        if is_long && !with_rejections {
+            let count = value.as_array().map_or(0, Vec::len);
+            if 0 < count {
+                lines.push(format!("{name}: {count} (shown by --rejections)"));
+            }
+            continue;
+        }
+        push_lines(&mut lines, 0, name, value);
+    }
+    lines.join("\n")
+}
+
+fn push_lines(lines: &mut Vec<String>, depth: usize, name: &str, value: &Value) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(fields) => {
+            lines.push(format!("{indent}{name}:"));
+            for (name, value) in fields {
+                // A counter that has not moved says nothing.
+                if value != &json!(0) {
+                    push_lines(lines, depth + 1, name, value);
+                }
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for item in items {
+                push_lines(lines, depth, name, item);
+            }
+        }
+        Value::String(text) => lines.push(format!("{indent}{name}: {text}")),
+        Value::Null => {}
+        other => lines.push(format!("{indent}{name}: {other}")),
+    }
+}

@@ -1,1 +1,620 @@
-//! Not written yet.
+//! Who may connect, and what each may touch.
+//!
+//! Owns: the registry file `devices.json`, secrets' hashes, the cache of verified secrets, the topic rules, and the
+//! list of strangers. Does not own: connections (the broker's), the decision to admit a stranger (the operator's).
+//!
+//! # Invariants
+//!
+//! - The file is replaced whole (temporary file, fsync, rename, fsync of the folder) under a lock, mode 0600; a
+//!   reader sees the old or the new one. The running hub notices a change by modification time and length.
+//! - A secret is 160 random bits and never stored; its argon2id hash is.
+//! - A kind is a closed list; what a kind may touch is decided by [`may_publish`] and [`may_subscribe`] alone.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fs::{self, File, OpenOptions},
+    hash::{BuildHasher as _, RandomState},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::SystemTime,
+};
+
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc::PasswordHash,
+};
+use contract::{DeviceId, IdError, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+/// Hashes computed at a time: each takes [`HASH_KIB`] of memory.
+const HASHES_AT_ONCE_MAX: usize = 2;
+/// Memory of one hash. A secret has 160 random bits, so a guesser is stopped by them and not by the cost of a guess;
+/// a small hash keeps a storm of connections from taking the hub's memory.
+const HASH_KIB: u32 = 4 * 1024;
+const HASH_PASSES: u32 = 3;
+/// Bytes of a secret.
+const SECRET_BYTES: usize = 20;
+/// Longer passwords are refused unread.
+const PASSWORD_BYTES_MAX: usize = 256;
+/// Verified secrets that are remembered.
+const VERIFIED_MAX: usize = 8_192;
+/// Unknown devices that are remembered.
+pub const STRANGERS_MAX: usize = 20;
+/// Most devices of a registry.
+pub const DEVICES_MAX: usize = 10_000;
+/// Wrong secrets wait in line for the hash at most this many at a time; more are told to come back.
+const VERIFICATIONS_WAITING_MAX: usize = 256;
+
+/// What a device is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A shelf sensor.
+    Shelf,
+    /// A bank of lockers.
+    Locker,
+    /// A line counter or zone sensor.
+    Traffic,
+    /// A fridge or room sensor.
+    Climate,
+    /// A packaging-return bin.
+    Bin,
+    /// A customer's screen.
+    Kiosk,
+    /// Staff tools: read everything.
+    Staff,
+    /// A sensor of any kind.
+    Sensor,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 8] = [
+        Self::Shelf,
+        Self::Locker,
+        Self::Traffic,
+        Self::Climate,
+        Self::Bin,
+        Self::Kiosk,
+        Self::Staff,
+        Self::Sensor,
+    ];
+
+    /// The kind's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shelf => "shelf",
+            Self::Locker => "locker",
+            Self::Traffic => "traffic",
+            Self::Climate => "climate",
+            Self::Bin => "bin",
+            Self::Kiosk => "kiosk",
+            Self::Staff => "staff",
+            Self::Sensor => "sensor",
+        }
+    }
+
+    /// The kind that a word names.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// The kind of everybody when the hub is open (`mqtt.anonymous`): what any device may do, as its own client id.
+pub const ANONYMOUS_KIND: &str = "anonymous";
+
+/// Whether a device of this kind may publish to this topic.
+#[must_use]
+pub fn may_publish(id: &str, kind: &str, topic: &str) -> bool {
+    let mut levels = topic.split('/');
+    let (root, second, third) = (levels.next(), levels.next(), levels.next());
+    match (root, second, third) {
+        (Some("sensors"), Some(sensor), Some(device)) => {
+            device == id
+                && (kind == sensor || kind == Kind::Sensor.as_str() || kind == ANONYMOUS_KIND)
+                && !matches!(kind, "kiosk" | "staff")
+        }
+        (Some("kiosk"), Some(kiosk), Some(_)) => kiosk == id && matches!(kind, "kiosk" | ANONYMOUS_KIND),
+        // A device answers its own commands.
+        (Some("commands"), Some(device), Some(_)) => device == id && topic.ends_with("/result"),
+        _ => false,
+    }
+}
+
+/// Whether a device of this kind may subscribe to this filter.
+#[must_use]
+pub fn may_subscribe(id: &str, kind: &str, filter: &str) -> bool {
+    let levels: Vec<&str> = filter.split('/').collect();
+    let own = |root: &str| levels.len() >= 3 && levels[0] == root && levels[1] == id;
+    let below = |root: &str| levels[0] == root && 2 <= levels.len();
+    let is_screen = matches!(kind, "kiosk" | ANONYMOUS_KIND);
+    let is_staff = matches!(kind, "staff" | ANONYMOUS_KIND);
+    own("commands")
+        || (is_screen && own("kiosk") && levels[2] == "reply")
+        || ((is_screen || is_staff) && below("hub"))
+        || (is_staff && below("sensors"))
+}
+
+/// One registered device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its id and user name.
+    pub id: DeviceId,
+    /// What it is.
+    pub kind: Kind,
+    /// argon2id, PHC string format.
+    secret_hash: String,
+    /// When it was added.
+    pub added_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegistryWire {
+    version: u32,
+    devices: Vec<Device>,
+}
+
+const REGISTRY_VERSION: u32 = 1;
+
+/// Why the registry cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DevicesError {
+    /// The file cannot be read, locked or replaced.
+    #[error("failed to {operation} the device registry `{}`", path.display())]
+    File {
+        /// What was attempted.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not ours.
+    #[error("the device registry `{}` cannot be understood", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// Of another release.
+    #[error("the device registry `{}` has version {found}, this release knows {REGISTRY_VERSION}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// No device id.
+    #[error("`{id}` cannot be a device id")]
+    Id {
+        /// What was given.
+        id: String,
+        /// What is wrong.
+        source: IdError,
+    },
+    /// There already.
+    #[error("device `{id}` is registered already; remove it first to give it a new secret")]
+    Exists {
+        /// Which.
+        id: DeviceId,
+    },
+    /// Not there.
+    #[error("device `{id}` is not registered; `device list` shows those that are")]
+    Unknown {
+        /// Which.
+        id: DeviceId,
+    },
+    /// No room.
+    #[error("the registry holds {DEVICES_MAX} devices, which is the most")]
+    Full,
+    /// No randomness, or argon2 refuses.
+    #[error("failed to make a secret for device `{id}`: {reason}")]
+    Secret {
+        /// For which.
+        id: DeviceId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The registry's file. Commands use it while the hub runs.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    path: PathBuf,
+}
+
+impl Registry {
+    /// The registry of a data folder.
+    #[must_use]
+    pub fn in_dir(data_dir: &Path) -> Self {
+        Self { path: data_dir.join("devices.json") }
+    }
+
+    /// Every device by id; none when the file does not exist yet.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(&self) -> Result<BTreeMap<String, Device>, DevicesError> {
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(source) => return Err(self.file("read", source)),
+        };
+        let wire: RegistryWire = serde_json::from_slice(&text)
+            .map_err(|source| DevicesError::Parse { path: self.path.clone(), source })?;
+        if wire.version != REGISTRY_VERSION {
+            return Err(DevicesError::Version { path: self.path.clone(), found: wire.version });
+        }
+        Ok(wire.devices.into_iter().map(|device| (device.id.to_string(), device)).collect())
+    }
+
+    /// Admits a device and returns its new secret, which is shown this once.
+    ///
+    /// # Errors
+    /// When it is there already, its id is none, or the file cannot be replaced.
+    pub fn add(&self, id: &str, kind: Kind, now: Timestamp) -> Result<String, DevicesError> {
+        let id = DeviceId::parse(id).map_err(|source| DevicesError::Id { id: id.to_owned(), source })?;
+        let (secret, secret_hash) =
+            new_secret().map_err(|reason| DevicesError::Secret { id: id.clone(), reason })?;
+        self.change(|devices| {
+            if devices.contains_key(id.as_str()) {
+                return Err(DevicesError::Exists { id: id.clone() });
+            }
+            if DEVICES_MAX <= devices.len() {
+                return Err(DevicesError::Full);
+            }
+            let device = Device { id: id.clone(), kind, secret_hash, added_at: now };
+            devices.insert(id.to_string(), device);
+            Ok(())
+        })?;
+        Ok(secret)
+    }
+
+    /// Removes a device; a running hub closes its connections.
+    ///
+    /// # Errors
+    /// When it is not there or the file cannot be replaced.
+    pub fn remove(&self, id: &str) -> Result<(), DevicesError> {
+        let id = DeviceId::parse(id).map_err(|source| DevicesError::Id { id: id.to_owned(), source })?;
+        self.change(|devices| match devices.remove(id.as_str()) {
+            Some(_) => Ok(()),
+            None => Err(DevicesError::Unknown { id: id.clone() }),
+        })
+    }
+
+    /// What tells two versions of the file apart.
+    fn stamp(&self) -> Option<(SystemTime, u64)> {
+        let metadata = fs::metadata(&self.path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+
+    fn file(&self, operation: &'static str, source: io::Error) -> DevicesError {
+        DevicesError::File { operation, path: self.path.clone(), source }
+    }
+
+    fn change(
+        &self,
+        edit: impl FnOnce(&mut BTreeMap<String, Device>) -> Result<(), DevicesError>,
+    ) -> Result<(), DevicesError> {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(dir).map_err(|source| self.file("create the folder of", source))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(self.path.with_extension("lock"))
+            .map_err(|source| self.file("lock", source))?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|error| self.file("lock", error.into()))?;
+        let mut devices = self.read()?;
+        edit(&mut devices)?;
+        let wire = RegistryWire { version: REGISTRY_VERSION, devices: devices.into_values().collect() };
+        let text = serde_json::to_vec_pretty(&wire).expect("a registry is plain text and numbers");
+        self.replace(dir, &text).map_err(|source| self.file("replace", source))
+    }
+
+    fn replace(&self, dir: &Path, text: &[u8]) -> io::Result<()> {
+        let temporary = self.path.with_extension("new");
+        // A leftover of a crash may have another mode.
+        fs::remove_file(&temporary).ok();
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        File::open(dir)?.sync_all()
+    }
+}
+
+fn argon2() -> Argon2<'static> {
+    let params = Params::new(HASH_KIB, HASH_PASSES, 1, None).expect("the constants are in argon2's range");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+fn new_secret() -> Result<(String, String), String> {
+    let mut bytes = [0; SECRET_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
+    let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = argon2().hash_password(secret.as_bytes()).map_err(|error| error.to_string())?;
+    Ok((secret, hash.to_string()))
+}
+
+/// Who somebody is, once proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The device's id.
+    pub id: Arc<str>,
+    /// Its kind's word.
+    pub kind: Arc<str>,
+}
+
+/// Why somebody is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranger {
+    /// No such device.
+    Unknown,
+    /// Another secret.
+    WrongSecret,
+    /// The client id is not the device's id.
+    OtherClientId,
+    /// Too many are being checked.
+    Busy,
+}
+
+/// A device that knocked and is not registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Knock {
+    /// The name that it gave, cut.
+    pub name: String,
+    /// Where it came from.
+    pub peer: String,
+    /// When it knocked last.
+    pub at: Timestamp,
+    /// How often.
+    pub times: u64,
+}
+
+#[derive(Default)]
+struct Known {
+    devices: BTreeMap<String, Device>,
+    stamp: Option<(SystemTime, u64)>,
+}
+
+/// The running hub's view of the registry.
+pub struct Gatekeeper {
+    registry: Registry,
+    known: RwLock<Known>,
+    /// Keyed hash of a verified secret, by id, with the hash that it was verified against.
+    verified: Mutex<HashMap<String, (String, [u64; 2])>>,
+    keys: [RandomState; 2],
+    hashing: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    strangers: Mutex<VecDeque<Knock>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gatekeeper {
+    /// Reads the registry.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn open(registry: Registry) -> Result<Self, DevicesError> {
+        let stamp = registry.stamp();
+        let known = Known { devices: registry.read()?, stamp };
+        Ok(Self {
+            registry,
+            known: RwLock::new(known),
+            verified: Mutex::default(),
+            keys: [RandomState::new(), RandomState::new()],
+            hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE_MAX)),
+            waiting: Arc::new(Semaphore::new(VERIFICATIONS_WAITING_MAX)),
+            strangers: Mutex::default(),
+        })
+    }
+
+    /// Reads the registry again when it has changed, and returns the devices that are gone or new with another
+    /// secret or kind: their connections must end.
+    ///
+    /// # Errors
+    /// When the file cannot be read; the devices known before stay.
+    pub fn refresh(&self) -> Result<Vec<String>, DevicesError> {
+        let stamp = self.registry.stamp();
+        if stamp == self.known.read().unwrap_or_else(PoisonError::into_inner).stamp {
+            return Ok(Vec::new());
+        }
+        let devices = self.registry.read()?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *known, Known { devices, stamp });
+        let changed = |(id, device): &(&String, &Device)| known.devices.get(*id) != Some(device);
+        let changed: Vec<_> = old.devices.iter().filter(changed).map(|(id, _)| id.clone()).collect();
+        let mut verified = lock(&self.verified);
+        for id in &changed {
+            verified.remove(id);
+        }
+        Ok(changed)
+    }
+
+    /// Every registered device.
+    #[must_use]
+    pub fn devices(&self) -> Vec<Device> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).devices.values().cloned().collect()
+    }
+
+    /// Checks who somebody is. Costly hashes run on blocking threads, a few at a time.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn verify(&self, name: &str, client_id: &str, password: &[u8]) -> Result<Identity, Stranger> {
+        let device = self.device(name).ok_or(Stranger::Unknown)?;
+        if client_id != name {
+            return Err(Stranger::OtherClientId);
+        }
+        if PASSWORD_BYTES_MAX < password.len() {
+            return Err(Stranger::WrongSecret);
+        }
+        let tag = self.tag(name, password);
+        let cached = lock(&self.verified).get(name).cloned();
+        if cached.as_ref() != Some(&(device.secret_hash.clone(), tag)) {
+            self.verify_slowly(&device, password).await?;
+            let mut verified = lock(&self.verified);
+            if verified.len() < VERIFIED_MAX {
+                verified.insert(name.to_owned(), (device.secret_hash.clone(), tag));
+            }
+        }
+        Ok(Identity { id: device.id.as_str().into(), kind: device.kind.as_str().into() })
+    }
+
+    async fn verify_slowly(&self, device: &Device, password: &[u8]) -> Result<(), Stranger> {
+        let Ok(_waiting) = self.waiting.try_acquire() else { return Err(Stranger::Busy) };
+        let Ok(permit) = Arc::clone(&self.hashing).acquire_owned().await else { return Err(Stranger::Busy) };
+        let (hash, password) = (device.secret_hash.clone(), password.to_vec());
+        let verified = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            PasswordHash::new(&hash).is_ok_and(|hash| argon2().verify_password(&password, &hash).is_ok())
+        });
+        match verified.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Stranger::WrongSecret),
+            Err(_) => Err(Stranger::Busy),
+        }
+    }
+
+    fn device(&self, name: &str) -> Option<Device> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).devices.get(name).cloned()
+    }
+
+    /// Two keyed hashes over name and password: enough to tell another password from the one that argon2 has
+    /// verified, because the keys are random and never leave this process.
+    fn tag(&self, name: &str, password: &[u8]) -> [u64; 2] {
+        self.keys.each_ref().map(|keys| keys.hash_one((name, password)))
+    }
+
+    /// Remembers a device that is not registered.
+    pub fn note_stranger(&self, name: &str, peer: String, at: Timestamp) {
+        let name: String = name.chars().take(64).collect();
+        let mut strangers = lock(&self.strangers);
+        let times = match strangers.iter().position(|knock| knock.name == name) {
+            Some(index) => strangers.remove(index).map_or(0, |knock| knock.times),
+            None => 0,
+        };
+        if STRANGERS_MAX <= strangers.len() {
+            strangers.pop_front();
+        }
+        strangers.push_back(Knock { name, peer, at, times: times + 1 });
+    }
+
+    /// Unknown devices, the last one last.
+    #[must_use]
+    pub fn strangers(&self) -> Vec<Knock> {
+        lock(&self.strangers).iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_touches_its_own_topics_and_no_others() {
+        let cases = [
+            ("s1", "shelf", "sensors/shelf/s1/reading", true),
+            ("s1", "shelf", "sensors/shelf/s2/reading", false),
+            ("s1", "shelf", "sensors/locker/s1/door", false),
+            ("s1", "sensor", "sensors/locker/s1/door", true),
+            ("s1", "shelf", "hub/stock/s1", false),
+            ("s1", "shelf", "kiosk/s1/experience", false),
+            ("s1", "shelf", "commands/s1/c1/result", true),
+            ("s1", "shelf", "commands/s1/c1", false),
+            ("s1", "shelf", "commands/s2/c1/result", false),
+            ("k1", "kiosk", "kiosk/k1/experience", true),
+            ("k1", "kiosk", "kiosk/k2/experience", false),
+            ("k1", "kiosk", "sensors/kiosk/k1/reading", false),
+            ("m1", "staff", "sensors/staff/m1/reading", false),
+            ("a1", "anonymous", "sensors/shelf/a1/reading", true),
+            ("a1", "anonymous", "sensors/shelf/a2/reading", false),
+        ];
+        for (id, kind, topic, allowed) in cases {
+            assert_eq!(may_publish(id, kind, topic), allowed, "{id} ({kind}) → {topic}");
+        }
+        let cases = [
+            ("s1", "shelf", "commands/s1/#", true),
+            ("s1", "shelf", "commands/+/#", false),
+            ("s1", "shelf", "commands/#", false),
+            ("s1", "shelf", "#", false),
+            ("s1", "shelf", "hub/#", false),
+            ("k1", "kiosk", "hub/#", true),
+            ("k1", "kiosk", "hub/stock/+", true),
+            ("k1", "kiosk", "kiosk/k1/reply/#", true),
+            ("k1", "kiosk", "kiosk/+/reply/#", false),
+            ("k1", "kiosk", "sensors/#", false),
+            ("m1", "staff", "sensors/#", true),
+            ("m1", "staff", "hub/#", true),
+            ("m1", "staff", "+/#", false),
+            ("m1", "staff", "kiosk/k1/reply/#", false),
+        ];
+        for (id, kind, filter, allowed) in cases {
+            assert_eq!(may_subscribe(id, kind, filter), allowed, "{id} ({kind}) ← {filter}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registered_device_gets_in_with_its_secret_until_it_is_removed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::in_dir(dir.path());
+        let secret = registry.add("shelf-01", Kind::Shelf, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(secret.len(), 2 * SECRET_BYTES);
+        let file = dir.path().join("devices.json");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!fs::read_to_string(&file).unwrap().contains(&secret));
+
+        let gatekeeper = Gatekeeper::open(registry.clone()).unwrap();
+        for _ in 0..2 {
+            let identity = gatekeeper.verify("shelf-01", "shelf-01", secret.as_bytes()).await.unwrap();
+            assert_eq!((&*identity.id, &*identity.kind), ("shelf-01", "shelf"));
+        }
+        let wrong = [
+            ("shelf-01", "shelf-01", "nonsense", Stranger::WrongSecret),
+            ("shelf-01", "other", secret.as_str(), Stranger::OtherClientId),
+            ("shelf-02", "shelf-02", secret.as_str(), Stranger::Unknown),
+        ];
+        for (name, client_id, password, why) in wrong {
+            assert_eq!(gatekeeper.verify(name, client_id, password.as_bytes()).await, Err(why));
+        }
+        assert!(matches!(
+            registry.add("shelf-01", Kind::Shelf, Timestamp::UNIX_EPOCH),
+            Err(DevicesError::Exists { .. })
+        ));
+
+        registry.remove("shelf-01").unwrap();
+        assert_eq!(gatekeeper.refresh().unwrap(), ["shelf-01"]);
+        let gone = gatekeeper.verify("shelf-01", "shelf-01", secret.as_bytes()).await;
+        assert_eq!(gone, Err(Stranger::Unknown));
+        assert!(matches!(registry.remove("shelf-01"), Err(DevicesError::Unknown { .. })));
+        assert_eq!(gatekeeper.refresh().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_last_strangers_are_remembered_with_how_often_they_knocked() {
+        let dir = tempfile::tempdir().unwrap();
+        let gatekeeper = Gatekeeper::open(Registry::in_dir(dir.path())).unwrap();
+        for n in 0..STRANGERS_MAX + 5 {
+            gatekeeper.note_stranger(&format!("d{n}"), "127.0.0.1".to_owned(), Timestamp::UNIX_EPOCH);
+        }
+        gatekeeper.note_stranger("d24", "127.0.0.2".to_owned(), Timestamp::UNIX_EPOCH);
+        let strangers = gatekeeper.strangers();
+        assert_eq!(strangers.len(), STRANGERS_MAX);
+        assert_eq!(strangers.last().map(|knock| (knock.name.as_str(), knock.times)), Some(("d24", 2)));
+    }
+}

@@ -1,3 +1,7 @@
 //! `storehub-gateway`: see `cli.rs`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gateway::cli::main()
+}

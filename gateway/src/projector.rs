@@ -134,9 +134,10 @@ pub struct Status {
     /// Records that are durable and not applied yet.
     pub lag_records: u64,
     /// `ok`, `rebuilt` or `unavailable`.
+    #[serde(rename = "state")]
     pub store: &'static str,
     /// Why the store was rebuilt or is unavailable.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub store_reason: Option<String>,
     /// Place of the last transaction.
     pub written_through: u64,

@@ -5,9 +5,9 @@
 
 use crate::{
     clock::Clock,
-    domain::{EntityKey, Planogram, State},
-    journal::Journal,
-    store::{self, Changes, EntryKey, Ledger, Snapshot, Store, StoreTree},
+    domain::{EntityKey, Planogram, State, map},
+    journal::{Journal, Record},
+    store::{self, Changes, EntryKey, Ledger, Retained, Snapshot, Store, StoreTree},
 };
 
 use super::{Paths, chain, quarantine_name};
@@ -122,6 +122,7 @@ impl Loaded {
             source.applied_through = 0;
         }
         let applied_through = source.applied_through.min(journal.head_seq());
+        replay_retained(journal, applied_through, ledger);
         let mut unwritten = Changes::new();
         if self.rebuilt.is_some() {
             let domain = state.entities().map(|(EntityKey { tree, key }, value)| {
@@ -132,6 +133,29 @@ impl Loaded {
         }
         let Self { store, rebuilt, unavailable, .. } = self;
         Ready { state, store, applied_through, unwritten, rebuilt, unavailable }
+    }
+}
+
+/// Records that are looked through for retained messages before the broker starts; a longer tail (a database that
+/// was lost together with its snapshots) would delay the start, and retained messages come again by themselves.
+const RETAINED_REPLAY_MAX: u64 = 200_000;
+
+/// The database is written a moment after the journal: retained messages of that moment come from the journal.
+fn replay_retained(journal: &Journal, applied_through: u64, ledger: &Ledger) {
+    let head = journal.head_seq();
+    let mut reader = journal.reader(head.saturating_sub(RETAINED_REPLAY_MAX).max(applied_through) + 1);
+    // A journal that cannot be read now is the projector's to report.
+    while let Ok(Some(entry)) = reader.next() {
+        let Record::Publish(publish) = entry.record else { continue };
+        if !publish.retain || map(publish.topic, publish.payload, publish.received_at).is_err() {
+            continue;
+        }
+        if publish.payload.is_empty() {
+            ledger.forget(publish.topic);
+        } else {
+            let retained = Retained { qos: publish.qos, payload: publish.payload.to_vec() };
+            ledger.retain(publish.topic, retained);
+        }
     }
 }
 

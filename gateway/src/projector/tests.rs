@@ -44,11 +44,7 @@ struct Hub {
 }
 
 fn paths(dir: &Path) -> Paths {
-    Paths {
-        sled: dir.join("sled"),
-        quarantine: dir.join("quarantine"),
-        snapshots: dir.join("snapshots"),
-    }
+    Paths { sled: dir.join("sled"), quarantine: dir.join("quarantine"), snapshots: dir.join("snapshots") }
 }
 
 impl Hub {
@@ -158,6 +154,15 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A tick after the restart may close a window; nothing that was derived before is derived again.
+fn assert_only_later_rows_are_new(before: &[(u64, u32, String)], after: &[(u64, u32, String)]) {
+    assert_eq!(&after[..before.len()], before);
+    let mut keys: Vec<_> = after.iter().map(|(cause_seq, ordinal, _)| (cause_seq, ordinal)).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), after.len(), "no row is there twice: {after:?}");
+}
+
 const DOOR: &str = "sensors/locker/locker-1/door";
 
 fn doors(hub: &Hub, count: u16) {
@@ -183,7 +188,7 @@ fn readings_become_rows_hub_messages_and_a_state_that_survives_a_restart() {
     let hub = Hub::start(dir.path());
     assert_eq!(hub.rebuilt, None);
     hub.settle();
-    assert_eq!(hub.rows(), rows, "nothing is derived twice");
+    assert_only_later_rows_are_new(&rows, &hub.rows());
     assert_eq!(hub.ledger.retained()["a/b"].payload, b"x");
     assert_eq!(hub.ledger.acked(Stream::Events).through_seq, 3);
     assert!(lock(&hub.told).iter().any(|topic| topic == "hub/lockers/locker-1"));
@@ -200,7 +205,11 @@ fn a_database_that_is_deleted_or_ruined_is_rebuilt_without_a_row_twice() {
             hub.ledger.retain("a/b", Retained { qos: 1, payload: b"x".to_vec() });
             hub.settle();
             let rows = hub.rows();
-            if with_snapshot { hub.stop() } else { hub.crash(dir.path()) }
+            if with_snapshot {
+                hub.stop()
+            } else {
+                hub.crash(dir.path())
+            }
             let sled = dir.path().join("sled");
             if ruin {
                 let len = std::fs::metadata(sled.join("db")).unwrap().len();
@@ -213,7 +222,7 @@ fn a_database_that_is_deleted_or_ruined_is_rebuilt_without_a_row_twice() {
             assert!(hub.rebuilt.is_some(), "ruin {ruin}, snapshot {with_snapshot}");
             hub.settle();
             assert_eq!(hub.projector.status().read().store, "rebuilt");
-            assert_eq!(hub.rows(), rows, "ruin {ruin}, snapshot {with_snapshot}");
+            assert_only_later_rows_are_new(&rows, &hub.rows());
             assert_eq!(hub.ledger.retained().len(), usize::from(with_snapshot));
             doors(&hub, 1);
             hub.stop();

@@ -1,0 +1,229 @@
+//! How the hub is: one place that gathers what every part says about itself.
+//!
+//! Owns: the status document, the list of reduced modes, and the picture for the screens. Decides nothing.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use contract::{
+    StoreId, Timestamp,
+    hub::{Health, StoreView, Uplink},
+    upstream::Stream,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::edge::EdgeCounts;
+use crate::{
+    clock::Clock,
+    devices::Gatekeeper,
+    domain::DomainView,
+    journal::{Journal, OpenReport},
+    projector::{ProjectorStatus, Tally},
+    store::Ledger,
+    upstream::UplinkStatus,
+};
+
+/// Records that may wait for the projector before the hub says that it lags.
+const LAG_RECORDS_WARN: u64 = 20_000;
+
+/// Everything that can be asked.
+pub(crate) struct Monitor {
+    pub(crate) store: StoreId,
+    pub(crate) boot: u64,
+    pub(crate) started_at: Timestamp,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) addresses: BTreeMap<&'static str, String>,
+    pub(crate) config_file: String,
+    pub(crate) is_open: bool,
+    pub(crate) journal: Journal,
+    pub(crate) open_report: OpenReport,
+    pub(crate) projector: ProjectorStatus,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) gatekeeper: Arc<Gatekeeper>,
+    pub(crate) edge: Arc<EdgeCounts>,
+    pub(crate) broker: broker::Handle,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) uplink: Option<watch::Receiver<UplinkStatus>>,
+    pub(crate) view: Arc<Mutex<DomainView>>,
+}
+
+impl Monitor {
+    /// Reduced modes in words, empty when all is well.
+    pub(crate) fn degraded(&self) -> Vec<String> {
+        let journal = self.journal.stats();
+        let projector = self.projector.read();
+        let mut degraded = Vec::new();
+        if let Some(fault) = journal.fault {
+            degraded.push(format!("readings are refused: {fault}"));
+        }
+        if 0 < journal.damaged_places {
+            let (places, bytes) = (journal.damaged_places, journal.damaged_bytes);
+            degraded.push(format!("the journal is damaged in {places} places ({bytes} bytes skipped)"));
+        }
+        if 0 < self.open_report.vanished_records {
+            let lost = self.open_report.vanished_records;
+            degraded
+                .push(format!("{lost} records that were there before this start are gone from the journal"));
+        }
+        if projector.store != "ok" {
+            let reason = projector.store_reason.unwrap_or_default();
+            degraded.push(format!("the database is {}: {reason}", projector.store));
+        }
+        if let Some(fault) = projector.fault {
+            degraded.push(fault);
+        }
+        if 0 < projector.sacrificed_records {
+            let records = projector.sacrificed_records;
+            degraded
+                .push(format!("{records} records were dropped before headquarters had them (over budget)"));
+        }
+        if LAG_RECORDS_WARN < projector.lag_records {
+            degraded.push(format!("the screens lag {} records behind", projector.lag_records));
+        }
+        if let Some(uplink) = &self.uplink {
+            degraded.extend(uplink.borrow().degraded.iter().cloned());
+        }
+        if self.is_open {
+            degraded.push("every client is let in (mqtt.anonymous)".to_owned());
+        }
+        degraded
+    }
+
+    pub(crate) fn uplink(&self) -> Uplink {
+        let mut uplink = Uplink::default();
+        for stream in &self.streams {
+            let waiting = self.tally.waiting(*stream, self.ledger.acked(*stream).through_seq);
+            uplink.waiting_rows += waiting.rows;
+            uplink.oldest_waiting_at = match (uplink.oldest_waiting_at, waiting.oldest_at) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+        }
+        if let Some(status) = &self.uplink {
+            let status = status.borrow();
+            uplink.online = status.connected;
+            uplink.last_ack_at = status.last_ack_at;
+        }
+        uplink
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let Uplink { online, waiting_rows, .. } = self.uplink();
+        Health { degraded: self.degraded(), uplink_online: online, waiting_rows, at: self.clock.now() }
+    }
+
+    pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
+        let mut counters = self.edge.counters();
+        counters
+            .extend(self.broker.counters().into_iter().map(|(name, value)| (format!("mqtt.{name}"), value)));
+        if let Some(uplink) = &self.uplink {
+            let uplink = uplink.borrow();
+            let named = |(name, value): (&&'static str, &u64)| (format!("uplink.{name}"), *value);
+            counters.extend(uplink.counters.iter().map(named));
+        }
+        let journal = self.journal.stats();
+        counters.insert("journal.records".to_owned(), journal.records);
+        counters.insert("journal.commits".to_owned(), journal.commits);
+        counters.insert("journal.refused_records".to_owned(), journal.refused_records);
+        counters.insert("journal.damaged_bytes".to_owned(), journal.damaged_bytes);
+        let projector = self.projector.read();
+        counters.insert("journal.sacrificed_records".to_owned(), projector.sacrificed_records);
+        counters.insert("projector.missed_records".to_owned(), projector.missed_records);
+        counters
+    }
+
+    /// What the screens show.
+    pub(crate) fn store_view(&self) -> StoreView {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        view.into_store_view(
+            self.store.clone(),
+            self.clock.now(),
+            self.uplink(),
+            self.health(),
+            self.counters(),
+        )
+    }
+
+    /// What `status` shows.
+    pub(crate) fn status(&self) -> Value {
+        let mut journal = to_value(&self.journal.stats());
+        journal["epoch"] = json!(self.journal.epoch());
+        journal["torn_bytes_cut_at_start"] = json!(self.open_report.torn_bytes);
+        let strangers = self.gatekeeper.strangers().into_iter().rev().map(|knock| {
+            let mut value = to_value(&knock);
+            let file = &self.config_file;
+            let name = &knock.name;
+            value["admit"] = json!(format!("storehub-gateway device add {name} --kind KIND --config {file}"));
+            value
+        });
+        let rejections: Vec<_> = self.edge.rejections().into_iter().rev().collect();
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).counters.clone();
+        let mut counters = self.counters();
+        counters.extend(view);
+        json!({
+            "store_id": self.store.as_str(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "running": true,
+            "boot": self.boot,
+            "started_at": self.started_at,
+            "addresses": self.addresses,
+            "health": self.health(),
+            "clients": self.broker.clients(),
+            "devices": self.gatekeeper.devices().len(),
+            "journal": journal,
+            "store": to_value(&self.projector.read()),
+            "outbox": self.outbox(),
+            "counters": counters,
+            "unknown_devices": strangers.collect::<Vec<_>>(),
+            "rejections": rejections,
+            "memory": { "resident_bytes": resident_bytes() },
+        })
+    }
+
+    fn outbox(&self) -> Value {
+        let Some(uplink) = &self.uplink else { return json!({ "configured": false }) };
+        let status = uplink.borrow().clone();
+        let head = self.journal.head_seq();
+        let streams = self.streams.iter().map(|stream| {
+            let acked = self.ledger.acked(*stream).through_seq;
+            let waiting = self.tally.waiting(*stream, acked);
+            let lane = status.streams.get(stream).copied().unwrap_or_default();
+            let lane = json!({
+                "acked_seq": acked,
+                "sent_seq": lane.sent_seq,
+                "batches_in_flight": lane.batches_in_flight,
+                "waiting_rows": waiting.rows,
+                "oldest_waiting_at": waiting.oldest_at,
+            });
+            (stream.as_str().to_owned(), lane)
+        });
+        let streams: serde_json::Map<String, Value> = streams.collect();
+        let uplink = self.uplink();
+        json!({
+            "configured": true,
+            "connected": status.connected,
+            "last_ack_at": status.last_ack_at,
+            "last_error": status.last_error,
+            "waiting_rows": uplink.waiting_rows,
+            "oldest_waiting_at": uplink.oldest_waiting_at,
+            "head_seq": head,
+            "streams": streams,
+        })
+    }
+}
+
+fn to_value(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).expect("plain structs with text keys are always JSON")
+}
+
+/// Resident memory of this process, as Linux counts it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kib: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}

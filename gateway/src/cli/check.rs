@@ -1,0 +1,200 @@
+//! `check`: what would keep the hub from running, found without starting it.
+//!
+//! Owns: the list of checks. Each says what is wrong and what to do. Nothing is left behind but the data folder.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+
+use serde_json::json;
+
+use super::{EX_CONFIG, EX_FAILURE, say};
+use crate::{
+    app::{DataDir, DataDirError},
+    clock::{Clock as _, SystemClock},
+    config::Config,
+    devices::Registry,
+    projector::chain,
+};
+
+/// 2026-01-01T00:00:00Z: an earlier clock has not been set.
+const CLOCK_MS_MIN: i64 = 1_767_225_600_000;
+/// 2100-01-01T00:00:00Z.
+const CLOCK_MS_MAX: i64 = 4_102_444_800_000;
+/// How long headquarters' broker may take to accept.
+const UPLINK_PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Good,
+    /// The hub runs, but something is not as it should be.
+    Warning,
+    Bad,
+}
+
+struct Finding {
+    what: &'static str,
+    outcome: Outcome,
+    words: String,
+}
+
+pub(super) fn check(config_file: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let config = match Config::from_file(config_file) {
+        Ok(config) => config,
+        Err(error) => {
+            let finding = Finding { what: "config", outcome: Outcome::Bad, words: chain(&error) };
+            print(&[finding], json)?;
+            return Ok(ExitCode::from(EX_CONFIG));
+        }
+    };
+    let shelves = config.planogram.shelves().count();
+    let mut findings = vec![good("config", format!("`{}` is valid", config_file.display()))];
+    findings.push(good("planogram", format!("{shelves} shelves")));
+    let is_running = data_dir(&config, &mut findings);
+    findings.push(disk(&config));
+    findings.push(clock());
+    findings.push(match Registry::in_dir(&config.data_dir).read() {
+        Ok(devices) if devices.is_empty() && !config.anonymous => warning(
+            "devices",
+            "no device is registered: add one with `storehub-gateway device add ID --kind KIND`",
+        ),
+        Ok(devices) => good("devices", format!("{} registered", devices.len())),
+        Err(error) => bad("devices", chain(&error)),
+    });
+    if !is_running {
+        findings.extend(port("mqtt.listen", config.mqtt_listen));
+        findings.extend(port("http.listen", config.http_listen));
+    }
+    if config.anonymous {
+        findings.push(warning("mqtt.anonymous", "every client is let in; use this for demos only"));
+    }
+    if let Some(upstream) = &config.upstream {
+        findings.push(uplink(&upstream.broker.host, upstream.broker.port));
+    }
+    print(&findings, json)?;
+    let is_bad = findings.iter().any(|finding| finding.outcome == Outcome::Bad);
+    Ok(if is_bad { ExitCode::from(EX_FAILURE) } else { ExitCode::SUCCESS })
+}
+
+fn good(what: &'static str, words: impl Into<String>) -> Finding {
+    Finding { what, outcome: Outcome::Good, words: words.into() }
+}
+
+fn warning(what: &'static str, words: impl Into<String>) -> Finding {
+    Finding { what, outcome: Outcome::Warning, words: words.into() }
+}
+
+fn bad(what: &'static str, words: impl Into<String>) -> Finding {
+    Finding { what, outcome: Outcome::Bad, words: words.into() }
+}
+
+/// Whether a hub runs there already, so that its ports are its own.
+fn data_dir(config: &Config, findings: &mut Vec<Finding>) -> bool {
+    let what = "store.data_dir";
+    match DataDir::new(&config.data_dir).lock() {
+        Ok(_lock) => {
+            let probe = config.data_dir.join("check.tmp");
+            let attempt = || {
+                let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&probe)?;
+                file.write_all(b"check")?;
+                file.sync_all()
+            };
+            let result = attempt();
+            fs::remove_file(&probe).ok();
+            findings.push(match result {
+                Ok(()) => good(what, format!("`{}` is writable", config.data_dir.display())),
+                Err(error) => {
+                    bad(what, format!("`{}` cannot be written: {error}", config.data_dir.display()))
+                }
+            });
+            false
+        }
+        Err(DataDirError::Locked { .. }) => {
+            let words = format!("a hub runs in `{}`; its ports are not checked", config.data_dir.display());
+            findings.push(good(what, words));
+            true
+        }
+        Err(error) => {
+            findings.push(bad(what, chain(&error)));
+            false
+        }
+    }
+}
+
+fn disk(config: &Config) -> Finding {
+    let what = "disk";
+    let stats = match rustix::fs::statvfs(&config.data_dir) {
+        Ok(stats) => stats,
+        Err(error) => return bad(what, format!("`{}`: {error}", config.data_dir.display())),
+    };
+    let free_bytes = stats.f_bavail.saturating_mul(stats.f_frsize);
+    let (free_mib, kept_mib) = (free_bytes >> 20, config.pace.kept_bytes >> 20);
+    if free_bytes < 2 * config.journal.segment_bytes {
+        return bad(what, format!("{free_mib} MiB free, less than two journal segments: free some space"));
+    }
+    if free_bytes < config.pace.kept_bytes {
+        let words = format!(
+            "{free_mib} MiB free, `journal.kept_bytes` may use {kept_mib} MiB: free some space or lower it"
+        );
+        return warning(what, words);
+    }
+    good(what, format!("{free_mib} MiB free, the journal keeps up to {kept_mib} MiB"))
+}
+
+fn clock() -> Finding {
+    let now = SystemClock::start().now();
+    if (CLOCK_MS_MIN..CLOCK_MS_MAX).contains(&now.as_millis()) {
+        good("clock", now.to_string())
+    } else {
+        bad("clock", format!("{now} cannot be right: set the clock or start a time service"))
+    }
+}
+
+fn port(field: &'static str, addr: Option<SocketAddr>) -> Option<Finding> {
+    let addr = addr?;
+    Some(match TcpListener::bind(addr) {
+        Ok(_) => good(field, format!("{addr} is free")),
+        Err(error) => {
+            let words = format!(
+                "{addr} cannot be listened on ({error}): stop what listens there or change `{field}`"
+            );
+            bad(field, words)
+        }
+    })
+}
+
+fn uplink(host: &str, port: u16) -> Finding {
+    let what = "upstream.url";
+    let addr = match (host, port).to_socket_addrs().map(|mut addrs| addrs.next()) {
+        Ok(Some(addr)) => addr,
+        Ok(None) => return warning(what, format!("`{host}` has no address; the hub will keep trying")),
+        Err(error) => return warning(what, format!("`{host}`: {error}; the hub will keep trying")),
+    };
+    match TcpStream::connect_timeout(&addr, UPLINK_PATIENCE) {
+        Ok(_) => good(what, format!("{addr} accepts connections")),
+        Err(error) => {
+            warning(what, format!("{addr} does not accept connections ({error}); the hub will keep trying"))
+        }
+    }
+}
+
+fn print(findings: &[Finding], json: bool) -> anyhow::Result<()> {
+    for Finding { what, outcome, words } in findings {
+        let outcome = match outcome {
+            Outcome::Good => "ok",
+            Outcome::Warning => "warning",
+            Outcome::Bad => "bad",
+        };
+        say(&if json {
+            json!({ "check": what, "outcome": outcome, "message": words }).to_string()
+        } else {
+            format!("{outcome:<8} {what}: {words}")
+        })?;
+    }
+    Ok(())
+}
