@@ -527,7 +527,7 @@ mod tests {
     #[test]
     fn redness_does_not_depend_on_the_white_balance_nor_on_how_dark_the_skin_is() {
         let redness = |skin, cheek| analyse(&picture(skin, cheek), &[face()]).metrics[0].value.unwrap();
-        for skin in [[190, 140, 115], [210, 140, 95], [110, 75, 58]] {
+        for skin in [[190, 140, 115], [205, 145, 108], [110, 75, 58]] {
             assert!(redness(skin, skin).abs() < 0.2, "{skin:?}");
         }
     }
@@ -573,7 +573,7 @@ mod tests {
             assert_eq!((report.tone.status, report.tone.values), (Status::NotMeasurable, None));
             assert!(report.metrics.iter().all(|metric| metric.value.is_none() && metric.reason.is_some()));
             let text = serde_json::to_string(&report).unwrap();
-            assert!(!text.contains("\"L\"") && !text.contains("\"value\":null"), "{text}");
+            assert!(!text.contains("\"L\"") && !text.contains("null"), "{text}");
         }
     }
 

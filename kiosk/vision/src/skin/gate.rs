@@ -169,12 +169,7 @@ fn judge_skin(grey: &Grey, regions: &[Region], capture: &mut Capture) {
         capture.noise_db = Some(db);
         below(capture, db, NOISE_DB, "too_dark_or_noisy", "more_light_on_the_face");
     }
-    let chroma = quantile(regions.iter().map(|r| r.median(|s| s.lab.chroma())).collect(), 1.0);
-    if chroma < CHROMA_MIN {
-        capture.problems.push(reject("no_colour", hundredths(chroma), CHROMA_MIN, "use_a_colour_camera"));
-    } else {
-        judge_cast(regions, chroma, capture);
-    }
+    judge_colour(regions, capture);
     let light = |id| {
         let region = regions.iter().find(|region| region.outline.id == id)?;
         Some(region.median(|s| s.luminance)).filter(|light| *light > 0.0)
@@ -186,8 +181,18 @@ fn judge_skin(grey: &Grey, regions: &[Region], capture: &mut Capture) {
     }
 }
 
-/// Colours that no skin has, light or dark, come from the lamp or the camera.
-fn judge_cast(regions: &[Region], chroma: f64, capture: &mut Capture) {
+/// Grey pictures, and colours that no skin has, light or dark: those come from the lamp or the camera.
+fn judge_colour(regions: &[Region], capture: &mut Capture) {
+    // A region of nothing but clipped or black pixels has no colour; other checks refuse it.
+    let regions: Vec<&Region> = regions.iter().filter(|region| !region.samples.is_empty()).collect();
+    if regions.is_empty() {
+        return;
+    }
+    let chroma = quantile(regions.iter().map(|r| r.median(|s| s.lab.chroma())).collect(), 1.0);
+    if chroma < CHROMA_MIN {
+        capture.problems.push(reject("no_colour", hundredths(chroma), CHROMA_MIN, "use_a_colour_camera"));
+        return;
+    }
     above(capture, chroma, CHROMA_OF_SKIN, "colour_cast", "white_light_on_the_face");
     let middle = |value: fn(&Sample) -> f64| quantile(regions.iter().map(|r| r.median(value)).collect(), 0.5);
     let hue = middle(|s| s.lab.b).atan2(middle(|s| s.lab.a)).to_degrees();
