@@ -1,1 +1,241 @@
-//! Not written yet.
+//! The store's own HTTP surface: the staff page, the picture of the store as JSON and as a live stream, health and
+//! metrics.
+//!
+//! Owns: routes, headers, the limits on clients and connections. Does not own: any of the facts; it shows the
+//! [`StoreView`] that it is given and knows nothing else.
+//!
+//! # Invariants
+//!
+//! - Read-only: every route answers GET, none changes anything.
+//! - The page loads nothing from elsewhere, and the browser is told not to (content security policy).
+//! - A client that stalls, dies or never reads costs one connection for at most [`STALL_MAX`], and nobody else
+//!   anything; live clients get the newest picture, never a queue of old ones.
+//!
+//! | route | what |
+//! | --- | --- |
+//! | `/`, `/app.js`, `/style.css` | the staff page |
+//! | `/api/store` | the whole store as JSON |
+//! | `/api/events` | the same as server-sent events, at most one per [`EVENT_INTERVAL`] |
+//! | `/healthz` | 200 when the hub is well, 503 with the reasons when it runs in a reduced mode |
+//! | `/readyz` | 200 once there is a picture of the store |
+//! | `/metrics` | Prometheus text |
+
+mod connection;
+mod metrics;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+    routing::get,
+};
+use contract::{Timestamp, hub::StoreView};
+use futures_util::{Stream, stream};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Most clients of the live stream; further ones are told to come back.
+pub const EVENT_CLIENTS_MAX: usize = 16;
+/// Shortest time between two pictures on one live stream.
+pub const EVENT_INTERVAL: Duration = Duration::from_millis(500);
+/// Most connections; further ones wait in the listener's backlog.
+pub const CONNECTIONS_MAX: usize = 128;
+/// A connection to which nothing could be written for this long is closed. The live stream writes every
+/// [`KEEP_ALIVE`], so this hits those who do not ask, do not finish asking, or do not read.
+pub const STALL_MAX: Duration = Duration::from_secs(30);
+/// How often a quiet live stream says that it is there.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long answers under way may take once the hub shuts down.
+pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// After how many seconds a turned-away live client shall come back.
+const RETRY_AFTER_SECS: &str = "10";
+
+const PAGE: &str = include_str!("http/page.html");
+const SCRIPT: &str = include_str!("http/app.js");
+const STYLE: &str = include_str!("http/style.css");
+
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+#[derive(Clone)]
+struct Shared {
+    view: watch::Receiver<Arc<StoreView>>,
+    event_clients: Arc<Semaphore>,
+    /// The last picture as JSON, so that many clients cost one serialisation.
+    rendered: Arc<Mutex<Option<Rendered>>>,
+}
+
+struct Rendered {
+    view: Arc<StoreView>,
+    json: Arc<str>,
+}
+
+impl Shared {
+    fn json(&self, view: &Arc<StoreView>) -> Arc<str> {
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*rendered
+            && Arc::ptr_eq(&known.view, view)
+        {
+            return Arc::clone(&known.json);
+        }
+        let json = serde_json::to_string(&**view).expect("a picture of the store is always JSON");
+        let json: Arc<str> = json.into();
+        *rendered = Some(Rendered { view: Arc::clone(view), json: Arc::clone(&json) });
+        json
+    }
+
+    fn now(&self) -> Arc<StoreView> {
+        Arc::clone(&self.view.borrow())
+    }
+}
+
+/// The routes over a picture of the store that others keep up to date.
+pub fn router(view: watch::Receiver<Arc<StoreView>>) -> Router {
+    let shared = Shared {
+        view,
+        event_clients: Arc::new(Semaphore::new(EVENT_CLIENTS_MAX)),
+        rendered: Arc::new(Mutex::new(None)),
+    };
+    Router::new()
+        .route("/", get(|| async { text("text/html; charset=utf-8", PAGE) }))
+        .route("/app.js", get(|| async { text("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/style.css", get(|| async { text("text/css; charset=utf-8", STYLE) }))
+        .route("/api/store", get(store))
+        .route("/api/events", get(events))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(prometheus))
+        .layer(middleware::map_response(secured))
+        .with_state(shared)
+}
+
+/// Serves the routes until `shutdown` resolves, then lets answers under way finish for at most [`DRAIN_MAX`] and ends
+/// live streams.
+///
+/// # Errors
+/// When the listener cannot be served any longer.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    serve_within(listener, router, shutdown, STALL_MAX).await
+}
+
+async fn serve_within(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    stall_max: Duration,
+) -> io::Result<()> {
+    let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
+    let listener = connection::Bounded::new(listener, stall_max, cut.clone());
+    let started = draining.clone();
+    let signal = async move {
+        shutdown.await;
+        started.cancel();
+    };
+    let cut_in_time = async {
+        draining.cancelled().await;
+        tokio::time::sleep(DRAIN_MAX).await;
+        cut.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        served = axum::serve(listener, router).with_graceful_shutdown(signal) => served,
+        () = cut_in_time => Ok(()),
+    }
+}
+
+async fn secured(mut response: Response) -> Response {
+    response.headers_mut().extend(SECURITY_HEADERS);
+    response
+}
+
+fn text(content_type: &'static str, body: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, content_type)], body)
+}
+
+async fn store(State(shared): State<Shared>) -> impl IntoResponse {
+    let json = shared.json(&shared.now());
+    ([(header::CONTENT_TYPE, "application/json")], json.to_string())
+}
+
+#[derive(serde::Serialize)]
+struct HealthBody {
+    status: &'static str,
+    degraded: Vec<String>,
+}
+
+async fn healthz(State(shared): State<Shared>) -> impl IntoResponse {
+    let degraded = shared.now().health.degraded.clone();
+    if degraded.is_empty() {
+        (StatusCode::OK, Json(HealthBody { status: "ok", degraded }))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(HealthBody { status: "degraded", degraded }))
+    }
+}
+
+async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
+    if shared.now().at == Timestamp::UNIX_EPOCH {
+        (StatusCode::SERVICE_UNAVAILABLE, "no picture of the store yet\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}
+
+async fn prometheus(State(shared): State<Shared>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::text(&shared.now()))
+}
+
+async fn events(State(shared): State<Shared>) -> Response {
+    let Ok(permit) = Arc::clone(&shared.event_clients).try_acquire_owned() else {
+        let reason = format!("there are {EVENT_CLIENTS_MAX} live clients already\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY_AFTER_SECS)], reason)
+            .into_response();
+    };
+    Sse::new(pictures(shared, permit)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+/// The picture at once, then the newest one whenever it has changed, and never more than one per interval.
+fn pictures(shared: Shared, permit: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
+    let first = (shared, permit, None::<Instant>);
+    stream::unfold(first, |(mut shared, permit, last)| async move {
+        if let Some(last) = last {
+            shared.view.changed().await.ok()?;
+            tokio::time::sleep_until(last + EVENT_INTERVAL).await;
+        }
+        let view = Arc::clone(&shared.view.borrow_and_update());
+        let event = Event::default().event("store").data(&*shared.json(&view));
+        Some((Ok(event), (shared, permit, Some(Instant::now()))))
+    })
+}

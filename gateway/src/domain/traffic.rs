@@ -171,6 +171,7 @@ impl TrafficCounts {
         if is_newer || step != (Step { count_in: 0, count_out: 0 }) {
             self.tell_day(effects);
         }
+        self.put_day(effects);
     }
 
     /// Starts a new day when the hub's clock has reached it.
@@ -179,12 +180,18 @@ impl TrafficCounts {
         if self.day.is_some_and(|day| day.start_ms < start_ms || is_from_the_future(day, now)) {
             self.day = Some(Day { start_ms, at_ms: now.at.as_millis(), count_in: 0, count_out: 0 });
             self.tell_day(effects);
+            self.put_day(effects);
+        }
+    }
+
+    fn put_day(&self, effects: &mut Effects) {
+        if let Some(day) = &self.day {
+            effects.put(Tree::Traffic, DAY_KEY, json(day));
         }
     }
 
     fn tell_day(&self, effects: &mut Effects) {
-        if let (Some(day), Some(view)) = (&self.day, self.view()) {
-            effects.put(Tree::Traffic, DAY_KEY, json(day));
+        if let Some(view) = self.view() {
             effects.tell(hub::TRAFFIC_TOPIC.to_owned(), &view);
         }
     }
