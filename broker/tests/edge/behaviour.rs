@@ -1,0 +1,604 @@
+//! What the broker promises, seen byte by byte.
+
+use std::time::Duration;
+
+use broker::{Limits, Qos, Verdict};
+use bytes::Bytes;
+
+use crate::support::{Edge, connect, publish, publish2, subscribe, unsubscribe, will};
+
+const CLEAN: u8 = 2;
+const KEEP: u8 = 0;
+
+fn session_expiry(secs: u32) -> Vec<u8> {
+    let mut properties = vec![0x11];
+    properties.extend_from_slice(&secs.to_be_bytes());
+    properties
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledgements_wait_for_verdicts_and_keep_the_order_of_receipt() {
+    let edge = Edge::start().await;
+    let mut client = edge.v5("c").await;
+    client.send(&publish(5, "held/1", Some(1), b"a", false, false)).await;
+    client.send(&publish(5, "now", Some(2), b"b", false, false)).await;
+    client.send(&publish(5, "denied/x", Some(3), b"c", false, false)).await;
+    client.send(&publish2(5, "held/2", 4, b"d", false)).await;
+    client.send(&publish(5, "held/3", Some(5), b"e", false, false)).await;
+    edge.until("all were handed over", || edge.hooks.held.lock().unwrap().len() == 3).await;
+    assert!(client.is_silent().await, "no acknowledgement before its verdict");
+    let mut held: Vec<_> = edge.hooks.held.lock().unwrap().drain(..).collect();
+    // The last verdict first: its acknowledgement still comes last.
+    drop(held.pop());
+    held.pop().unwrap().send(Verdict::Accepted).unwrap();
+    assert!(client.is_silent().await);
+    held.pop().unwrap().send(Verdict::Accepted).unwrap();
+    assert_eq!(client.packet().await, (0x40, vec![0, 1]));
+    assert_eq!(client.packet().await, (0x40, vec![0, 2]));
+    assert_eq!(client.packet().await, (0x40, vec![0, 3, 0x87]));
+    assert_eq!(client.packet().await, (0x50, vec![0, 4]));
+    assert_eq!(client.packet().await, (0x40, vec![0, 5, 0x97]), "a dropped verdict is not stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_verdicts_are_bounded_and_hold_the_client_up() {
+    let edge = Edge::with(Limits { receive_maximum: 4, ..Limits::default() }).await;
+    let mut client = edge.v4("c").await;
+    for id in 1..=10 {
+        client.send(&publish(4, "held/x", Some(id), b"", false, false)).await;
+    }
+    edge.until("four are pending", || edge.hooks.held.lock().unwrap().len() == 4).await;
+    edge.serves_others().await;
+    assert_eq!(edge.hooks.held.lock().unwrap().len(), 4, "the fifth is not even read");
+    for id in 1..=10_u8 {
+        edge.until("one is pending", || !edge.hooks.held.lock().unwrap().is_empty()).await;
+        let verdict = edge.hooks.held.lock().unwrap().remove(0);
+        verdict.send(Verdict::Accepted).unwrap();
+        assert_eq!(client.packet().await, (0x40, vec![0, id]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handed_over_is_fanned_out_even_if_its_client_is_gone() {
+    let edge = Edge::start().await;
+    let mut subscriber = edge.v4("s").await;
+    subscriber.subscribe(4, 1, "held/#", 0).await;
+    let mut client = edge.v4("c").await;
+    client.send(&publish(4, "held/1", Some(1), b"late", false, false)).await;
+    edge.until("it was handed over", || edge.hooks.held.lock().unwrap().len() == 1).await;
+    drop(client);
+    edge.until("it is gone", || edge.broker.handle().clients() == 1).await;
+    let verdict = edge.hooks.held.lock().unwrap().remove(0);
+    verdict.send(Verdict::Accepted).unwrap();
+    assert!(subscriber.packet().await.1.ends_with(b"late"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qos2_is_taken_once_over_duplicates_and_reconnects() {
+    let edge = Edge::start().await;
+    let mut subscriber = edge.v4("s").await;
+    subscriber.subscribe(4, 1, "q/#", 2).await;
+    let mut client = edge.open().await;
+    client.send(&connect(4, "c", KEEP, 0, &[], &[])).await;
+    assert_eq!(client.packet().await, (0x20, vec![0, 0]));
+    client.send(&publish2(4, "q/1", 1, b"one", false)).await;
+    client.send(&publish2(4, "q/1", 1, b"one", true)).await;
+    client.send(&publish2(4, "q/1", 2, b"two", false)).await;
+    for id in [1, 1, 2] {
+        assert_eq!(client.packet().await, (0x50, vec![0, id]));
+    }
+    drop(client);
+    let mut client = edge.open().await;
+    client.send(&connect(4, "c", KEEP, 0, &[], &[])).await;
+    assert_eq!(client.packet().await, (0x20, vec![1, 0]), "the session is present");
+    client.send(&publish2(4, "q/1", 2, b"two", true)).await;
+    assert_eq!(client.packet().await, (0x50, vec![0, 2]));
+    // Released in whatever order, each by its own id.
+    for id in [2, 1, 1] {
+        client.send(&[0x62, 2, 0, id]).await;
+        assert_eq!(client.packet().await, (0x70, vec![0, id]));
+    }
+    // The id is free again.
+    client.send(&publish2(4, "q/1", 2, b"three", false)).await;
+    assert_eq!(client.packet().await, (0x50, vec![0, 2]));
+    assert_eq!(edge.hooks.accepted_on("q/1"), ["one", "two", "three"]);
+    for payload in ["one", "two", "three"] {
+        let (first, body) = subscriber.packet().await;
+        assert_eq!(first, 0x32, "granted QoS 1 at most");
+        assert!(body.ends_with(payload.as_bytes()));
+    }
+    assert_eq!(edge.count("publishes_qos2_duplicates"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qos2_ids_are_bounded() {
+    let edge = Edge::with(Limits { inbound_qos2_max: 3, ..Limits::default() }).await;
+    let mut client = edge.v5("c").await;
+    for id in 1..=4 {
+        client.send(&publish2(5, "q", id, b"", false)).await;
+    }
+    assert_eq!(client.until_closed().await, Some((0xe0, vec![0x93, 0])));
+    assert_eq!(edge.count("closed_qos2_limit"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retained_messages_are_replaced_removed_and_all_of_them_sent() {
+    let edge = Edge::with(Limits { retained_messages_max: 2_000, ..Limits::default() }).await;
+    let mut publisher = edge.v4("p").await;
+    for n in 0..1_500_u16 {
+        publisher.send(&publish(4, &format!("r/{n}"), None, b"x", true, false)).await;
+    }
+    publisher.send(&publish(4, "r/7", Some(1), b"new", true, false)).await;
+    // An empty payload that is not retained removes nothing, one that is does.
+    publisher.send(&publish(4, "r/8", Some(2), b"", false, false)).await;
+    publisher.send(&publish(4, "r/9", Some(3), b"", true, false)).await;
+    for id in 1..=3 {
+        assert_eq!(publisher.packet().await, (0x40, vec![0, id]));
+    }
+    assert_eq!(edge.count("retained_messages"), 1_499);
+    let mut subscriber = edge.v4("s").await;
+    for packet_id in 1..=2 {
+        // Subscribing again sends them again.
+        subscriber.subscribe(4, packet_id, "r/+", 0).await;
+        let mut topics = std::collections::BTreeSet::new();
+        for _ in 0..1_499 {
+            let (first, body) = subscriber.packet().await;
+            assert_eq!(first, 0x31, "marked as retained");
+            let topic = String::from_utf8(body[2..2 + usize::from(body[1])].to_vec()).unwrap();
+            assert_eq!(body.ends_with(b"new"), topic == "r/7");
+            assert!(topics.insert(topic));
+        }
+        assert!(topics.contains("r/8") && !topics.contains("r/9"));
+        assert!(subscriber.is_silent().await);
+    }
+    // Live messages are not marked.
+    publisher.send(&publish(4, "r/7", None, b"live", true, false)).await;
+    assert_eq!(subscriber.packet().await, (0x30, b"\x00\x03r/7live".to_vec()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retained_messages_are_bounded_and_v5_retain_options_are_kept() {
+    let edge = Edge::with(Limits { retained_messages_max: 2, ..Limits::default() }).await;
+    let handle = edge.broker.handle();
+    for topic in ["a", "b", "a"] {
+        handle.publish(topic, Bytes::from_static(b"x"), Qos::AtLeastOnce, true).unwrap();
+    }
+    let refused = handle.publish("c", Bytes::from_static(b"x"), Qos::AtLeastOnce, true).unwrap_err();
+    assert_eq!(refused.to_string(), "topic `c` cannot be retained: 2 messages are retained already");
+    assert_eq!(edge.count("retained_refused_full"), 1);
+    let mut client = edge.v5("c").await;
+    // Retain handling 2: none. 1: only if new. Retain as published: 8.
+    client.subscribe(5, 1, "a", 0x20).await;
+    assert!(client.is_silent().await);
+    client.subscribe(5, 2, "a", 0x10 | 8).await;
+    assert!(client.is_silent().await);
+    client.subscribe(5, 3, "b", 0x10).await;
+    assert_eq!(client.packet().await, (0x31, b"\x00\x01b\x00x".to_vec()));
+    handle.publish("a", Bytes::from_static(b"y"), Qos::AtMostOnce, true).unwrap();
+    assert_eq!(client.packet().await, (0x31, b"\x00\x01a\x00y".to_vec()), "as published");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_take_over_fires_the_old_will_and_tells_the_old_client() {
+    let edge = Edge::start().await;
+    let mut watcher = edge.v4("w").await;
+    watcher.subscribe(4, 1, "will/#", 0).await;
+    let mut old = edge.open().await;
+    old.send(&connect(5, "c", 0x06, 0, &[], &will(5, "will/old", b"gone", &[]))).await;
+    old.packet().await;
+    let mut new = edge.open().await;
+    new.send(&connect(5, "c", 0x06, 0, &[], &will(5, "will/new", b"gone", &[]))).await;
+    new.packet().await;
+    assert_eq!(old.until_closed().await, Some((0xe0, vec![0x8e, 0])));
+    assert_eq!(watcher.packet().await.1, b"\x00\x08will/oldgone");
+    // The new will is the new connection's: it fires when that one is lost.
+    drop(new);
+    assert_eq!(watcher.packet().await.1, b"\x00\x08will/newgone");
+    assert_eq!(
+        edge.hooks.accepted_on("will/old"),
+        ["gone"],
+        "a will is accepted by the host like any publish"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_disconnect_takes_the_will_back_in_all_its_forms() {
+    let edge = Edge::start().await;
+    let mut watcher = edge.v4("w").await;
+    watcher.subscribe(4, 1, "will/#", 0).await;
+    for (level, goodbye) in [(4, &[0xe0, 0][..]), (5, &[0xe0, 0]), (5, &[0xe0, 1, 0]), (5, &[0xe0, 2, 0, 0])]
+    {
+        let mut client = edge.open().await;
+        client.send(&connect(level, "c", 0x06, 0, &[], &will(level, "will/c", b"gone", &[]))).await;
+        client.packet().await;
+        client.send(goodbye).await;
+        assert_eq!(client.packet_or_end().await, None);
+    }
+    edge.until_count("wills_discarded", 4).await;
+    assert!(watcher.is_silent().await);
+    // "Disconnect with will" is what it says.
+    let mut client = edge.open().await;
+    client.send(&connect(5, "c", 0x06, 0, &[], &will(5, "will/c", b"gone", &[]))).await;
+    client.packet().await;
+    client.send(&[0xe0, 1, 4]).await;
+    assert!(watcher.packet().await.1.ends_with(b"gone"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delayed_will_is_dropped_if_its_client_comes_back_in_time() {
+    let edge = Edge::start().await;
+    let mut watcher = edge.v4("w").await;
+    watcher.subscribe(4, 1, "will/#", 0).await;
+    let delay = [0x18, 0, 0, 0, 1];
+    for comes_back in [true, false] {
+        let mut client = edge.open().await;
+        let packet = connect(5, "c", 0x04, 0, &session_expiry(60), &will(5, "will/c", b"gone", &delay));
+        client.send(&packet).await;
+        client.packet().await;
+        drop(client);
+        edge.until("it is gone", || edge.broker.handle().clients() == 1).await;
+        if comes_back {
+            let mut again = edge.open().await;
+            again.send(&connect(5, "c", KEEP, 0, &session_expiry(60), &[])).await;
+            assert_eq!(again.packet().await.1[0], 1);
+            again.send(&[0xe0, 0]).await;
+            assert_eq!(again.packet_or_end().await, None);
+            assert!(watcher.is_silent().await);
+        }
+    }
+    assert!(watcher.packet().await.1.ends_with(b"gone"));
+    assert_eq!(edge.count("wills_published"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offline_session_keeps_its_messages_and_sends_them_again_until_acknowledged() {
+    let edge = Edge::start().await;
+    for (level, properties) in [(4, vec![]), (5, session_expiry(60))] {
+        let id = format!("c{level}");
+        // 5.0 may ask for a clean start and an expiry at once.
+        let flags = if level == 5 { CLEAN } else { KEEP };
+        let mut client = edge.open().await;
+        client.send(&connect(level, &id, flags, 0, &properties, &[])).await;
+        client.packet().await;
+        client.subscribe(level, 1, "o/#", 1).await;
+        drop(client);
+        edge.until("it is gone", || edge.broker.handle().clients() == 0).await;
+        let handle = edge.broker.handle();
+        handle.publish("o/0", Bytes::from_static(b"qos0"), Qos::AtMostOnce, false).unwrap();
+        handle.publish("o/1", Bytes::from_static(b"one"), Qos::AtLeastOnce, false).unwrap();
+        handle.publish("o/2", Bytes::from_static(b"two"), Qos::ExactlyOnce, false).unwrap();
+        edge.until("they wait", || edge.count("skipped_offline_qos0") != 0).await;
+        for dup in [0, 8] {
+            let mut client = edge.open().await;
+            client.send(&connect(level, &id, KEEP, 0, &properties, &[])).await;
+            assert_eq!(client.packet().await.1[0], 1, "the session is present");
+            for (packet_id, payload) in [(1, "one"), (2, "two")] {
+                let (first, body) = client.packet().await;
+                assert_eq!(first, 0x32 | dup, "DUP only when it is sent again");
+                assert_eq!(body[5..7], [0, packet_id]);
+                assert!(body.ends_with(payload.as_bytes()));
+            }
+            if dup == 8 {
+                // In any order.
+                client.send(&[0x40, 2, 0, 2, 0x40, 2, 0, 1]).await;
+                assert!(client.is_silent().await);
+            }
+        }
+        let mut client = edge.open().await;
+        client.send(&connect(level, &id, KEEP, 0, &properties, &[])).await;
+        client.packet().await;
+        assert!(client.is_silent().await, "acknowledged is done");
+        // A clean start forgets everything.
+        let mut client = edge.open().await;
+        client.send(&connect(level, &id, CLEAN, 0, &[], &[])).await;
+        assert_eq!(client.packet().await.1[0], 0);
+        drop(client);
+        edge.until("it is gone", || edge.count("sessions") == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_expire_as_asked_and_at_the_brokers_limit() {
+    let limits = Limits { session_expiry_max: Duration::from_secs(1), ..Limits::default() };
+    let edge = Edge::with(limits).await;
+    let mut five = edge.open().await;
+    five.send(&connect(5, "five", CLEAN, 0, &session_expiry(3_600), &[])).await;
+    let (_, body) = five.packet().await;
+    assert!(body.windows(5).any(|w| w == [0x11, 0, 0, 0, 1]), "the shortened expiry is announced");
+    let mut four = edge.open().await;
+    four.send(&connect(4, "four", KEEP, 0, &[], &[])).await;
+    four.packet().await;
+    drop((five, four));
+    edge.until_count("sessions_expired", 2).await;
+    assert_eq!(edge.count("sessions"), 0);
+    // Expiry 0 ends with the connection; a goodbye may change it.
+    let mut zero = edge.open().await;
+    zero.send(&connect(5, "zero", CLEAN, 0, &session_expiry(1), &[])).await;
+    zero.packet().await;
+    zero.send(&[0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0]).await;
+    assert_eq!(zero.packet_or_end().await, None);
+    edge.until("it is gone", || edge.count("sessions") == 0).await;
+    assert_eq!(edge.count("sessions_expired"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offline_queue_is_bounded_by_count_and_by_bytes_and_loss_is_counted() {
+    let limits =
+        Limits { session_queue_messages_max: 5, session_queue_bytes_max: 1_000, ..Limits::default() };
+    let edge = Edge::with(limits).await;
+    let mut client = edge.open().await;
+    client.send(&connect(4, "c", KEEP, 0, &[], &[])).await;
+    client.packet().await;
+    client.subscribe(4, 1, "#", 1).await;
+    drop(client);
+    edge.until("it is gone", || edge.broker.handle().clients() == 0).await;
+    let handle = edge.broker.handle();
+    handle.publish("big", Bytes::from(vec![0; 1_001]), Qos::AtLeastOnce, false).unwrap();
+    for n in 0..8 {
+        handle.publish(&format!("s/{n}"), Bytes::new(), Qos::AtLeastOnce, false).unwrap();
+    }
+    edge.until_count("lost_session_queue_messages_max", 3).await;
+    assert_eq!(edge.count("lost_session_queue_bytes_max"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_never_reads_harms_only_itself() {
+    let limits = Limits {
+        write_deadline: Duration::from_millis(300),
+        session_queue_messages_max: 100,
+        ..Limits::default()
+    };
+    let edge = Edge::with(limits).await;
+    let mut deaf = edge.v4("deaf").await;
+    deaf.subscribe(4, 1, "big/#", 0).await;
+    let mut listener = edge.v4("listener").await;
+    listener.subscribe(4, 1, "big/#", 1).await;
+    let mut publisher = edge.v4("p").await;
+    let payload = vec![1; 100_000];
+    let publishing = async {
+        for id in 1..=200 {
+            publisher.send(&publish(4, "big/1", Some(id), &payload, false, false)).await;
+            assert_eq!(publisher.packet().await.0, 0x40);
+            let (_, body) = listener.packet().await;
+            listener.send(&[0x40, 2, body[7], body[8]]).await;
+        }
+    };
+    publishing.await;
+    edge.until_count("closed_write_deadline", 1).await;
+    assert!(0 < edge.count("lost_session_queue_messages_max") + edge.count("lost_session_queue_bytes_max"));
+    edge.serves_others().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keep_alive_is_enforced_and_zero_means_never() {
+    let edge = Edge::start().await;
+    let mut for_ever = edge.v4("zero").await;
+    let mut watched = edge.open().await;
+    watched.send(&connect(5, "one", CLEAN, 1, &[], &[])).await;
+    watched.packet().await;
+    let began = std::time::Instant::now();
+    assert_eq!(watched.until_closed().await, Some((0xe0, vec![0x8d, 0])));
+    assert!(Duration::from_millis(1_400) < began.elapsed());
+    assert_eq!(edge.count("closed_keep_alive"), 1);
+    assert!(for_ever.is_silent().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overlapping_filters_deliver_once_with_the_highest_qos() {
+    let edge = Edge::start().await;
+    let mut client = edge.v4("c").await;
+    for (id, filter, qos) in [(1, "#", 0), (2, "a/+", 1), (3, "a/b", 0)] {
+        client.subscribe(4, id, filter, qos).await;
+    }
+    let handle = edge.broker.handle();
+    for n in 0..50_u8 {
+        handle.publish("a/b", Bytes::copy_from_slice(&[n]), Qos::AtLeastOnce, false).unwrap();
+        handle.publish("other", Bytes::copy_from_slice(&[n]), Qos::AtLeastOnce, false).unwrap();
+    }
+    for n in 0..50_u8 {
+        let (first, body) = client.packet().await;
+        assert_eq!((first, body.len()), (0x32, 8));
+        assert_eq!(body[7], n);
+        client.send(&[0x40, 2, body[5], body[6]]).await;
+        let (first, body) = client.packet().await;
+        assert_eq!((first, *body.last().unwrap()), (0x30, n));
+    }
+    assert!(client.is_silent().await);
+    // min(publish, subscription): a QoS 0 publish stays one.
+    handle.publish("a/b", Bytes::from_static(b"0"), Qos::AtMostOnce, false).unwrap();
+    assert_eq!(client.packet().await.0, 0x30);
+    assert_eq!(edge.count("fanout_lost_router_log"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_unsubscribe_is_answered_once_with_a_code_per_filter() {
+    let edge = Edge::start().await;
+    let mut v5 = edge.v5("five").await;
+    v5.subscribe(5, 1, "a", 0).await;
+    v5.send(&unsubscribe(5, 2, &["a", "b"])).await;
+    assert_eq!(v5.packet().await, (0xb0, vec![0, 2, 0, 0, 0x11]));
+    let mut v4 = edge.v4("four").await;
+    v4.send(&unsubscribe(4, 3, &["x", "y"])).await;
+    assert_eq!(v4.packet().await, (0xb0, vec![0, 3]));
+    edge.broker.handle().publish("a", Bytes::from_static(b"x"), Qos::AtMostOnce, false).unwrap();
+    assert!(v5.is_silent().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_receive_maximum_and_packet_size_are_honoured() {
+    let edge = Edge::start().await;
+    let mut client = edge.open().await;
+    let properties = [0x21, 0, 2, 0x27, 0, 0, 0, 60];
+    client.send(&connect(5, "c", CLEAN, 0, &properties, &[])).await;
+    client.packet().await;
+    client.subscribe(5, 1, "#", 1).await;
+    let handle = edge.broker.handle();
+    handle.publish("big", Bytes::from(vec![0; 60]), Qos::AtLeastOnce, false).unwrap();
+    for n in 0..4 {
+        handle.publish(&format!("m/{n}"), Bytes::from_static(b"x"), Qos::AtLeastOnce, false).unwrap();
+    }
+    assert!(client.packet().await.1.starts_with(b"\x00\x03m/0"));
+    let (_, second) = client.packet().await;
+    assert!(client.is_silent().await, "two are in flight");
+    client.send(&[0x40, 2, second[5], second[6]]).await;
+    assert!(client.packet().await.1.starts_with(b"\x00\x03m/2"));
+    assert_eq!(edge.count("lost_client_maximum_packet_size"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_local_and_message_expiry_are_kept() {
+    let edge = Edge::start().await;
+    let mut client = edge.open().await;
+    client.send(&connect(5, "c", CLEAN, 0, &session_expiry(60), &[])).await;
+    client.packet().await;
+    client.subscribe(5, 1, "n/#", 1 | 4).await;
+    client.send(&publish(5, "n/1", Some(1), b"own", false, false)).await;
+    assert_eq!(client.packet().await, (0x40, vec![0, 1]));
+    assert!(client.is_silent().await);
+    drop(client);
+    edge.until("it is gone", || edge.broker.handle().clients() == 0).await;
+    let mut other = edge.v5("o").await;
+    for (id, secs) in [(2, 1), (3, 100)] {
+        let mut body = b"\x00\x03n/2\x00".to_vec();
+        body.extend_from_slice(&[id, 5, 2, 0, 0, 0, secs, b'x']);
+        other.send(&crate::support::frame(0x32, &body)).await;
+        assert_eq!(other.packet().await, (0x40, vec![0, id]));
+    }
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let mut client = edge.open().await;
+    client.send(&connect(5, "c", KEEP, 0, &session_expiry(60), &[])).await;
+    client.packet().await;
+    let (_, body) = client.packet().await;
+    assert_eq!(body[7..12], [5, 2, 0, 0, 0]);
+    assert!((90..=99).contains(&body[12]), "what is left of 100 s: {}", body[12]);
+    assert_eq!(edge.count("lost_message_expired"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_router_may_die_while_connections_stay_up_and_nothing_is_lost() {
+    let edge = Edge::start().await;
+    let mut subscriber = edge.v4("s").await;
+    subscriber.subscribe(4, 1, "r/#", 1).await;
+    let handle = edge.broker.handle();
+    let mut expected = 0_u32;
+    for round in 1..=3 {
+        for n in 0..300_u32 {
+            if n == 150 {
+                handle.kill_router_for_tests();
+            }
+            let payload = Bytes::copy_from_slice(&(expected + n).to_be_bytes());
+            handle.publish("r/1", payload, Qos::AtLeastOnce, false).unwrap();
+        }
+        for _ in 0..300 {
+            let (_, body) = subscriber.packet().await;
+            assert_eq!(body[7..], expected.to_be_bytes());
+            expected += 1;
+            subscriber.send(&[0x40, 2, body[5], body[6]]).await;
+        }
+        edge.until_count("router_restarts", round).await;
+    }
+    assert!(subscriber.is_silent().await);
+    assert_eq!(edge.count("fanout_lost_router_restart") + edge.count("fanout_lost_router_log"), 0);
+    edge.serves_others().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_has_seen_too_many_topics_is_replaced_without_loss() {
+    let edge = Edge::with(Limits { topics_max: 100, ..Limits::default() }).await;
+    let mut subscriber = edge.v4("s").await;
+    subscriber.subscribe(4, 1, "r/#", 0).await;
+    let handle = edge.broker.handle();
+    for n in 0..450 {
+        handle.publish(&format!("r/{n}"), Bytes::new(), Qos::AtMostOnce, false).unwrap();
+    }
+    for n in 0..450 {
+        assert_eq!(&subscriber.packet().await.1[2..], format!("r/{n}").as_bytes());
+    }
+    assert!(2 <= edge.count("router_recycles"));
+    assert_eq!(edge.count("router_restarts"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_drains_verdicts_says_goodbye_and_leaves_nothing_behind() {
+    let edge = Edge::start().await;
+    let (mut five, mut four) = (edge.v5("five").await, edge.v4("four").await);
+    let mut watcher = edge.v5("w").await;
+    watcher.subscribe(5, 1, "will", 0).await;
+    let mut willing = edge.open().await;
+    willing.send(&connect(4, "willing", 6, 0, &[], &will(4, "will", b"x", &[]))).await;
+    willing.packet().await;
+    five.send(&publish(5, "held/1", Some(1), b"", false, false)).await;
+    four.send(&publish(4, "held/2", Some(2), b"", false, false)).await;
+    edge.until("both are pending", || edge.hooks.held.lock().unwrap().len() == 2).await;
+    let Edge { broker, hooks, port } = edge;
+    let handle = broker.handle();
+    let stopping = tokio::spawn(broker.shutdown(Duration::from_secs(20)));
+    assert_eq!(watcher.until_closed().await, Some((0xe0, vec![0x8b, 0])), "a hub that goes fires no wills");
+    for verdict in hooks.held.lock().unwrap().drain(..) {
+        verdict.send(Verdict::Accepted).unwrap();
+    }
+    assert_eq!(five.packet().await, (0x40, vec![0, 1]));
+    assert_eq!(five.until_closed().await, Some((0xe0, vec![0x8b, 0])));
+    assert_eq!(four.until_closed().await, Some((0x40, vec![0, 2])));
+    stopping.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    let error = handle.publish("t", Bytes::new(), Qos::AtMostOnce, false).unwrap_err();
+    assert_eq!(error.to_string(), "message for `t` dropped: the broker is shutting down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_does_not_wait_for_a_verdict_that_never_comes() {
+    let edge = Edge::start().await;
+    let mut client = edge.v4("c").await;
+    client.send(&publish(4, "held/1", Some(1), b"", false, false)).await;
+    edge.until("it is pending", || edge.hooks.held.lock().unwrap().len() == 1).await;
+    let began = std::time::Instant::now();
+    edge.broker.shutdown(Duration::from_millis(200)).await;
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(client.until_closed().await, None, "never acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_principal_can_be_put_out() {
+    let edge = Edge::start().await;
+    let mut client = edge.v5("device-1").await;
+    edge.broker.handle().disconnect_principal("device-1");
+    assert_eq!(client.until_closed().await, Some((0xe0, vec![0x98, 0])));
+    edge.until("its session is forgotten", || edge.count("sessions") == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_in_use_is_named() {
+    let edge = Edge::start().await;
+    let addr = edge.broker.tcp_addr().unwrap();
+    let config = broker::Config { tcp: Some(addr), limits: Limits::default() };
+    let store = std::sync::Arc::new(broker::MemoryRetained::default());
+    let error =
+        broker::Broker::start(config, std::sync::Arc::clone(&edge.hooks) as _, store).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("failed to listen for MQTT on {addr}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_filters_share_a_bounded_number_of_router_links() {
+    let edge = Edge::start().await;
+    let mut clients = Vec::new();
+    for n in 0..300 {
+        let mut client = edge.v4(&format!("c{n}")).await;
+        client.subscribe(4, 1, &format!("commands/{n}/#"), 1).await;
+        clients.push(client);
+    }
+    let handle = edge.broker.handle();
+    for n in 0..300 {
+        handle
+            .publish(&format!("commands/{n}/go"), Bytes::from_static(b"x"), Qos::AtMostOnce, false)
+            .unwrap();
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert_eq!(&client.packet().await.1[2..], format!("commands/{n}/gox").as_bytes());
+    }
+    assert_eq!(edge.count("subscribed_filters"), 300);
+    assert!(edge.count("router_lanes") <= 65);
+    let mut client = edge.v4("s").await;
+    client.send(&subscribe(4, 1, "a", 0)).await;
+    assert_eq!(client.packet().await.0, 0x90);
+}
