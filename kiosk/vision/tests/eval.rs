@@ -154,7 +154,21 @@ fn real_gs1_symbols_name_their_products() {
             named += 1;
         }
     }
-    eprintln!("products named: {named}");
+    let mut element_strings = 0;
+    for entry in list(&folder.join("manifest.json")) {
+        if !matches!(text(&entry, "kind"), "qr" | "datamatrix") || !entry["truth"].is_string() {
+            continue;
+        }
+        let picture = Picture::from_file(folder.join(text(&entry, "file"))).unwrap();
+        for code in codes::read(&picture).iter().filter(|code| code.is_gs1) {
+            let item = gs1::parse(code).unwrap_or_else(|error| panic!("{}: {error}", text(&entry, "file")));
+            assert_eq!(item.source, gs1::Source::ElementString);
+            assert!(code.text.contains(item.gtin.as_str()));
+            element_strings += 1;
+        }
+    }
+    eprintln!("products named: {named} by retail numbers, {element_strings} by element strings");
+    assert!(5 <= element_strings);
 }
 
 #[test]
