@@ -11,7 +11,7 @@ pub mod publisher;
 pub mod wait;
 
 pub use hq::Hq;
-pub use hub::{Hub, HubSetup};
+pub use hub::{Hub, HubSetup, counter};
 pub use link::Link;
 pub use process::{Finished, Program, Running, program, run_to_end};
 pub use publisher::Publisher;

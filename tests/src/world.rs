@@ -152,9 +152,9 @@ impl World {
         self.move_people();
         self.restock();
         self.use_lockers(now, &mut messages);
-        for shelf in 0..self.pieces.len() {
+        for (shelf, pieces_before) in before.into_iter().enumerate() {
             let staggered = (self.second + shelf as u64).is_multiple_of(SHELF_EVERY_S);
-            if before[shelf] != self.pieces[shelf] || staggered {
+            if pieces_before != self.pieces[shelf] || staggered {
                 messages.push(self.shelf_reading(shelf, now));
             }
         }

@@ -6,17 +6,19 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
+    time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
-    harness::wait::{PATIENCE, wait_for},
+    harness::wait::PATIENCE,
     raw::{ANSWER_MAX, RawClient, Version},
 };
 
 /// Readings in flight.
 const WINDOW: usize = 50;
+const BACKOFF: Duration = Duration::from_millis(50);
 
 /// The sensor.
 #[derive(Debug)]
@@ -118,14 +120,22 @@ impl Publisher {
     }
 
     async fn connect(&self) -> RawClient {
-        wait_for(&format!("`{}` is connected to {}", self.id, self.broker), PATIENCE, async || {
-            match RawClient::log_in(self.broker, self.version, &self.id, self.secret.as_deref()).await {
-                Ok((client, 0)) => Ok(client),
-                Ok((_, code)) => Err(format!("CONNACK {code}")),
-                Err(error) => Err(error.to_string()),
-            }
-        })
-        .await
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen =
+                match RawClient::log_in(self.broker, self.version, &self.id, self.secret.as_deref()).await {
+                    Ok((client, 0)) => return client,
+                    Ok((_, code)) => format!("CONNACK {code}"),
+                    Err(error) => error.to_string(),
+                };
+            assert!(
+                Instant::now() < deadline,
+                "`{}` was not connected to {} within {PATIENCE:?}; last seen: {seen}",
+                self.id,
+                self.broker
+            );
+            tokio::time::sleep(BACKOFF).await;
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! journeys run beside each other.
 
 mod damage;
+mod eyes;
 mod hostile;
 mod messages;
 mod nothing_is_lost;

@@ -4,6 +4,7 @@ use std::{net::TcpListener, process::Stdio, time::Duration};
 
 use e2e::harness::{Hq, HubSetup, PATIENCE, Program, wait_for};
 use fantoccini::{Client, ClientBuilder, wd::Capabilities};
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -46,7 +47,7 @@ impl Browser {
         capabilities.insert("goog:chromeOptions".to_owned(), json!({ "args": args }));
         let url = format!("http://127.0.0.1:{port}");
         let client = wait_for("the browser is there", PATIENCE, async || {
-            ClientBuilder::new(fantoccini::HttpConnector::new())
+            ClientBuilder::new(HttpConnector::new())
                 .capabilities(capabilities.clone())
                 .connect(&url)
                 .await
