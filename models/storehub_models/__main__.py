@@ -18,7 +18,7 @@ from pathlib import Path  # noqa: E402
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = PACKAGE_ROOT / "weights"
-SHARDS = 40
+SHARDS = 28
 
 
 def _render(args) -> None:

@@ -22,6 +22,7 @@ FAIL_ABOVE = 0.15
 JITTER = 0.03
 JITTER_REPEATS = 4
 BOOTSTRAP_REPEATS = 2000
+FACE_CHECK_COUNT = 200
 
 
 def evaluation_folder() -> Path | None:
@@ -57,13 +58,17 @@ def jittered(box, rng):
     return cx - side / 2, cy - side / 2, side, side
 
 
-def summary(per_face: np.ndarray) -> dict:
-    """Figures over faces (rows) and named points (columns), in percent of the inter-ocular distance."""
+def summary(per_face: np.ndarray, repeats: int = 1) -> dict:
+    """Figures over runs (rows) and named points (columns), in percent of the inter-ocular distance.
+
+    `repeats` consecutive rows belong to one face; the interval resamples faces, not runs.
+    """
     mean = per_face.mean(axis=1)
+    by_face = mean.reshape(-1, repeats).mean(axis=1)
     rng = np.random.default_rng(5)
-    means = [rng.choice(mean, len(mean)).mean() for _ in range(BOOTSTRAP_REPEATS)]
+    means = [rng.choice(by_face, len(by_face)).mean() for _ in range(BOOTSTRAP_REPEATS)]
     return {
-        "faces": len(mean), "all_five": round(100 * mean.mean(), 2),
+        "faces": len(by_face), "runs": len(mean), "all_five": round(100 * mean.mean(), 2),
         "all_five_ci95": [round(100 * v, 2) for v in np.percentile(means, [2.5, 97.5])],
         "eyes": round(100 * per_face[:, :2].mean(), 2), "nose": round(100 * per_face[:, 2].mean(), 2),
         "mouth": round(100 * per_face[:, 3:5].mean(), 2), "median": round(100 * np.median(mean), 2),
@@ -96,6 +101,51 @@ def held_out(run) -> dict:
             "per_point": {n: round(100 * v, 2) for n, v in zip(render.POINT_NAMES, everything.mean(axis=0))}}
 
 
+RIM = list(render.RIM_POINTS)
+INNER = [i for i in range(render.NAMED_COUNT, render.POINT_COUNT) if i not in RIM]
+
+
+def mirror_gap(run, image: np.ndarray, box, truth: np.ndarray) -> np.ndarray:
+    """How far each point moves when the picture is mirrored; needs no truth but the scale."""
+    width = image.shape[1]
+    straight = locate(run, image, box, 2)
+    turned = locate(run, image[:, ::-1], (width - box[0] - box[2], *box[1:]), 2)[render.MIRROR]
+    turned[:, 0] = width - turned[:, 0]
+    return np.linalg.norm(straight - turned, axis=1) / np.linalg.norm(truth[0] - truth[1])
+
+
+def face_spread(run, image: np.ndarray, box) -> float:
+    """The statistic of the face check: mean spread of the named points in the first pass."""
+    _, spread = export.predict(run, crop.sample(image, crop.crop_from_box(*box)))
+    return float(spread[:render.NAMED_COUNT].mean())
+
+
+def face_check(run, limit: float, folder: Path | None) -> dict:
+    """How often the spread tells a face from something else, on seeds and pictures of neither training."""
+    rng = np.random.default_rng(6)
+    faces, bare = 0, 0
+    for seed in range(HELD_OUT_FIRST_SEED, HELD_OUT_FIRST_SEED + FACE_CHECK_COUNT):
+        scene = render.render(seed)
+        cx, cy, side = scene.box
+        faces += face_spread(run, scene.image, jittered((cx - side / 2, cy - side / 2, side, side), rng)) > limit
+        backdrop = (np.clip(render.backdrop(rng, 144), 0.0, 1.0) ** 0.45 * 255).astype(np.uint8)
+        bare += face_spread(run, backdrop, (20, 20, 100, 100)) <= limit
+    result = {"limit": limit, "renders": FACE_CHECK_COUNT, "renders_called_no_face": int(faces),
+              "backdrops_called_face": int(bare)}
+    if folder is not None:
+        taken = called = 0
+        for path in sorted((folder / "negatives").glob("*.*")):
+            image = crop.load_rgb(path)
+            for _ in range(40):
+                side = rng.uniform(0.2, 0.6) * min(image.shape[:2])
+                x = rng.uniform(0.0, image.shape[1] - side)
+                y = rng.uniform(0.0, image.shape[0] - side)
+                called += face_spread(run, image, (x, y, side, side)) <= limit
+                taken += 1
+        result |= {"photographs_without_face_crops": taken, "crops_called_face": int(called)}
+    return result
+
+
 def _cheek_lightness(image: np.ndarray, truth: np.ndarray) -> float:
     """L* of two patches between eye and mouth corner, by the sRGB values as they are."""
     iod = np.linalg.norm(truth[0] - truth[1])
@@ -110,20 +160,30 @@ def _cheek_lightness(image: np.ndarray, truth: np.ndarray) -> float:
     return 116.0 * luminance ** (1 / 3) - 16.0
 
 
+def small_pictures(run, folder: Path, limit: float) -> dict:
+    """The face check on the best box of each 250 px headshot."""
+    entries = [e for e in json.loads((folder / "faces_lr.json").read_text()) if e["rustface"]]
+    unsure = [face_spread(run, crop.load_rgb(folder / e["file"]), max(e["rustface"], key=lambda b: b[4])[:4]) > limit
+              for e in entries]
+    return {"boxes": len(entries), "called_no_face": int(np.sum(unsure))}
+
+
 LANDMARK_KEYS = ("eye_image_left", "eye_image_right", "nose_tip", "mouth_image_left", "mouth_image_right")
 
 
-def real_faces(run, folder: Path) -> dict:
+def real_faces(run, folder: Path, limit: float) -> dict:
     """The set of real head-and-shoulder pictures with the detector's own boxes."""
     faces = json.loads((folder / "faces_hd.json").read_text())
     rng = np.random.default_rng(4)
     columns: dict[str, list] = {"one_pass": [], "two_passes": [], "one_pass_jittered": [],
                                 "two_passes_jittered": []}
-    lightness, signed, glasses = [], [], []
+    lightness, signed, glasses, unsure, mirrored = [], [], [], [], []
     for face in faces:
         image = crop.load_rgb(folder / face["file"])
         truth = np.array([face["landmarks5"][key] for key in LANDMARK_KEYS])
         box = face["rustface_box"]
+        unsure.append(face_spread(run, image, box) > limit)
+        mirrored.append(mirror_gap(run, image, box, truth))
         lightness.append(_cheek_lightness(image, truth))
         glasses.append("glasses" in face["tags"])
         for passes, name in ((1, "one_pass"), (2, "two_passes")):
@@ -135,8 +195,14 @@ def real_faces(run, folder: Path) -> dict:
             moved = jittered(box, rng)
             for passes, name in ((1, "one_pass_jittered"), (2, "two_passes_jittered")):
                 columns[name].append(errors(locate(run, image, moved, passes), truth))
-    result = {name: summary(np.array(rows)) for name, rows in columns.items()}
+    result = {name: summary(np.array(rows), JITTER_REPEATS if name.endswith("jittered") else 1)
+              for name, rows in columns.items()}
     two = np.array(columns["two_passes"])
+    result["small_pictures"] = small_pictures(run, folder, limit)
+    result["called_no_face"] = int(np.sum(unsure))
+    gap = 100 * np.mean(mirrored, axis=0)
+    result["mirror_gap_percent"] = {
+        "named": round(gap[:5].mean(), 2), "inner": round(gap[INNER].mean(), 2), "outline": round(gap[RIM].mean(), 2)}
     result["by_lightness"] = thirds(two, np.array(lightness))
     glasses = np.array(glasses)
     if glasses.any():
@@ -149,10 +215,11 @@ def real_faces(run, folder: Path) -> dict:
 
 def evaluate(weights: Path) -> dict:
     run = export.session(weights / "landmark96.onnx")
-    report = {"synthetic_held_out": held_out(run)}
+    limit = json.loads((weights / "landmark96.json").read_text())["face_check"]["no_face_above"]
     folder = evaluation_folder()
+    report = {"synthetic_held_out": held_out(run), "face_check": face_check(run, limit, folder)}
     if folder is None:
         print("skipped: no real faces beside the checkout (set STOREHUB_EVAL to measure on them)")
     else:
-        report["real_faces"] = real_faces(run, folder)
+        report["real_faces"] = real_faces(run, folder, limit)
     return report

@@ -24,6 +24,7 @@ from . import crop, network, render
 MANIFEST_SCHEMA = "storehub-model/1"
 OPSET = 17
 GOLDEN_SEEDS = (1_000_003, 1_000_011, 1_000_024, 1_000_030, 1_000_047, 1_000_052)
+FACE_LIMIT_SEED, FACE_LIMIT_COUNT = 4_000_000, 150
 # ONNX Runtime may choose other kernels on another processor; a point may move by this much.
 TOLERANCE_CROP_FRACTION = 0.002
 
@@ -119,7 +120,23 @@ def write_goldens(run: onnxruntime.InferenceSession, folder: Path) -> dict:
     return document
 
 
-def write_manifest(onnx_path: Path, goldens: Path, training: dict, path: Path) -> None:
+def face_limit(run: onnxruntime.InferenceSession) -> float:
+    """The spread that separates faces from other things best, measured on renders of their own seeds."""
+    rng = np.random.default_rng(FACE_LIMIT_SEED)
+    faces, others = [], []
+    for seed in range(FACE_LIMIT_SEED, FACE_LIMIT_SEED + FACE_LIMIT_COUNT):
+        scene = render.render(seed)
+        cx, cy, side = (float(v) for v in scene.box)
+        square = crop.crop_from_box(cx - side / 2, cy - side / 2, side, side)
+        faces.append(predict(run, crop.sample(scene.image, square))[1][:render.NAMED_COUNT].mean())
+        angle = rng.uniform(0.0, 2.0 * np.pi)
+        beside = (cx + 0.7 * side * np.cos(angle), cy + 0.7 * side * np.sin(angle), 0.5 * side)
+        others.append(predict(run, crop.sample(scene.image, beside))[1][:render.NAMED_COUNT].mean())
+    # Halfway, in ratio, between the worst faces and the most face-like other crops.
+    return round(float(np.sqrt(np.percentile(faces, 99) * np.percentile(others, 2))), 4)
+
+
+def write_manifest(onnx_path: Path, goldens: Path, training: dict, limit: float, path: Path) -> None:
     cells, count = network.HEATMAP_CELLS, render.POINT_COUNT
     manifest = {
         "schema": MANIFEST_SCHEMA,
@@ -165,6 +182,11 @@ def write_manifest(onnx_path: Path, goldens: Path, training: dict, path: Path) -
             "centre_from_eyes": crop.REFINE_CENTRE,
             "centre": "middle of eyes + centre_from_eyes * (middle of mouth - middle of eyes)",
         },
+        "face_check": {
+            "statistic": "mean spread of the five named points in the first pass, in crop sides",
+            "no_face_above": limit,
+            "origin": "renders of faces and of what is beside them",
+        },
         "goldens": {"file": "goldens/goldens.json", "sha256": sha256(goldens)},
         "training": training,
     }
@@ -176,6 +198,8 @@ def export(run_folder: Path, weights: Path) -> None:
     weights.mkdir(parents=True, exist_ok=True)
     onnx_path = weights / "landmark96.onnx"
     write_onnx(load_network(run_folder / "weights.pt"), onnx_path)
-    write_goldens(session(onnx_path), weights / "goldens")
+    run = session(onnx_path)
+    write_goldens(run, weights / "goldens")
     training = json.loads((run_folder / "training.json").read_text())
-    write_manifest(onnx_path, weights / "goldens" / "goldens.json", training, weights / "landmark96.json")
+    write_manifest(onnx_path, weights / "goldens" / "goldens.json", training, face_limit(run),
+                   weights / "landmark96.json")

@@ -25,7 +25,7 @@ class Settings:
     """Everything a run depends on besides the scenes."""
 
     seed: int = 17
-    steps: int = 4000
+    steps: int = 2600
     batch: int = 64
     learning_rate: float = 2.5e-3
     weight_decay: float = 1e-4
@@ -41,6 +41,9 @@ class Settings:
     target_sigma_cells: float = 0.9
     coordinate_weight: float = 12.0
     named_weight: float = 2.0
+    # Crops without a face in each batch: their heat maps shall be flat, so that `spread` tells.
+    negatives: int = 6
+    negative_weight: float = 0.15
 
 
 class SceneSet:
@@ -62,8 +65,8 @@ class SceneSet:
     def batch(self, rng: np.random.Generator, size: int):
         index = rng.integers(len(self.loaded) * scenes.SHARD_SCENES, size=size)
         shard, row = np.divmod(index, scenes.SHARD_SCENES)
-        pick = lambda name: np.stack([self.loaded[s][name][r] for s, r in zip(shard, row)])  # noqa: E731
-        return pick("images"), pick("points"), pick("boxes")
+        return tuple(np.stack([self.loaded[s][name][r] for s, r in zip(shard, row)])
+                     for name in ("images", "points", "boxes"))
 
 
 def _clipped(rng, deviation: float, limit: float, size) -> np.ndarray:
@@ -71,12 +74,22 @@ def _clipped(rng, deviation: float, limit: float, size) -> np.ndarray:
 
 
 def make_crops(images, points, boxes, rng, settings: Settings):
-    """Jittered, rolled and mirrored crops: pictures in [0, 1], N x 3 x 96 x 96, and points as fractions."""
-    count = len(images)
+    """Jittered, rolled and mirrored crops: pictures in [0, 1], N x 3 x 96 x 96, and points as fractions.
+
+    The first `settings.negatives` rows show no whole face: a third of them look beside the face,
+    where hair, cloth and walls are, a third at a bare backdrop, and a third show shuffled tiles.
+    """
+    count, third = len(images), settings.negatives // 3
+    beside = np.arange(count) < third
+    bare, shuffled = range(third, 2 * third), range(2 * third, settings.negatives)
     side = boxes[:, 2]
     centre = boxes[:, :2] + side[:, None] * (
         np.array([0.0, crop.BOX_SHIFT_Y]) + _clipped(rng, settings.shift_sd, settings.shift_max, (count, 2)))
     crop_side = crop.BOX_SCALE * side * np.exp(_clipped(rng, settings.scale_sd, settings.scale_max, count))
+    away = rng.uniform(0.0, 2.0 * np.pi, count)
+    away = np.stack([np.cos(away), np.sin(away)], 1) * (side * rng.uniform(0.62, 0.85, count))[:, None]
+    centre = np.where(beside[:, None], boxes[:, :2] + away, centre)
+    crop_side = np.where(beside, side * rng.uniform(0.3, 0.6, count), crop_side)
     roll = np.radians(_clipped(rng, settings.roll_deg_sd, settings.roll_deg_max, count))
     mirror = rng.random(count) < 0.5
 
@@ -99,13 +112,23 @@ def make_crops(images, points, boxes, rng, settings: Settings):
     grid = functional.affine_grid(torch.from_numpy(theta).float(), (count, 3, crop.INPUT_PX, crop.INPUT_PX),
                                   align_corners=False)
     sampled = functional.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    for row in bare:
+        backdrop = np.clip(render.backdrop(rng, crop.INPUT_PX), 0.0, 1.0) ** 0.45
+        sampled[row] = torch.from_numpy(backdrop).permute(2, 0, 1).float()
+    for row in shuffled:
+        tiles = sampled[row].reshape(3, 4, 24, 4, 24).permute(1, 3, 0, 2, 4).reshape(16, 3, 24, 24)
+        tiles = tiles[torch.from_numpy(rng.permutation(16))].reshape(4, 4, 3, 24, 24)
+        sampled[row] = tiles.permute(2, 0, 3, 1, 4).reshape(3, 96, 96)
     return sampled, torch.from_numpy(fractions).float()
 
 
 def vary_light(picture: torch.Tensor, rng) -> torch.Tensor:
     """Exposure, contrast, tint, fine noise and a covered rectangle, all per picture."""
     count = picture.shape[0]
-    column = lambda low, high: torch.from_numpy(rng.uniform(low, high, (count, 1, 1, 1))).float()  # noqa: E731
+
+    def column(low: float, high: float) -> torch.Tensor:
+        return torch.from_numpy(rng.uniform(low, high, (count, 1, 1, 1))).float()
+
     tint = torch.from_numpy(rng.uniform(0.9, 1.1, (count, 3, 1, 1))).float()
     picture = picture.clamp(1e-4, 1.0) ** column(0.75, 1.35) * column(0.75, 1.3) * tint
     middle = picture.mean(dim=(1, 2, 3), keepdim=True)
@@ -130,6 +153,7 @@ def loss_of(logits, target, centres, settings: Settings) -> tuple[torch.Tensor, 
     weight = torch.ones(render.POINT_COUNT)
     weight[:render.NAMED_COUNT] = settings.named_weight
     inside = ((target > 0.01) & (target < 0.99)).all(dim=2).float() * weight
+    inside[:settings.negatives] = 0.0
     sigma = settings.target_sigma_cells / network.HEATMAP_CELLS
     axis = centres.view(network.HEATMAP_CELLS, network.HEATMAP_CELLS, 2)[0, :, 0]
     gx = torch.exp(-0.5 * ((axis - target[..., 0:1]) / sigma) ** 2)
@@ -141,8 +165,10 @@ def loss_of(logits, target, centres, settings: Settings) -> tuple[torch.Tensor, 
     points = log_p.exp() @ centres
     distance = torch.sqrt(((points - target) ** 2).sum(dim=2) + 1e-8)
     per_point = entropy + settings.coordinate_weight * distance
-    error = (distance[:, :render.NAMED_COUNT].mean())
-    return (per_point * inside).sum() / inside.sum(), error.detach()
+    # Cross-entropy against an even map, above its own minimum.
+    uneven = -log_p[:settings.negatives].mean() - math.log(network.HEATMAP_CELLS**2)
+    error = distance[settings.negatives:, :render.NAMED_COUNT].mean()
+    return (per_point * inside).sum() / inside.sum() + settings.negative_weight * uneven, error.detach()
 
 
 def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None, log_every: int = 200) -> None:

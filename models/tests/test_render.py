@@ -46,7 +46,7 @@ class Renderer(unittest.TestCase):
             eye_l, eye_r, nose, mouth_l, mouth_r = render.render(seed).points[:5]
             self.assertLess(eye_l[0], eye_r[0])
             self.assertLess(mouth_l[0], mouth_r[0])
-            self.assertLess(max(eye_l[1], eye_r[1]) * 0.5 + min(eye_l[1], eye_r[1]) * 0.5, nose[1])
+            self.assertLess(0.5 * (eye_l[1] + eye_r[1]), nose[1])
             self.assertLess(nose[1], 0.5 * (mouth_l[1] + mouth_r[1]))
 
     def test_skin_tones_reach_from_light_to_dark(self):
