@@ -13,6 +13,9 @@ mod edge;
 mod monitor;
 mod rows;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     io,

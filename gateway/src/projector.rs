@@ -74,6 +74,8 @@ pub struct Paths {
 pub struct Pace {
     /// Between two transactions at least.
     pub write_every: Duration,
+    /// Between two rounds of `hub/…` messages at least.
+    pub tell_every: Duration,
     /// Between two pictures of the store at least.
     pub show_every: Duration,
     /// Between two tick records.
@@ -88,6 +90,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             write_every: Duration::from_millis(250),
+            tell_every: Duration::from_millis(100),
             show_every: Duration::from_millis(300),
             tick_every: Duration::from_secs(5),
             snapshot_every: Duration::from_secs(600),
@@ -267,8 +270,10 @@ struct Worker {
     next: Deadlines,
 }
 
+#[derive(Clone, Copy)]
 struct Deadlines {
     write: Instant,
+    tell: Instant,
     show: Instant,
     tick: Instant,
     upkeep: Instant,
@@ -294,6 +299,7 @@ impl Worker {
         }
         let next = Deadlines {
             write: now,
+            tell: now,
             show: now,
             tick: now,
             upkeep: now,
@@ -345,14 +351,18 @@ impl Worker {
     }
 
     fn turn(&mut self) {
-        let until = [self.next.tick, self.next.upkeep, self.next.write, self.next.show].into_iter().min();
+        let Deadlines { write, tell, show, tick, upkeep, .. } = self.next;
+        let until = [write, tell, show, tick, upkeep].into_iter().min();
         let until = until.expect("the list is not empty");
         let patience = until.saturating_duration_since(Instant::now());
         let seen = self.reader.next_seq() - 1;
         let _head = self.journal.wait_beyond(seen, patience.max(Duration::from_millis(1)));
         self.read_some();
-        self.tell();
         let now = Instant::now();
+        if self.next.tell <= now {
+            self.next.tell = now + self.pace.tell_every;
+            self.tell();
+        }
         if self.next.tick <= now {
             self.next.tick = now + self.pace.tick_every;
             self.tick();
@@ -582,7 +592,18 @@ impl Worker {
                 self.take_snapshot();
             }
         }
+        self.note_what_is_acked();
         self.drop_segments();
+    }
+
+    /// A stream without waiting rows holds no segment back, however long ago its last row was.
+    fn note_what_is_acked(&self) {
+        for stream in &self.streams {
+            let acked = self.ledger.acked(*stream).through_seq;
+            let oldest_seq = self.tally.waiting(*stream, acked).oldest_seq;
+            let empty_through = oldest_seq.map_or(self.applied_through, |seq| seq - 1);
+            self.ledger.empty(*stream, acked, empty_through);
+        }
     }
 
     fn take_snapshot(&mut self) {

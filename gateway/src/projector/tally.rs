@@ -16,6 +16,7 @@ const BUCKET_SEQS: u64 = 64;
 struct Bucket {
     number: u64,
     rows: u64,
+    first_seq: u64,
     last_seq: u64,
     first_at: Timestamp,
 }
@@ -31,6 +32,8 @@ pub struct Waiting {
     pub rows: u64,
     /// When the oldest of them happened; `None` when none waits.
     pub oldest_at: Option<Timestamp>,
+    /// No row before this one waits; `None` when none waits.
+    pub oldest_seq: Option<u64>,
 }
 
 impl Tally {
@@ -44,7 +47,7 @@ impl Tally {
                 bucket.rows += 1;
                 bucket.last_seq = seq;
             }
-            _ => buckets.push_back(Bucket { number, rows: 1, last_seq: seq, first_at: at }),
+            _ => buckets.push_back(Bucket { number, rows: 1, first_seq: seq, last_seq: seq, first_at: at }),
         }
     }
 
@@ -56,7 +59,12 @@ impl Tally {
             buckets.pop_front();
         }
         let rows = buckets.iter().map(|bucket| bucket.rows).sum();
-        Waiting { rows, oldest_at: buckets.front().map(|bucket| bucket.first_at) }
+        let oldest = buckets.front();
+        Waiting {
+            rows,
+            oldest_at: oldest.map(|bucket| bucket.first_at),
+            oldest_seq: oldest.map(|bucket| bucket.first_seq),
+        }
     }
 }
 
@@ -67,13 +75,14 @@ mod tests {
     #[test]
     fn what_waits_is_counted_and_what_was_acknowledged_is_not() {
         let tally = Tally::default();
-        assert_eq!(tally.waiting(Stream::Events, 0), Waiting { rows: 0, oldest_at: None });
+        assert_eq!(tally.waiting(Stream::Events, 0), Waiting { rows: 0, oldest_at: None, oldest_seq: None });
         for seq in 1..=200 {
             tally.note(Stream::Events, seq, Timestamp::saturating_from_millis(i64::try_from(seq).unwrap()));
         }
         assert_eq!(tally.waiting(Stream::Events, 0).rows, 200);
         assert_eq!(tally.waiting(Stream::Events, 127).rows, 73);
         assert_eq!(tally.waiting(Stream::Events, 199).oldest_at.unwrap().as_millis(), 192);
+        assert_eq!(tally.waiting(Stream::Events, 199).oldest_seq, Some(192));
         assert_eq!(tally.waiting(Stream::Events, 200).rows, 0);
         assert_eq!(tally.waiting(Stream::Readings, 0).rows, 0);
     }

@@ -1,0 +1,182 @@
+//! The whole hub in one process, spoken to in raw MQTT 3.1.1.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::{Gateway, StartError};
+use crate::{
+    clock::{Clock as _, SystemClock},
+    config::Config,
+    control,
+    devices::{Kind, Registry},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Site {
+    dir: tempfile::TempDir,
+}
+
+impl Site {
+    fn new(more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let text =
+            format!("[store]\nid = \"s-1\"\ndata_dir = \"data\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\n{more}");
+        std::fs::write(dir.path().join("gateway.toml"), text).unwrap();
+        Self { dir }
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.dir.path().join("gateway.toml")
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    async fn start(&self) -> Gateway {
+        self.try_start().await.unwrap()
+    }
+
+    async fn try_start(&self) -> Result<Gateway, StartError> {
+        let config = Config::from_file(&self.config_file()).unwrap();
+        Gateway::start(config, &self.config_file(), Arc::new(SystemClock::start())).await
+    }
+}
+
+fn text(text: &str) -> Vec<u8> {
+    let mut bytes = u16::try_from(text.len()).unwrap().to_be_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(body.len()).unwrap();
+    assert!(len < 128, "one length byte is enough here");
+    let mut bytes = vec![first, len];
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+async fn read(stream: &mut TcpStream, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    timeout(PATIENCE, stream.read_exact(&mut bytes)).await.expect("an answer in time").unwrap();
+    bytes
+}
+
+/// Connects and returns the CONNACK's code.
+async fn connect(gateway: &Gateway, id: &str, password: Option<&str>) -> (TcpStream, u8) {
+    let mut stream = TcpStream::connect(gateway.addrs().mqtt.unwrap()).await.unwrap();
+    let flags = if password.is_some() { 0xC2 } else { 0x02 };
+    let mut body = [text("MQTT"), vec![4, flags, 0, 60], text(id)].concat();
+    if let Some(password) = password {
+        body.extend([text(id), text(password)].concat());
+    }
+    stream.write_all(&packet(0x10, &body)).await.unwrap();
+    let answer = read(&mut stream, 4).await;
+    (stream, answer[3])
+}
+
+/// Publishes with QoS 1 and waits for the PUBACK.
+async fn publish(stream: &mut TcpStream, packet_id: u8, topic: &str, payload: &str) {
+    let body = [text(topic), vec![0, packet_id], payload.as_bytes().to_vec()].concat();
+    stream.write_all(&packet(0x32, &body)).await.unwrap();
+    assert_eq!(read(stream, 4).await, [0x40, 2, 0, packet_id]);
+}
+
+/// Asks for the status until it is as wanted.
+async fn status_until(data_dir: &Path, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let asking = async {
+        loop {
+            let status = control::ask(data_dir).await.unwrap();
+            if is_so(&status) {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("waited in vain until {what}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledged_reading_is_in_the_journal_and_on_the_screens_and_is_there_after_a_restart() {
+    let site = Site::new("anonymous = true\n");
+    let gateway = site.start().await;
+    let (mut shelf, code) = connect(&gateway, "shelf-01", None).await;
+    assert_eq!(code, 0);
+    publish(&mut shelf, 1, "sensors/shelf/shelf-01/reading", "{\"count\":7}").await;
+    publish(&mut shelf, 2, "sensors/shelf/shelf-01/reading", "{\"kount\":7}").await;
+    assert!(2 <= gateway.journal.head_seq(), "acknowledged means durable");
+    let status = status_until(&site.data_dir(), "the reading is applied", |status| {
+        status["counters"]["publishes_stored"] == 2 && status["store"]["lag_records"] == 0
+    })
+    .await;
+    assert_eq!(status["store"]["state"], "ok");
+    let rejection = &status["rejections"][0];
+    assert_eq!(rejection["device"], "shelf-01");
+    assert!(rejection["reason"].as_str().unwrap().contains("kount"), "{rejection}");
+    gateway.shutdown().await;
+
+    let gateway = site.start().await;
+    let status = status_until(&site.data_dir(), "the state is there", |status| {
+        2 <= status["journal"]["head_seq"].as_u64().unwrap()
+    })
+    .await;
+    assert_eq!((&status["boot"], &status["store"]["state"]), (&2.into(), &"ok".into()));
+    gateway.shutdown().await;
+    assert!(control::ask(&site.data_dir()).await.is_err(), "a hub that has ended does not answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_gets_in_while_the_hub_runs_and_is_cut_off_when_it_is_removed() {
+    let site = Site::new("");
+    let gateway = site.start().await;
+    let (_, code) = connect(&gateway, "shelf-01", Some("nonsense")).await;
+    assert_eq!(code, 4, "unknown user name or bad password");
+    let status = status_until(&site.data_dir(), "the stranger is listed", |status| {
+        status["unknown_devices"][0]["name"] == "shelf-01"
+    })
+    .await;
+    let advice = status["unknown_devices"][0]["admit"].as_str().unwrap();
+    assert!(advice.starts_with("storehub-gateway device add shelf-01 --kind KIND --config "), "{advice}");
+
+    let registry = Registry::in_dir(&site.data_dir());
+    let secret = registry.add("shelf-01", Kind::Shelf, SystemClock::start().now()).unwrap();
+    status_until(&site.data_dir(), "the device is known", |status| status["devices"] == 1).await;
+    let (mut shelf, code) = connect(&gateway, "shelf-01", Some(&secret)).await;
+    assert_eq!(code, 0);
+    publish(&mut shelf, 1, "sensors/shelf/shelf-01/reading", "{\"count\":7}").await;
+    registry.remove("shelf-01").unwrap();
+    let mut end = Vec::new();
+    timeout(PATIENCE, shelf.read_to_end(&mut end)).await.expect("the connection ends").ok();
+    let (_, code) = connect(&gateway, "shelf-01", Some(&secret)).await;
+    assert_eq!(code, 4);
+    gateway.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_hub_in_the_same_folder_or_on_a_taken_port_is_refused_by_name() {
+    let site = Site::new("anonymous = true\n");
+    let gateway = site.start().await;
+    let error = site.try_start().await.err().expect("one hub per folder");
+    assert!(crate::projector::chain(&error).contains("another hub uses"), "{error}");
+
+    let taken = gateway.addrs().mqtt.unwrap();
+    let other = Site::new("anonymous = true\n");
+    let config = std::fs::read_to_string(other.config_file()).unwrap();
+    std::fs::write(other.config_file(), config.replace("127.0.0.1:0", &taken.to_string())).unwrap();
+    let error = other.try_start().await.err().expect("the port is taken");
+    let words = crate::projector::chain(&error);
+    assert!(words.contains("mqtt.listen") && words.contains(&taken.to_string()), "{words}");
+    gateway.shutdown().await;
+}
