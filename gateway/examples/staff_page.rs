@@ -62,7 +62,7 @@ fn made_up(beat: u32) -> Result<StoreView, IdError> {
     }
     let compartment = |number: u16| Compartment {
         door: if number == 5 { Door::Open } else { Door::Closed },
-        occupied: Some(number % 3 == 0),
+        occupied: Some(number.is_multiple_of(3)),
         tamper: number == 11,
         at: ago(40),
     };

@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn six_decimals_come_out_as_they_went_in() {
-        for value in [0.0, 4.1, -18.25, 1234.567_891, 500_000.0] {
+        for value in [0.0, 4.1, -18.25, 1_234.567_891, 500_000.0] {
             assert_eq!(Micro::from_f64(value).to_f64(), value);
         }
     }

@@ -11,7 +11,7 @@ const WORDS = {
     used: "有物", free: "空", tamper: "异动", people: "人", dwell: "平均停留", lag: "延迟", doors: "门",
     need: "建议补", degraded: "系统运行受限", battery: "电量", none: "无",
     kind: { shelf: "货架", locker: "取货柜", traffic: "客流", climate: "温湿度", bin: "回收箱" },
-    unit: { d: "天", h: "小时", m: "分", s: "秒" }, other: "English", code: "zh-CN",
+    unit: { d: "天", h: "小时", m: "分钟", s: "秒" }, other: "English", code: "zh-CN",
   },
   en: {
     title: "Store board", restock: "To restock", "shelves-unit": "shelves", "open-lockers": "Doors open", "traffic-in": "Came in today",
@@ -304,7 +304,7 @@ function listen() {
   const source = new EventSource("/api/events");
   source.addEventListener("store", (event) => {
     view = JSON.parse(event.data);
-    // A picture is made moments before it comes; the least difference seen is the clocks'.
+    // A picture is made moments before it comes, so that the rest of the difference is between the clocks.
     hubAhead = Date.parse(view.at) - Date.now();
     link = "live";
     show();
