@@ -131,15 +131,16 @@ fn is_in(path: &str, parent: &str, module: &str) -> bool {
         .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
+/// The values of `enum Screen`, as their modules are called; other modules beside them are what screens share.
 fn screens(tree: &Tree) -> Vec<String> {
-    let mut names: Vec<String> = tree
-        .under(SCREENS, ".rs")
-        .filter_map(|(path, _)| path.strip_prefix(SCREENS))
-        .filter_map(|rest| rest.split(['/', '.']).next())
-        .map(str::to_owned)
-        .collect();
-    names.dedup();
-    names
+    let code = code::only(tree.text("kiosk/src/screens.rs").unwrap_or_default());
+    let Some((_, body)) = code.split_once("enum Screen {") else { return Vec::new() };
+    let body = body.split('}').next().unwrap_or_default();
+    body.lines()
+        .filter_map(|line| line.trim().strip_suffix(','))
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+        .map(str::to_lowercase)
+        .collect()
 }
 
 #[cfg(test)]
@@ -186,7 +187,12 @@ mod tests {
     #[test]
     fn a_screen_knows_the_states_and_no_other_screen() {
         let found = texts(&[
-            ("kiosk/src/screens/home.rs", "use crate::screens::{Screen, skin::Result};"),
+            (
+                "kiosk/src/screens.rs",
+                "pub enum Screen {\n    /// A.\n    #[default]\n    Home,\n    Skin,\n}",
+            ),
+            ("kiosk/src/screens/chrome.rs", "use super::Screen;"),
+            ("kiosk/src/screens/home.rs", "use crate::screens::{Screen, chrome, skin::Result};"),
             ("kiosk/src/screens/skin.rs", "use super::Screen;"),
         ]);
         assert_eq!(
