@@ -168,7 +168,7 @@ impl Hq {
         if self.http.await.is_err() {
             tracing::error!("the HTTP task panicked");
         }
-        drop(self.ingest);
+        self.ingest.stop().await;
         let writer = self.writer;
         if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
             tracing::error!("waiting for the database's thread failed");

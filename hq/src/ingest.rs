@@ -50,6 +50,14 @@ pub trait Downlink: Send + Sync {
 /// The way back, which exists only after the broker has started.
 pub type DownlinkSlot = Arc<OnceLock<Arc<dyn Downlink>>>;
 
+/// What the database's thread finds in the queue.
+pub enum Entry {
+    /// A publish.
+    Publish(Job),
+    /// Nothing comes after this: commit what came before, and end.
+    Stop,
+}
+
 /// One publish for the database's thread.
 pub struct Job {
     /// Whose it is, by its topic.
@@ -179,7 +187,7 @@ impl Document {
 /// Takes publishes in.
 #[derive(Clone)]
 pub struct Ingest {
-    queue: flume::Sender<Job>,
+    queue: flume::Sender<Entry>,
     bytes: Arc<AtomicUsize>,
     counters: Counters,
 }
@@ -187,7 +195,7 @@ pub struct Ingest {
 impl Ingest {
     /// A queue and its end.
     #[must_use]
-    pub fn new(counters: Counters) -> (Self, flume::Receiver<Job>) {
+    pub fn new(counters: Counters) -> (Self, flume::Receiver<Entry>) {
         let (queue, jobs) = flume::bounded(QUEUE_MAX);
         (Self { queue, bytes: Arc::default(), counters }, jobs)
     }
@@ -206,12 +214,23 @@ impl Ingest {
             return done(Outcome::NotStored);
         }
         let job = Job { store, topic, payload, done, weight };
-        if let Err(flume::TrySendError::Full(job) | flume::TrySendError::Disconnected(job)) =
-            self.queue.try_send(job)
-        {
-            self.counters.count("publishes_not_stored_queue_full");
+        let Err(flume::TrySendError::Full(entry) | flume::TrySendError::Disconnected(entry)) =
+            self.queue.try_send(Entry::Publish(job))
+        else {
+            return;
+        };
+        self.counters.count("publishes_not_stored_queue_full");
+        if let Entry::Publish(job) = entry {
             (job.done)(Outcome::NotStored);
         }
+    }
+
+    /// Ends the database's thread after what waits; later offers are not stored.
+    ///
+    /// The thread holds the way back to the broker, which holds this: waiting for all clones to go would be for ever.
+    pub async fn stop(&self) {
+        // An error means that the thread has ended already.
+        let _ = self.queue.send_async(Entry::Stop).await;
     }
 
     /// Publishes that wait.

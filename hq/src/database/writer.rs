@@ -29,7 +29,7 @@ use super::{DatabaseError, Lock, lock, open_for_writing, signed, unsigned};
 use crate::{
     counters::Counters,
     fleet::{Fleet, StreamState},
-    ingest::{Document, Done, DownlinkSlot, Job, Outcome},
+    ingest::{Document, Done, DownlinkSlot, Entry, Job, Outcome},
     progress::{Progress, Range, Step},
 };
 
@@ -95,7 +95,7 @@ impl Record {
     }
 }
 
-/// The thread, to be waited for after every [`crate::ingest::Ingest`] is gone.
+/// The thread, to be waited for after [`crate::ingest::Ingest::stop`].
 #[derive(Debug)]
 pub struct WriterThread(thread::JoinHandle<()>);
 
@@ -108,19 +108,21 @@ impl WriterThread {
     }
 }
 
-/// Opens the file and starts its thread, which ends when all senders of `jobs` are gone.
+/// Opens the file and starts its thread, which ends after [`Entry::Stop`].
 ///
 /// # Errors
 /// When the file is in use, cannot be opened, or is of another version.
 pub fn start(
     path: &Path,
     surroundings: Surroundings,
-    jobs: flume::Receiver<Job>,
+    jobs: flume::Receiver<Entry>,
 ) -> Result<WriterThread, DatabaseError> {
     let mut writer = Writer::open(path, surroundings)?;
     let run = move || {
-        while let Ok(first) = jobs.recv() {
-            writer.take_group(first, &jobs);
+        while let Ok(Entry::Publish(first)) = jobs.recv() {
+            if writer.take_group(first, &jobs) == Next::Stop {
+                return;
+            }
         }
     };
     let thread = thread::Builder::new().name("hq-database".to_owned()).spawn(run);
@@ -134,6 +136,13 @@ struct Writer {
     resends: HashMap<Key, (u64, Instant)>,
     commands: u64,
     _lock: Lock,
+}
+
+/// Whether more groups follow.
+#[derive(Debug, PartialEq)]
+enum Next {
+    Go,
+    Stop,
 }
 
 /// A group of publishes, read.
@@ -168,17 +177,24 @@ impl Writer {
         Ok(Self { connection, around, records, resends: HashMap::new(), commands: 0, _lock: lock })
     }
 
-    fn take_group(&mut self, first: Job, jobs: &flume::Receiver<Job>) {
-        let mut group = Group::default();
+    fn take_group(&mut self, first: Job, jobs: &flume::Receiver<Entry>) -> Next {
+        let (mut group, mut next) = (Group::default(), Next::Go);
         self.read(first, &mut group);
         for _ in 1..GROUP_JOBS_MAX {
             if GROUP_ROWS_MAX <= group.rows {
                 break;
             }
-            let Ok(job) = jobs.try_recv() else { break };
-            self.read(job, &mut group);
+            match jobs.try_recv() {
+                Ok(Entry::Publish(job)) => self.read(job, &mut group),
+                Ok(Entry::Stop) => {
+                    next = Next::Stop;
+                    break;
+                }
+                Err(_) => break,
+            }
         }
         self.take(group);
+        next
     }
 
     /// Reads one publish into the group, or refuses it.

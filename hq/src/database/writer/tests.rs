@@ -81,8 +81,8 @@ impl Bench {
             };
             ingest.offer(&name, payload.into(), Box::new(move |outcome| sender.send(outcome).unwrap()));
         }
-        if let Ok(first) = jobs.try_recv() {
-            self.writer.take_group(first, &jobs);
+        if let Ok(Entry::Publish(first)) = jobs.try_recv() {
+            assert_eq!(self.writer.take_group(first, &jobs), Next::Go);
         }
         assert!(jobs.is_empty());
         outcomes.drain().collect()

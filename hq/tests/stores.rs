@@ -1,0 +1,420 @@
+//! Stores against a running headquarters: real sockets, the real broker, the real file.
+//!
+//! Method: MQTT clients publish batches as a store's hub does, and what headquarters says back, stores and shows is
+//! compared with what was published. Everything stays on 127.0.0.1, on free ports, in temporary directories.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command as Process, Stdio},
+    time::Duration,
+};
+
+use contract::{
+    StoreId, Timestamp,
+    upstream::{self, Ack, Batch, BatchData, Birth, Command, Row, StoreStatus, Stream},
+};
+use hq::{app::Hq, config::Config};
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
+use serde_json::{Value, value::RawValue};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
+
+const EPOCH: u64 = 1_700_000_000_000;
+const LIMIT: Duration = Duration::from_secs(30);
+
+const OPEN: &str = "anonymous = true";
+
+fn config_text(admission: &str) -> String {
+    format!(
+        "[database]\nurl = \"sqlite://hq.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nembedded = \"127.0.0.1:0\"\n{admission}\n"
+    )
+}
+
+async fn start(dir: &Path, admission: &str) -> Hq {
+    let config = Config::parse(&dir.join("hq.toml"), &config_text(admission)).unwrap();
+    Hq::start(config).await.unwrap()
+}
+
+fn rows(seqs: impl IntoIterator<Item = u64>) -> Vec<Row> {
+    let row = |seq| Row {
+        seq,
+        at: Timestamp::saturating_from_millis(1_700_000_000_000),
+        kind: "shelf.reading".to_owned(),
+        device: Some("shelf-01".to_owned()),
+        data: RawValue::from_string(format!("{{\"seq\":{seq},\"weight_g\":1.50}}")).unwrap(),
+    };
+    seqs.into_iter().map(row).collect()
+}
+
+/// One MQTT client that speaks for a store.
+struct Store {
+    id: StoreId,
+    client: AsyncClient,
+    inbox: mpsc::Receiver<Result<(String, Vec<u8>), String>>,
+    poller: JoinHandle<()>,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.poller.abort();
+    }
+}
+
+impl Store {
+    /// Connects and subscribes to its own topics.
+    async fn connect(addr: SocketAddr, id: &str, secret: Option<&str>) -> Self {
+        let mut store = Self::open(addr, id, secret);
+        store.client.subscribe(format!("stores/{id}/#"), QoS::AtLeastOnce).await.unwrap();
+        let (topic, _) = timeout(LIMIT, store.inbox.recv()).await.unwrap().unwrap().unwrap();
+        assert_eq!(topic, "SUBACK");
+        store
+    }
+
+    fn open(addr: SocketAddr, id: &str, secret: Option<&str>) -> Self {
+        let mut options = MqttOptions::new(id, addr.ip().to_string(), addr.port());
+        options.set_max_packet_size(1 << 20, 1 << 20);
+        if let Some(secret) = secret {
+            options.set_credentials(id, secret);
+        }
+        let (client, mut event_loop) = AsyncClient::new(options, 64);
+        let (sender, inbox) = mpsc::channel(1_024);
+        let poller = tokio::spawn(async move {
+            loop {
+                let told = match event_loop.poll().await {
+                    Ok(Event::Incoming(Packet::Publish(publish))) => {
+                        Ok((publish.topic, publish.payload.to_vec()))
+                    }
+                    Ok(Event::Incoming(Packet::SubAck(_))) => Ok(("SUBACK".to_owned(), Vec::new())),
+                    Ok(_) => continue,
+                    Err(error) => Err(error.to_string()),
+                };
+                let ended = told.is_err();
+                if sender.send(told).await.is_err() || ended {
+                    return;
+                }
+            }
+        });
+        Self { id: StoreId::parse(id).unwrap(), client, inbox, poller }
+    }
+
+    async fn publish(&self, topic: String, payload: Vec<u8>) {
+        self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.unwrap();
+    }
+
+    async fn batch(&self, prev_seq: u64, seqs: impl IntoIterator<Item = u64>) {
+        let data = BatchData { stream: Stream::Events, epoch: EPOCH, prev_seq, rows: rows(seqs) };
+        let payload = serde_json::to_vec(&Batch::new(&self.id, Timestamp::UNIX_EPOCH, data)).unwrap();
+        self.publish(upstream::batch_topic(&self.id, Stream::Events), payload).await;
+    }
+
+    async fn birth(&self) {
+        let birth = Birth {
+            version: "0.1.0".to_owned(),
+            epoch: EPOCH,
+            boot: 3,
+            started_at: Timestamp::UNIX_EPOCH,
+            config_digest: "ab".to_owned(),
+            streams: vec![Stream::Events],
+            devices: Vec::new(),
+        };
+        self.publish(upstream::birth_topic(&self.id), serde_json::to_vec(&birth).unwrap()).await;
+        let status = StoreStatus { online: true, boot: 3, at: None, degraded: Vec::new(), waiting_rows: 0 };
+        self.publish(upstream::status_topic(&self.id), serde_json::to_vec(&status).unwrap()).await;
+    }
+
+    /// What headquarters says next; the store's own documents, which come back by its wide subscription, are skipped.
+    async fn hears(&mut self) -> (String, Vec<u8>) {
+        loop {
+            let told = timeout(LIMIT, self.inbox.recv()).await.expect("headquarters said nothing in time");
+            let (topic, payload) = told.expect("the client ended").expect("the connection holds");
+            if topic.ends_with("/ack") || (topic.contains("/command/") && !topic.ends_with("/result")) {
+                return (topic, payload);
+            }
+        }
+    }
+
+    async fn acked_through(&mut self, seq: u64) {
+        loop {
+            let (topic, payload) = self.hears().await;
+            if topic.ends_with("/ack") {
+                let ack: Ack = serde_json::from_slice(&payload).unwrap();
+                assert_eq!((ack.stream, ack.epoch), (Stream::Events, EPOCH));
+                if ack.through_seq == seq {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A GET without a client library: status and body.
+async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    let fetch = async {
+        let mut socket = TcpStream::connect(addr).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: hq\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = timeout(LIMIT, fetch).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+async fn get_json(addr: SocketAddr, path: &str) -> Value {
+    let (status, body) = get(addr, path).await;
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+fn stored_seqs(dir: &Path, store: &str) -> Vec<u64> {
+    let connection = rusqlite::Connection::open(dir.join("hq.db")).unwrap();
+    let mut statement =
+        connection.prepare("SELECT seq FROM rows WHERE store = ?1 ORDER BY epoch, seq").unwrap();
+    let seqs = statement.query_map([store], |row| row.get::<_, i64>(0)).unwrap();
+    seqs.map(|seq| u64::try_from(seq.unwrap()).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_are_stored_once_acknowledged_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let hq = start(dir.path(), OPEN).await;
+    let mut store = Store::connect(hq.mqtt_addr().unwrap(), "hz-1", None).await;
+    store.birth().await;
+    store.acked_through(0).await;
+    store.batch(0, 1..=200).await;
+    store.acked_through(200).await;
+    store.batch(0, 1..=200).await;
+    store.batch(200, [210, 220]).await;
+    store.acked_through(220).await;
+    assert_eq!(stored_seqs(dir.path(), "hz-1").len(), 202);
+
+    let fleet = get_json(hq.http_addr(), "/api/stores").await;
+    let shown = &fleet["stores"][0];
+    assert_eq!((&shown["id"], &shown["online"], &shown["boot"]), (&"hz-1".into(), &true.into(), &3.into()));
+    let stream = &shown["streams"]["events"];
+    assert_eq!(
+        (&stream["through_seq"], &stream["rows"], &stream["gaps_open"]),
+        (&220.into(), &202.into(), &0.into())
+    );
+
+    let page = get_json(hq.http_addr(), "/api/stores/hz-1/rows?stream=events&after=199&limit=2").await;
+    assert_eq!(page["rows"][0]["seq"], 200);
+    assert_eq!(page["rows"][0]["data"]["weight_g"], 1.5);
+    assert_eq!(page["next"], format!("{EPOCH}:210"));
+    let page =
+        get_json(hq.http_addr(), &format!("/api/stores/hz-1/rows?stream=events&after={EPOCH}:210")).await;
+    assert_eq!((page["rows"].as_array().unwrap().len(), &page["next"]), (1, &Value::Null));
+
+    let (status, body) = get(hq.http_addr(), "/api/stores/hz-1/rows?stream=sales").await;
+    assert_eq!(status, 400);
+    assert!(body.contains("\"field\":\"stream\"") && body.contains("\"value\":\"sales\""), "{body}");
+    assert_eq!(get(hq.http_addr(), "/api/stores/nobody/rows?stream=events").await.0, 404);
+    assert_eq!(get(hq.http_addr(), "/healthz").await.0, 200);
+    let (_, metrics) = get(hq.http_addr(), "/metrics").await;
+    assert!(metrics.contains("storehub_hq_rows_repeated_total 200"), "{metrics}");
+    assert!(get(hq.http_addr(), "/").await.1.contains("门店总览"));
+    drop(store);
+    hq.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_is_asked_for_and_a_restart_remembers_what_was_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let hq = start(dir.path(), OPEN).await;
+    let mut store = Store::connect(hq.mqtt_addr().unwrap(), "hz-1", None).await;
+    store.batch(0, [1, 2]).await;
+    store.acked_through(2).await;
+    store.batch(5, [6, 7]).await;
+    let command: Command = loop {
+        let (topic, payload) = store.hears().await;
+        if topic.contains("/command/") {
+            break serde_json::from_slice(&payload).unwrap();
+        }
+    };
+    assert_eq!(command, Command::Resend { stream: Stream::Events, epoch: EPOCH, after_seq: 2 });
+    drop(store);
+    hq.shutdown().await;
+
+    let hq = start(dir.path(), OPEN).await;
+    let mut store = Store::connect(hq.mqtt_addr().unwrap(), "hz-1", None).await;
+    store.birth().await;
+    store.acked_through(2).await;
+    store.batch(2, [4, 5]).await;
+    store.acked_through(7).await;
+    assert_eq!(stored_seqs(dir.path(), "hz-1"), [1, 2, 4, 5, 6, 7]);
+    drop(store);
+    hq.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_gets_in_with_its_secret_and_touches_no_other_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let admission = "[stores.hz-1]\nsecret = \"secret-of-hz\"\n[stores.sh-1]\nsecret = \"secret-of-sh\"";
+    let hq = start(dir.path(), admission).await;
+    let addr = hq.mqtt_addr().unwrap();
+
+    let mut intruder = Store::open(addr, "hz-1", Some("secret-of-sh"));
+    let refused = timeout(LIMIT, intruder.inbox.recv()).await.unwrap().unwrap().unwrap_err();
+    assert!(refused.contains("refused") || refused.contains("BadUserNamePassword"), "{refused}");
+
+    let mut store = Store::connect(addr, "sh-1", Some("secret-of-sh")).await;
+    let mut foreign = Store::connect(addr, "hz-1", Some("secret-of-hz")).await;
+    let other = StoreId::parse("sh-1").unwrap();
+    let data = BatchData { stream: Stream::Events, epoch: EPOCH, prev_seq: 0, rows: rows([1]) };
+    let payload = serde_json::to_vec(&Batch::new(&other, Timestamp::UNIX_EPOCH, data)).unwrap();
+    // On the other store's topic it is not let through; on its own topic it is no batch of its own.
+    foreign.publish(upstream::batch_topic(&foreign.id, Stream::Events), payload.clone()).await;
+    foreign.batch(0, [1]).await;
+    foreign.acked_through(1).await;
+    foreign.publish(upstream::batch_topic(&other, Stream::Events), payload).await;
+    store.batch(0, [5]).await;
+    store.acked_through(5).await;
+    assert_eq!(stored_seqs(dir.path(), "sh-1"), [5]);
+    assert_eq!(stored_seqs(dir.path(), "hz-1"), [1]);
+    assert_eq!(hq.counters().value("batches_refused_envelope"), 1);
+    drop((store, foreign, intruder));
+    hq.shutdown().await;
+}
+
+/// The program itself, killed when dropped.
+struct Program {
+    child: Child,
+    mqtt: SocketAddr,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // SIGKILL; it may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Program {
+    fn start(dir: &Path) -> Self {
+        let config = dir.join("hq.toml");
+        std::fs::write(&config, config_text(OPEN)).unwrap();
+        let mut child = Process::new(env!("CARGO_BIN_EXE_storehub-hq"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut mqtt = None;
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        for line in stdout.lines().take(2) {
+            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            if line["listening"] == "mqtt" {
+                mqtt = Some(line["addr"].as_str().unwrap().parse().unwrap());
+            }
+        }
+        Self { child, mqtt: mqtt.expect("the program says where it listens") }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_kill_9_in_the_middle_of_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut through = 0;
+    for kill_after in [3, 40, 90] {
+        let mut program = Program::start(dir.path());
+        let mut store = Store::connect(program.mqtt, "hz-1", None).await;
+        let mut next = through;
+        let mut acks = 0;
+        while acks < kill_after {
+            // A window of batches is always on its way, so that the kill meets an open transaction.
+            while next < through + 20 * 50 {
+                store.batch(next, next + 1..=next + 50).await;
+                next += 50;
+            }
+            let (topic, payload) = store.hears().await;
+            if topic.ends_with("/ack") {
+                let ack: Ack = serde_json::from_slice(&payload).unwrap();
+                through = through.max(ack.through_seq);
+                acks += 1;
+            }
+        }
+        program.child.kill().unwrap();
+        program.child.wait().unwrap();
+        let stored = stored_seqs(dir.path(), "hz-1");
+        assert!(through <= stored.len() as u64, "acknowledged through {through}, stored {}", stored.len());
+        let expected: Vec<u64> = (1..=stored.len() as u64).collect();
+        assert_eq!(stored, expected, "no row is missing and none is there twice");
+    }
+}
+
+/// A broker that lets everybody do everything, in the place of a fleet's own.
+struct Anybody;
+
+impl broker::Hooks for Anybody {
+    fn authenticate<'a>(
+        &'a self,
+        request: &'a broker::ConnectRequest,
+    ) -> broker::BoxFuture<'a, Result<broker::Principal, broker::ConnectRefusal>> {
+        let name = request.client_id.as_str().into();
+        Box::pin(async { Ok(broker::Principal { name, kind: "any".into() }) })
+    }
+
+    fn may_publish(&self, _: &broker::Principal, _: &str) -> bool {
+        true
+    }
+
+    fn may_subscribe(&self, _: &broker::Principal, _: &str) -> bool {
+        true
+    }
+
+    fn accept(&self, _: broker::InboundPublish) -> broker::Acceptance {
+        broker::Acceptance::Done(broker::Verdict::Accepted)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_external_broker_keeps_what_comes_while_headquarters_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = broker::Limits { packet_bytes_max: 1 << 20, ..broker::Limits::default() };
+    let listen = broker::Config { tcp: Some("127.0.0.1:0".parse().unwrap()), limits };
+    let retained = std::sync::Arc::new(broker::MemoryRetained::default());
+    let outside = broker::Broker::start(listen, std::sync::Arc::new(Anybody), retained).await.unwrap();
+    let addr = outside.tcp_addr().unwrap();
+    let text = format!(
+        "[database]\nurl = \"sqlite://hq.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n[mqtt]\nurl = \"mqtt://{addr}\"\n"
+    );
+    let config = Config::parse(&dir.path().join("hq.toml"), &text).unwrap();
+
+    let hq = Hq::start(config.clone()).await.unwrap();
+    let mut store = Store::connect(addr, "hz-1", None).await;
+    // Until headquarters has subscribed nobody takes the birth: it is said until it is answered.
+    let answered = async {
+        loop {
+            store.birth().await;
+            if let Ok(Some(Ok((topic, _)))) = timeout(Duration::from_millis(200), store.inbox.recv()).await
+                && topic.ends_with("/ack")
+            {
+                return;
+            }
+        }
+    };
+    timeout(LIMIT, answered).await.expect("headquarters answers a birth");
+    store.batch(0, 1..=20).await;
+    store.acked_through(20).await;
+    hq.shutdown().await;
+
+    store.batch(20, 21..=40).await;
+    store.batch(40, 41..=60).await;
+    let hq = Hq::start(config).await.unwrap();
+    store.acked_through(60).await;
+    assert_eq!(stored_seqs(dir.path(), "hz-1"), (1..=60).collect::<Vec<_>>());
+    hq.shutdown().await;
+    drop(store);
+    outside.shutdown(Duration::from_secs(1)).await;
+}
