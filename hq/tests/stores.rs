@@ -3,6 +3,8 @@
 //! Method: MQTT clients publish batches as a store's hub does, and what headquarters says back, stores and shows is
 //! compared with what was published. Everything stays on 127.0.0.1, on free ports, in temporary directories.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where its world is not as it must be")]
+
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
