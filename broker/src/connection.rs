@@ -51,6 +51,9 @@ const OUTPUT_BYTES_MAX: usize = 32 * 1024;
 const VERDICT_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a last word may take to be written.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
+/// How long, and how much, a client that was refused may go on talking before its socket is closed.
+const LINGER_DEADLINE: Duration = Duration::from_millis(100);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// Retained messages that are read into the queue at once.
 const RETAINED_CHUNK: usize = 32;
 
@@ -442,13 +445,9 @@ where
         if let (Some(code), Protocol::V5) = (close.reason, self.client.protocol) {
             encode::disconnect_v5(&mut self.output, code);
         }
-        let goodbye = async {
-            self.write.write_all_buf(&mut self.output).await?;
-            self.write.shutdown().await
-        };
         // A client that does not listen any more is not waited for.
         if close.counter != Counter::ClosedWriteDeadline && close.counter != Counter::ClosedIo {
-            drop(tokio::time::timeout(GOODBYE_DEADLINE, goodbye).await);
+            drop(tokio::time::timeout(GOODBYE_DEADLINE, self.say_goodbye(close)).await);
         }
         let Self { shared, attached, pending, will, client, read, write, .. } = self;
         drop((read, write));
@@ -482,6 +481,17 @@ where
             settle_message(&shared, pending.message, verdict).await;
         }
         shared.detach(&attached.session, attached.connection, will);
+    }
+
+    async fn say_goodbye(&mut self, close: Close) -> std::io::Result<()> {
+        self.write.write_all_buf(&mut self.output).await?;
+        self.write.shutdown().await?;
+        if close.reason.is_some() && close.counter != Counter::ClosedShutdown {
+            // Closing a socket with unread input resets it, and the last word might be lost with it.
+            let discard = discard_input(&mut self.read, &mut self.input);
+            drop(tokio::time::timeout(LINGER_DEADLINE, discard).await);
+        }
+        Ok(())
     }
 
     /// At shutdown: verdicts on their way still become acknowledgements.
@@ -556,6 +566,20 @@ async fn first_verdict(pending: &mut VecDeque<Pending>) -> Verdict {
         Some(Awaited::Host(verdict)) => verdict.await.unwrap_or(Verdict::NotStored),
         Some(Awaited::Known(verdict)) => *verdict,
         Some(Awaited::EarlierConnection | Awaited::Refused(_)) | None => std::future::pending().await,
+    }
+}
+
+/// Reads and forgets, until the client has closed or has sent a last [`LINGER_BYTES_MAX`].
+async fn discard_input<S: AsyncRead>(read: &mut ReadHalf<S>, input: &mut BytesMut) -> std::io::Result<()> {
+    let mut left = LINGER_BYTES_MAX;
+    loop {
+        input.clear();
+        input.reserve(READ_BYTES_MIN);
+        let bytes = read.read_buf(input).await?;
+        left = left.saturating_sub(bytes);
+        if bytes == 0 || left == 0 {
+            return Ok(());
+        }
     }
 }
 

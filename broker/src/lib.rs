@@ -1,5 +1,53 @@
 //! The MQTT edge around rumqttd's `Router`: sessions, limits, hooks for authentication, ACL and
 //! durable acknowledgement.
+//!
+//! Owns the listener, the connections, sessions, retained messages, wills and every limit on them.
+//! Does not own what a publish means or where it is kept: the host says so through [`Hooks`] and
+//! [`RetainedStore`]. Durations are [`Duration`]s, sizes are bytes, the rest are counts.
+//!
+//! # The design in facts
+//!
+//! 1. rumqttd 0.20 is only used for its `Router`, through its public API. Its listeners are not:
+//!    they know no ACL per topic and no shutdown, acknowledge from memory, and seven inputs end
+//!    them or the router for good while the process looks healthy.
+//! 2. One task per connection reads, decides and writes (`connection`). It takes any `AsyncRead +
+//!    AsyncWrite`; TLS and WebSocket go between accept and that task (`listener`).
+//! 3. 3.1.1 and 5.0 share a port; the CONNECT tells them apart. The codec is ours (`codec`): only
+//!    packets that a client may send can be decoded, and no input panics.
+//! 4. An acknowledgement follows [`Hooks::accept`]'s verdict, in the order of receipt of its
+//!    connection. At most [`Limits::receive_maximum`] verdicts are pending per connection; beyond
+//!    that its socket is not read. A client that leaves does not take its verdicts with it.
+//! 5. QoS 2 inbound is keyed by packet id in the session, so duplicates are known over reconnects.
+//!    Subscribers are granted QoS 1 at most. Outbound QoS is the lesser of publish and
+//!    subscription.
+//! 6. Overlapping filters of a session deliver once: the oldest subscription that takes a topic
+//!    delivers it, with the highest QoS among those that take it. (While an older overlapping
+//!    subscription is being removed, a message already inside the router may be missed.)
+//! 7. Fan-out: a publish that any filter takes goes, in an envelope, through the router to *lanes*
+//!    (`subscriptions`): the router matches lanes' filters and copies; a lane's task hands the
+//!    message to sessions. The first 48 distinct filters have a lane each; later ones share the
+//!    lane of their first level or of everything, and are told apart by the tree. A publish that
+//!    no filter takes never enters the router.
+//! 8. The router is supervised (`router`): a canary makes a round trip every
+//!    [`Limits::canary_period`] and after every half window. A dead or hung router is replaced
+//!    while connections stay up; what it had not delivered goes into the new one, once.
+//! 9. Every queue is bounded and every loss has a counter: a session's queue by messages and bytes,
+//!    pending verdicts, the router's queue, retained messages, subscriptions, sessions. A client
+//!    that does not read for [`Limits::write_deadline`] is closed.
+//! 10. Retained messages are served from memory and kept by [`RetainedStore`]; a subscriber gets
+//!     them at the pace at which it reads, so any number of them arrives. v5 properties of a
+//!     retained message live in memory alone.
+//! 11. Sessions live in memory, for as long as the client asked within
+//!     [`Limits::session_expiry_max`]. A will is asked for at CONNECT and goes the way of any
+//!     publish when it fires: on loss, take-over and "disconnect with will", not on a clean
+//!     goodbye and not when the broker itself shuts down.
+//! 12. Not offered, and said so to 5.0 clients: topic aliases, shared subscriptions, subscription
+//!     identifiers, enhanced authentication. Topics that start with `$` belong to the broker.
+//! 13. rumqttd logs each publish and subscription in spans of its own; a host that prints logs
+//!     should filter `rumqttd` to errors or turn it off, for speed.
+//! 14. The first broker of a process installs a panic hook that silences threads named `router-*`
+//!     and passes everything else on, because a router can only be ended by its own panic. That
+//!     needs `panic = "unwind"`.
 
 mod broker;
 mod codec;
