@@ -5,7 +5,7 @@
 mod check;
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -143,7 +143,11 @@ fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::from_file(config_file)?;
     let filter = tracing_subscriber::EnvFilter::try_from_env("STOREHUB_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sled=warn,rumqttd=warn,rumqttc=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
     runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
@@ -154,7 +158,7 @@ fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
         let addrs = gateway.addrs();
         for (name, addr) in [("mqtt", addrs.mqtt), ("http", addrs.http)] {
             if let Some(addr) = addr {
-                say(&json!({ "listening": name, "addr": addr.to_string() }).to_string())?;
+                say(&format!("{{\"listening\":\"{name}\",\"addr\":\"{addr}\"}}"))?;
             }
         }
         tracing::info!(%store, mqtt = ?addrs.mqtt, http = ?addrs.http, "the hub runs");

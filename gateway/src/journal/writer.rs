@@ -112,19 +112,22 @@ impl Writer {
         }
         frame::seal(frames, first_seq, self.shared.salt);
         let file = self.active.as_mut().expect("a segment was begun where there was none");
-        let path = open::segment_path(&self.shared.dir, first_seq);
+        let path = || {
+            let durable = lock(&self.shared.durable);
+            durable.segments.back().map_or_else(|| self.shared.dir.clone(), |segment| segment.path.clone())
+        };
         if let Err(source) = file.write_at(frames, self.active_len) {
             // The half-written frames lie behind the durable end. Cut, or leave the file to its durable part.
             if file.set_len(self.active_len).is_err() {
                 self.active = None;
             }
-            return Err(Fault { operation: "write", path, source });
+            return Err(Fault { operation: "write", path: path(), source });
         }
         if let Err(source) = file.sync_data() {
             // The kernel forgets dirty pages after a failed sync: a second one would lie.
             file.set_len(self.active_len).ok();
             self.active = None;
-            return Err(Fault { operation: "sync", path, source });
+            return Err(Fault { operation: "sync", path: path(), source });
         }
         self.active_len += frames.len() as u64;
         Ok(())
