@@ -212,23 +212,19 @@ impl Hub {
         page::get_json(self.http, "/api/store").await
     }
 
-    /// Waits until the counter `name` is at least `least`.
-    pub async fn counted(&self, name: &str, least: u64) -> u64 {
-        wait_for(&format!("the counter `{name}` is at least {least}"), PATIENCE, async || {
+    /// Waits until the counters whose names contain `part` add up to at least `least`.
+    pub async fn counted(&self, part: &str, least: u64) {
+        wait_for(&format!("the counters `…{part}…` say at least {least}"), PATIENCE, async || {
             let status = self.folder.status().await?;
-            match counter(&status, name) {
-                Some(count) if least <= count => Ok(count),
-                _ => Err(status.to_string()),
-            }
+            if least <= counter(&status, part) { Ok(()) } else { Err(status["counters"].to_string()) }
         })
-        .await
+        .await;
     }
 }
 
-/// A counter in `status --json`, by the end of its name.
+/// The sum of the counters in `status --json` whose names contain `part`.
 #[must_use]
-pub fn counter(status: &Value, name: &str) -> Option<u64> {
-    let counters = status.get("counters")?.as_object()?;
-    let found = counters.iter().filter(|(key, _)| key.as_str() == name || key.ends_with(&format!(".{name}")));
-    found.map(|(_, value)| value.as_u64()).sum()
+pub fn counter(status: &Value, part: &str) -> u64 {
+    let counters = status["counters"].as_object().into_iter().flatten();
+    counters.filter(|(name, _)| name.contains(part)).filter_map(|(_, value)| value.as_u64()).sum()
 }
