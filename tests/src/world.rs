@@ -66,8 +66,8 @@ pub struct Truth {
     pub went_out: u64,
     /// People in each zone.
     pub occupancy: BTreeMap<String, u32>,
-    /// Compartments of each bank: whether something lies inside.
-    pub lockers: BTreeMap<String, BTreeMap<u16, bool>>,
+    /// Compartments of each bank, by number: whether something lies inside. Keys are text, as JSON has them.
+    pub lockers: BTreeMap<String, BTreeMap<String, bool>>,
     /// The last number that each device used.
     pub seqs: BTreeMap<String, u64>,
 }
@@ -209,8 +209,10 @@ impl World {
             occupancy: zones.map(|(index, zone)| (zone.zone.clone(), self.occupancy(index))).collect(),
             lockers: banks
                 .map(|(bank, compartments)| {
-                    let states =
-                        compartments.iter().zip(1_u16..).map(|(state, number)| (number, state.occupied));
+                    let states = compartments
+                        .iter()
+                        .zip(1_u16..)
+                        .map(|(state, number)| (number.to_string(), state.occupied));
                     (bank.id.clone(), states.collect())
                 })
                 .collect(),
@@ -535,6 +537,13 @@ mod tests {
             last.insert(&message.device, expected);
         }
         assert_eq!(world.truth().seqs.len(), Plan::demo().devices().len());
+        let line = crate::sim::truth::Line::World(world.truth());
+        let text = serde_json::to_string(&line).unwrap();
+        assert_eq!(
+            serde_json::from_str::<crate::sim::truth::Line>(&text).unwrap(),
+            line,
+            "the truth reads back"
+        );
     }
 
     #[test]

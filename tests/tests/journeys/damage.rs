@@ -14,7 +14,7 @@ const SENSOR: &str = "shelf-01";
 /// Overwrites the middle of every file that is not tiny.
 fn scribble(folder: &Path) -> usize {
     let mut scribbled = 0;
-    for entry in fs::read_dir(folder).expect("the store has a folder").filter_map(Result::ok) {
+    for entry in fs::read_dir(folder).expect("the database has a folder").filter_map(Result::ok) {
         let path = entry.path();
         if path.is_dir() {
             scribbled += scribble(&path);
@@ -47,7 +47,7 @@ async fn survives(damage: impl FnOnce(&Path)) {
     })
     .await;
     let folder = hub.kill().await;
-    damage(&folder.data_dir().join("store"));
+    damage(&folder.data_dir().join("sled"));
 
     let hub = folder.start().await;
     let status = wait_for("the hub says that it rebuilt its database", PATIENCE, async || {
@@ -78,7 +78,7 @@ async fn survives(damage: impl FnOnce(&Path)) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_database_is_rebuilt_from_the_journal() {
-    survives(|store| fs::remove_dir_all(store).expect("the store has a folder")).await;
+    survives(|store| fs::remove_dir_all(store).expect("the database has a folder")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,7 +48,7 @@ fn difference(store: &Value, truth: &Truth) -> Option<String> {
     for bank in list("lockers") {
         let id = bank["bank"].as_str().unwrap_or_default();
         for (number, occupied) in &truth.lockers[id] {
-            let seen = &bank["compartments"][number.to_string()];
+            let seen = &bank["compartments"][number];
             if seen["occupied"] != *occupied || seen["door"] != "closed" {
                 return Some(format!(
                     "compartment {number} of {id} is {seen}, in truth closed, occupied: {occupied}"
