@@ -1,0 +1,454 @@
+//! Kiosk configuration: one TOML file, read once at start, never changed afterwards.
+//!
+//! The operator's words are parsed into ours (unknown keys refused); errors name the file, the line, the field and
+//! the value. Relative paths are relative to the file. `~/.cache/storehub` below is `STOREHUB_CACHE` where it is set.
+
+use std::{
+    fmt, fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use contract::KioskId;
+use serde::Deserialize;
+
+use crate::i18n::Locale;
+
+/// Larger files are no configuration.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Shortest and longest time without a touch after which a visitor's session ends, in seconds.
+const IDLE_SECS: std::ops::RangeInclusive<u64> = 10..=3600;
+
+/// Everything that the operator decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// This kiosk.
+    pub id: KioskId,
+    /// Where the hub is; nobody to talk to when absent.
+    pub hub: Option<Hub>,
+    /// What the screen is like.
+    pub display: Display,
+    /// What sees; nothing when absent.
+    pub camera: Option<CameraSource>,
+    /// Where the networks are.
+    pub models: Models,
+    /// What the origin screen rests on.
+    pub origin: Option<Origin>,
+}
+
+/// The store hub's MQTT broker.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hub {
+    /// Address of its MQTT listener.
+    pub mqtt: SocketAddr,
+    /// The kiosk's device id at the hub.
+    pub username: Option<String>,
+    /// The secret that `device add` printed.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("mqtt", &self.mqtt)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Display {
+    /// How it hangs.
+    pub orientation: Orientation,
+    /// The language at start and for every new visitor.
+    pub locale: Locale,
+    /// The face for text.
+    pub font: PathBuf,
+    /// The face for headings and figures.
+    pub font_bold: PathBuf,
+    /// A visitor's session ends after this long without a touch.
+    pub idle: Duration,
+}
+
+/// How the screen hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Orientation {
+    /// 1080 × 1920.
+    Portrait,
+    /// 1920 × 1080.
+    Landscape,
+}
+
+impl Orientation {
+    /// Width and height of the design in logical pixels.
+    #[must_use]
+    pub fn size(self) -> (u32, u32) {
+        match self {
+            Self::Portrait => (1080, 1920),
+            Self::Landscape => (1920, 1080),
+        }
+    }
+}
+
+/// Where pictures come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CameraSource {
+    /// One picture file (PNG, JPEG or WebP).
+    File(PathBuf),
+}
+
+/// Where the networks and the library that runs them are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Models {
+    /// Directory with the manifest and the networks; looked for when absent.
+    pub dir: Option<PathBuf>,
+    /// ONNX Runtime's shared library; the one that `cargo xtask setup` brings when absent.
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// What the origin screen rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The store's products.
+    pub catalogue: PathBuf,
+    /// Directory of signed records.
+    pub records: PathBuf,
+    /// The trust list.
+    pub trust: PathBuf,
+    /// The key that must have signed the trust list, as a Multikey.
+    pub trust_root: String,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("failed to read the configuration `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no configuration file.
+    #[error("`{}` has {bytes} bytes, a configuration has at most {FILE_BYTES_MAX}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A key is unknown, missing or of another type; the source shows the line.
+    #[error("failed to parse `{}`", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and key.
+        source: Box<toml::de::Error>,
+    },
+    /// A value of the right type that cannot be used.
+    #[error("`{}`: `{field}` is `{value}`, {wanted}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Table and key.
+        field: &'static str,
+        /// The value.
+        value: String,
+        /// What is needed.
+        wanted: String,
+    },
+    /// The secret's file cannot be read.
+    #[error("`{}`: failed to read `hub.password_file` at `{}`", path.display(), file.display())]
+    Password {
+        /// The configuration.
+        path: PathBuf,
+        /// The secret's file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The directory where `cargo xtask setup` puts fonts and libraries.
+#[must_use]
+pub fn cache_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os("STOREHUB_CACHE") {
+        return dir.into();
+    }
+    std::env::home_dir().unwrap_or_else(|| PathBuf::from("/root")).join(".cache/storehub")
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// Names the file, and where it helps the line, the field and the value.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let bytes = fs::metadata(path).map_err(read)?.len();
+        if FILE_BYTES_MAX < bytes {
+            return Err(ConfigError::TooLarge { path: path.to_owned(), bytes });
+        }
+        let text = fs::read_to_string(path).map_err(read)?;
+        Self::parse(&text, path, &cache_dir())
+    }
+
+    /// Checks a configuration's text; `path` is where it came from.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(text: &str, path: &Path, cache: &Path) -> Result<Self, ConfigError> {
+        let wire: Wire = toml::from_str(text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        Checker { path, cache }.check(wire)
+    }
+}
+
+struct Checker<'a> {
+    path: &'a Path,
+    cache: &'a Path,
+}
+
+impl Checker<'_> {
+    fn wrong(&self, field: &'static str, value: impl fmt::Display, wanted: impl Into<String>) -> ConfigError {
+        ConfigError::Value {
+            path: self.path.to_owned(),
+            field,
+            value: value.to_string(),
+            wanted: wanted.into(),
+        }
+    }
+
+    /// A path of the file, relative to it; `~/.cache/storehub` stands for the cache directory.
+    fn file(&self, path: &Path) -> PathBuf {
+        if let Ok(rest) = path.strip_prefix("~/.cache/storehub") {
+            return self.cache.join(rest);
+        }
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn check(&self, wire: Wire) -> Result<Config, ConfigError> {
+        let id = KioskId::parse(&wire.kiosk.id)
+            .map_err(|error| self.wrong("kiosk.id", &wire.kiosk.id, error.to_string()))?;
+        Ok(Config {
+            id,
+            hub: wire.hub.map(|hub| self.hub(hub)).transpose()?,
+            display: self.display(wire.display)?,
+            camera: wire.camera.map(|camera| self.camera(&camera.source)).transpose()?,
+            models: Models {
+                dir: wire.models.dir.map(|dir| self.file(&dir)),
+                onnxruntime: wire.models.onnxruntime.map(|library| self.file(&library)),
+            },
+            origin: wire.origin.map(|origin| Origin {
+                catalogue: self.file(&origin.catalogue),
+                records: self.file(&origin.records),
+                trust: self.file(&origin.trust),
+                trust_root: origin.trust_root,
+            }),
+        })
+    }
+
+    fn hub(&self, hub: HubWire) -> Result<Hub, ConfigError> {
+        let mqtt = hub.mqtt.parse().map_err(|_| {
+            self.wrong("hub.mqtt", &hub.mqtt, "an address such as `127.0.0.1:1883` is needed")
+        })?;
+        let password = match (hub.password, hub.password_file) {
+            (Some(_), Some(file)) => {
+                return Err(self.wrong(
+                    "hub.password_file",
+                    file.display(),
+                    "`hub.password` stands there too",
+                ));
+            }
+            (Some(password), None) => Some(password),
+            (None, Some(file)) => {
+                let file = self.file(&file);
+                let secret = fs::read_to_string(&file).map_err(|source| ConfigError::Password {
+                    path: self.path.to_owned(),
+                    file: file.clone(),
+                    source,
+                })?;
+                Some(secret.trim_end().to_owned())
+            }
+            (None, None) => None,
+        };
+        if password.is_some() && hub.username.is_none() {
+            return Err(self.wrong("hub.username", "", "a password needs the name that it belongs to"));
+        }
+        Ok(Hub { mqtt, username: hub.username, password })
+    }
+
+    fn display(&self, display: DisplayWire) -> Result<Display, ConfigError> {
+        let locale = Locale::parse(&display.locale).ok_or_else(|| {
+            let known: Vec<_> = Locale::ALL.iter().map(|locale| locale.tag()).collect();
+            self.wrong("display.locale", &display.locale, format!("known are {}", known.join(", ")))
+        })?;
+        if !IDLE_SECS.contains(&display.idle_secs) {
+            let wanted = format!("{} to {} are allowed", IDLE_SECS.start(), IDLE_SECS.end());
+            return Err(self.wrong("display.idle_secs", display.idle_secs, wanted));
+        }
+        Ok(Display {
+            orientation: display.orientation,
+            locale,
+            font: self.file(&display.font),
+            font_bold: self.file(&display.font_bold),
+            idle: Duration::from_secs(display.idle_secs),
+        })
+    }
+
+    fn camera(&self, source: &str) -> Result<CameraSource, ConfigError> {
+        match source.strip_prefix("file:") {
+            Some(path) if !path.is_empty() => Ok(CameraSource::File(self.file(Path::new(path)))),
+            _ => Err(self.wrong("camera.source", source, "`file:PATH` is needed")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    kiosk: KioskWire,
+    #[serde(default)]
+    hub: Option<HubWire>,
+    #[serde(default)]
+    display: DisplayWire,
+    #[serde(default)]
+    camera: Option<CameraWire>,
+    #[serde(default)]
+    models: ModelsWire,
+    #[serde(default)]
+    origin: Option<OriginWire>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KioskWire {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HubWire {
+    mqtt: String,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct DisplayWire {
+    orientation: Orientation,
+    locale: String,
+    font: PathBuf,
+    font_bold: PathBuf,
+    idle_secs: u64,
+}
+
+impl Default for DisplayWire {
+    fn default() -> Self {
+        Self {
+            orientation: Orientation::Portrait,
+            locale: Locale::default().tag().to_owned(),
+            font: PathBuf::from("~/.cache/storehub/fonts/NotoSansSC-Regular.otf"),
+            font_bold: PathBuf::from("~/.cache/storehub/fonts/NotoSansSC-Bold.otf"),
+            idle_secs: 60,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CameraWire {
+    source: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ModelsWire {
+    dir: Option<PathBuf>,
+    onnxruntime: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OriginWire {
+    catalogue: PathBuf,
+    records: PathBuf,
+    trust: PathBuf,
+    trust_root: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("/etc/storehub/kiosk.toml"), Path::new("/cache"))
+    }
+
+    fn refusal(text: &str) -> String {
+        let error = parse(text).unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        format!("{error}: {source}")
+    }
+
+    #[test]
+    fn the_example_is_complete_and_valid() {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/kiosk.example.toml"));
+        let config = Config::load(path).unwrap();
+        assert_eq!(config.id.as_str(), "kiosk-01");
+        assert_eq!(config.hub.unwrap().mqtt.to_string(), "127.0.0.1:1883");
+        assert!(matches!(config.camera, Some(CameraSource::File(_))));
+        assert!(config.origin.unwrap().catalogue.ends_with("assets/catalogue.json"));
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file_and_the_cache_can_move() {
+        let config = parse("[kiosk]\nid = \"k\"\n[camera]\nsource = \"file:face.png\"").unwrap();
+        assert_eq!(config.camera, Some(CameraSource::File(PathBuf::from("/etc/storehub/face.png"))));
+        assert_eq!(config.display.font, PathBuf::from("/cache/fonts/NotoSansSC-Regular.otf"));
+        assert_eq!(config.display.locale, Locale::ZhCn);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_file_its_field_and_what_is_needed() {
+        let cases = [
+            ("[kiosk]\nid = \"Kiosk 1\"", "`kiosk.id` is `Kiosk 1`"),
+            ("[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"hub\"", "`hub.mqtt` is `hub`"),
+            (
+                "[kiosk]\nid = \"k\"\n[display]\nlocale = \"fr\"",
+                "`display.locale` is `fr`, known are zh-CN, en",
+            ),
+            ("[kiosk]\nid = \"k\"\n[display]\nidle_secs = 1", "`display.idle_secs` is `1`, 10 to 3600"),
+            ("[kiosk]\nid = \"k\"\n[display]\nidle_sec = 60", "line 4"),
+            ("[kiosk]\nid = \"k\"\n[display]\norientation = \"sideways\"", "unknown variant `sideways`"),
+            ("[kiosk]\nid = \"k\"\n[camera]\nsource = \"webcam\"", "`camera.source` is `webcam`"),
+            ("[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:1\"\npassword = \"x\"", "`hub.username`"),
+            ("[kiosk]\nname = \"k\"", "unknown field `name`"),
+        ];
+        for (text, said) in cases {
+            let refusal = refusal(text);
+            assert!(
+                refusal.contains(said) && refusal.contains("/etc/storehub/kiosk.toml"),
+                "{text}: {refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let config = parse(
+            "[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:1\"\nusername = \"u\"\npassword = \"hush\"",
+        )
+        .unwrap();
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+}

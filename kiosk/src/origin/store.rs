@@ -1,0 +1,321 @@
+//! What the store knows about origins: its catalogue, its suppliers' records, and whom it trusts.
+//!
+//! Read once at start, and bounded. A part that cannot be read is logged and left out; the rest goes on, and every
+//! verdict is then only as good as what is left.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use bevy::log::{info, warn};
+use jiff::Timestamp;
+use provenance::{
+    Assessment, ItemClaim, KeyError, Names, PublicKey, Record, TrustError, TrustList, json, verify,
+};
+use serde::Deserialize;
+
+use crate::config::Origin;
+
+/// Most records in the folder.
+const RECORDS_MAX: usize = 10_000;
+/// Most products in the catalogue.
+const PRODUCTS_MAX: usize = 100_000;
+/// Largest catalogue and trust list in bytes.
+const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Why a part of what the store knows cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file or folder cannot be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is too large.
+    #[error("`{}` has {bytes} bytes, at most {FILE_BYTES_MAX} are allowed", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The catalogue is none.
+    #[error("`{}` is no catalogue", path.display())]
+    Catalogue {
+        /// The file.
+        path: PathBuf,
+        /// Which member is wrong.
+        source: serde_json::Error,
+    },
+    /// There is too much of something.
+    #[error("`{}` has more than {max} {what}", path.display())]
+    TooMany {
+        /// The file or folder.
+        path: PathBuf,
+        /// What there is too much of.
+        what: &'static str,
+        /// The most that is allowed.
+        max: usize,
+    },
+    /// The pinned key is none.
+    #[error("`origin.trust_root` is no key")]
+    Root {
+        /// Why.
+        source: KeyError,
+    },
+    /// The trust list cannot be used.
+    #[error("`{}` cannot be trusted", path.display())]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: TrustError,
+    },
+}
+
+/// A product of the catalogue.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    /// GTIN-14.
+    pub gtin: String,
+    /// Its names by language.
+    pub name: Names,
+    /// Who makes it, by language.
+    pub maker: Names,
+    /// Where it comes from, by language.
+    pub origin: Names,
+    /// Content, such as `750 ml`.
+    #[serde(default)]
+    pub content: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CatalogueWire {
+    products: Vec<Product>,
+}
+
+/// What the store knows.
+#[derive(Debug, Default)]
+pub struct OriginStore {
+    products: BTreeMap<String, Product>,
+    /// Records by the GTINs that they name.
+    records: BTreeMap<String, Vec<std::sync::Arc<[u8]>>>,
+    trust: Option<TrustList>,
+}
+
+impl OriginStore {
+    /// Reads everything that a configuration names; what cannot be read is logged and left out.
+    #[must_use]
+    pub fn load(config: &Origin) -> Self {
+        let mut store = Self::default();
+        match products(&config.catalogue) {
+            Ok(products) => store.products = products,
+            Err(error) => warn!("the catalogue is left out: {}", crate::chain(&error)),
+        }
+        match trust(&config.trust, &config.trust_root) {
+            Ok(trust) => store.trust = Some(trust),
+            Err(error) => {
+                warn!("without a trust list no record can be verified: {}", crate::chain(&error));
+            }
+        }
+        if let Err(error) = store.read_records(&config.records) {
+            warn!("records are left out: {}", crate::chain(&error));
+        }
+        info!(
+            "origin: {} products, records of {} products, trust list {}",
+            store.products.len(),
+            store.records.len(),
+            store
+                .trust
+                .as_ref()
+                .map_or_else(|| "missing".to_owned(), |trust| format!("version {}", trust.version())),
+        );
+        store
+    }
+
+    /// The product with a GTIN-14.
+    #[must_use]
+    pub fn product(&self, gtin: &str) -> Option<&Product> {
+        self.products.get(gtin)
+    }
+
+    /// How far a claim can be believed at `now`.
+    ///
+    /// Of several records the closest to the item counts; of equally close ones the worst, because evidence that
+    /// contradicts itself is none.
+    #[must_use]
+    pub fn assess(&self, claim: &ItemClaim, now: Timestamp) -> Assessment {
+        let (Some(records), Some(trust)) = (self.records.get(claim.gtin()), &self.trust) else {
+            return Assessment::no_record();
+        };
+        records
+            .iter()
+            .map(|record| (names_closely(record, claim), verify(record, trust, claim, now)))
+            .max_by_key(|(closeness, assessment)| (*closeness, assessment.verdict))
+            .map_or_else(Assessment::no_record, |(_, assessment)| assessment)
+    }
+
+    fn read_records(&mut self, dir: &Path) -> Result<(), StoreError> {
+        let read = |source| StoreError::Read { path: dir.to_owned(), source };
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for entry in fs::read_dir(dir).map_err(read)? {
+            let path = entry.map_err(read)?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                paths.push(path);
+            }
+            if RECORDS_MAX < paths.len() {
+                return Err(StoreError::TooMany { path: dir.to_owned(), what: "records", max: RECORDS_MAX });
+            }
+        }
+        paths.sort();
+        for path in paths {
+            match file(&path) {
+                Ok(bytes) => self.add_record(&path, bytes.into()),
+                Err(error) => warn!("a record is left out: {}", crate::chain(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Files a record under the products that it names. Whether it can be believed is asked later.
+    fn add_record(&mut self, path: &Path, bytes: std::sync::Arc<[u8]>) {
+        let record = json::read(&bytes)
+            .map_err(|error| crate::chain(&error))
+            .and_then(|document| Record::read(&document).map_err(|error| error.to_string()));
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                warn!("`{}` is left out: {error}", path.display());
+                return;
+            }
+        };
+        let mut gtins: Vec<&str> = record
+            .events
+            .iter()
+            .flat_map(|event| &event.items)
+            .filter_map(|item| Some(item.trade_item.as_ref()?.gtin.as_str()))
+            .collect();
+        gtins.sort_unstable();
+        gtins.dedup();
+        for gtin in gtins {
+            self.records.entry(gtin.to_owned()).or_default().push(bytes.clone());
+        }
+    }
+}
+
+/// How closely a record names the item, believed or not: 2 its serial, 1 its lot, 0 its product.
+fn names_closely(record: &[u8], claim: &ItemClaim) -> u8 {
+    let Ok(Ok(record)) = json::read(record).map(|document| Record::read(&document)) else { return 0 };
+    let items =
+        record.events.iter().flat_map(|event| &event.items).filter_map(|item| item.trade_item.as_ref());
+    items
+        .filter(|item| item.gtin == claim.gtin())
+        .map(|item| {
+            let is_lot = claim.lot().is_none() || item.lot.is_none() || item.lot.as_deref() == claim.lot();
+            match (claim.serial(), item.serial.as_deref()) {
+                (Some(claimed), Some(found)) if claimed == found && is_lot => 2,
+                _ if item.lot.is_some() && item.lot.as_deref() == claim.lot() => 1,
+                _ => 0,
+            }
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+fn file(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let read = |source| StoreError::Read { path: path.to_owned(), source };
+    let bytes = fs::metadata(path).map_err(read)?.len();
+    if FILE_BYTES_MAX < bytes {
+        return Err(StoreError::TooLarge { path: path.to_owned(), bytes });
+    }
+    fs::read(path).map_err(read)
+}
+
+fn products(path: &Path) -> Result<BTreeMap<String, Product>, StoreError> {
+    let wire: CatalogueWire = serde_json::from_slice(&file(path)?)
+        .map_err(|source| StoreError::Catalogue { path: path.to_owned(), source })?;
+    if PRODUCTS_MAX < wire.products.len() {
+        return Err(StoreError::TooMany { path: path.to_owned(), what: "products", max: PRODUCTS_MAX });
+    }
+    Ok(wire.products.into_iter().map(|product| (product.gtin.clone(), product)).collect())
+}
+
+fn trust(path: &Path, root: &str) -> Result<TrustList, StoreError> {
+    let root = PublicKey::parse(root).map_err(|source| StoreError::Root { source })?;
+    TrustList::read(&file(path)?, &root).map_err(|source| StoreError::Trust { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use provenance::{Reason, Verdict};
+
+    use super::*;
+    use crate::config::Config;
+
+    /// The demonstration store as the example configuration names it.
+    fn demo() -> OriginStore {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/kiosk.example.toml"));
+        OriginStore::load(&Config::load(path).unwrap().origin.unwrap())
+    }
+
+    fn assess(lot: Option<&str>, serial: Option<&str>, gtin: &str) -> Assessment {
+        let now = "2026-11-22T20:00:00Z".parse().unwrap();
+        demo().assess(&ItemClaim::try_new(gtin, lot, serial).unwrap(), now)
+    }
+
+    #[test]
+    fn the_demonstration_store_shows_every_verdict() {
+        let wine = assess(Some("L2022-07"), Some("RD000147"), "09521234543213");
+        assert_eq!((wine.verdict, wine.is_demo), (Verdict::Genuine, true), "{:?}", wine.reasons);
+        assert!(5 <= wine.journey.len());
+        assert!(
+            wine.journey.iter().all(|hop| hop.place.as_ref().is_some_and(|place| place.names.len() == 2))
+        );
+
+        let formula = assess(Some("TM2605"), Some("00458812"), "09521235000012");
+        assert_eq!(formula.verdict, Verdict::Genuine, "{:?}", formula.reasons);
+
+        let salmon = assess(Some("NF2647"), Some("5501"), "09521237000010");
+        assert_eq!((salmon.verdict, &salmon.reasons[..]), (Verdict::Caution, &[Reason::ColdChainAlarm][..]));
+
+        let forged = assess(Some("L2022-99"), Some("RD900001"), "09521234543213");
+        assert_eq!((forged.verdict, forged.journey.len()), (Verdict::Invalid, 0));
+        assert_eq!(forged.reasons[0].key(), "signer-unknown");
+
+        let unknown = assess(Some("A1"), Some("1"), "09521236000011");
+        assert_eq!((unknown.verdict, &unknown.reasons[..]), (Verdict::Unverified, &[Reason::NoRecord][..]));
+    }
+
+    #[test]
+    fn every_product_has_its_names_in_both_languages() {
+        let store = demo();
+        assert!(3 <= store.products.len());
+        for product in store.products.values() {
+            for names in [&product.name, &product.maker, &product.origin] {
+                assert!(names.contains_key("zh") && names.contains_key("en"), "{}", product.gtin);
+            }
+            assert!(ItemClaim::try_new(&product.gtin, None, None).is_ok(), "{}", product.gtin);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_left_out_and_nothing_is_believed_without_a_trust_list() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("bad.json"), "{").unwrap();
+        let store = OriginStore::load(&Origin {
+            catalogue: dir.path().join("none.json"),
+            records: dir.path().to_owned(),
+            trust: dir.path().join("none.json"),
+            trust_root: "nobody".to_owned(),
+        });
+        let claim = ItemClaim::try_new("09521234543213", None, None).unwrap();
+        assert_eq!(store.assess(&claim, Timestamp::UNIX_EPOCH).verdict, Verdict::Unverified);
+    }
+}

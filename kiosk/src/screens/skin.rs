@@ -1,0 +1,371 @@
+//! The skin screen: the picture with the measured regions, tone and redness with their uncertainty, or a kind word
+//! about what stood in the way.
+//!
+//! Reads [`SkinView`]; triggers [`Measure`] when it is entered and on request; writes nothing else. Says on every
+//! result that it is uncalibrated and cosmetic.
+
+use bevy::{asset::RenderAssetUsages, image::Image, prelude::*, ui_widgets::Activate};
+use vision::skin::{Metric, Status, Tone};
+
+use super::{Screen, chrome};
+use crate::{
+    i18n::Words,
+    link::StoreFacts,
+    paint::Painting,
+    skin::{Measure, SkinFinding, SkinTrouble, SkinView},
+    theme::{
+        self, Theme, Type, space,
+        widgets::{self, ButtonKind},
+    },
+};
+
+pub(super) fn plugin(app: &mut App) {
+    app.add_systems(OnEnter(Screen::Skin), spawn).add_systems(Update, show.run_if(in_state(Screen::Skin)));
+}
+
+/// Where the view is shown.
+#[derive(Component)]
+struct Slot;
+
+fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
+    let theme = &*theme;
+    chrome::page(&mut commands, theme, &facts, Screen::Skin, |page| {
+        chrome::title(page, theme, "skin-title", "skin-note");
+        page.spawn((Slot, Node { flex_grow: 1.0, min_height: px(0), ..widgets::column(space::CARD) }));
+        chrome::footer(page, theme, |foot| {
+            widgets::button(foot, theme, "Again", ButtonKind::Primary, Words::key("skin-again"))
+                .observe(|_: On<Activate>, mut commands: Commands| commands.trigger(Measure));
+        });
+    });
+    commands.trigger(Measure);
+}
+
+fn show(
+    mut commands: Commands,
+    theme: Res<Theme>,
+    view: Res<SkinView>,
+    slot: Single<(Entity, Ref<Slot>)>,
+    mut images: ResMut<Assets<Image>>,
+) {
+    let (slot, marker) = slot.into_inner();
+    if !view.is_changed() && !marker.is_added() {
+        return;
+    }
+    let theme = &*theme;
+    commands.entity(slot).despawn_children().with_children(|slot| match &*view {
+        SkinView::Idle | SkinView::Looking => {
+            widgets::notice(slot, theme, Words::key("looking"), Words::key("skin-looking-note"));
+        }
+        SkinView::Unavailable(trouble) => {
+            let key = match trouble {
+                SkinTrouble::Camera => "trouble-camera",
+                SkinTrouble::Models => "trouble-models",
+                SkinTrouble::Broken => "trouble-broken",
+            };
+            widgets::notice(slot, theme, Words::key(key), Words::key(format!("{key}-note")));
+        }
+        SkinView::Found(finding) => found(slot, theme, finding, &mut images),
+    });
+}
+
+/// A painting as an image that lives as long as somebody shows it.
+pub(super) fn image_of(painting: &Painting, images: &mut Assets<Image>) -> Handle<Image> {
+    use bevy::render::render_resource::{Extent3d, TextureDimension, TextureFormat};
+    let size = Extent3d { width: painting.width, height: painting.height, depth_or_array_layers: 1 };
+    images.add(Image::new(
+        size,
+        TextureDimension::D2,
+        painting.rgba.clone(),
+        TextureFormat::Rgba8UnormSrgb,
+        RenderAssetUsages::RENDER_WORLD,
+    ))
+}
+
+fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, images: &mut Assets<Image>) {
+    let wide = theme.is_wide();
+    let (width, height) = (finding.painting.width, finding.painting.height);
+    let box_size = if wide { Vec2::new(760.0, 640.0) } else { Vec2::new(984.0, 640.0) };
+    slot.spawn(Node {
+        flex_direction: if wide { FlexDirection::Row } else { FlexDirection::Column },
+        row_gap: px(space::CARD),
+        column_gap: px(space::CARD),
+        flex_grow: 1.0,
+        min_height: px(0),
+        ..default()
+    })
+    .with_children(|body| {
+        widgets::picture(body, image_of(&finding.painting, images), width, height, box_size);
+        body.spawn(Node {
+            flex_grow: 1.0,
+            flex_basis: if wide { px(0) } else { auto() },
+            ..widgets::column(space::CARD)
+        })
+        .with_children(|results| {
+            let report = &finding.report;
+            if !report.capture.ok {
+                advice(results, theme, &report.capture.advice);
+                return;
+            }
+            tone_card(results, theme, &report.tone);
+            if let Some(redness) = report.metrics.iter().find(|metric| metric.id == "redness") {
+                redness_card(results, theme, redness);
+            }
+            results.spawn(widgets::text(
+                theme,
+                Type::Caption,
+                theme::INK_SOFT,
+                Words::key("skin-disclosure"),
+            ));
+        });
+    });
+}
+
+/// Advice that the locales know; another kind is answered with the general one.
+const ADVICE_WITH_WORDS: [&str; 11] = [
+    "come_closer",
+    "face_the_light",
+    "hold_still",
+    "hold_your_head_straight",
+    "less_light_on_the_face",
+    "look_at_the_camera",
+    "look_straight_ahead",
+    "more_light_on_the_face",
+    "move_to_the_middle",
+    "one_person_at_a_time",
+    "use_a_colour_camera",
+];
+
+fn advice_key(advice: &str) -> String {
+    match ADVICE_WITH_WORDS.iter().find(|known| **known == advice) {
+        Some(known) => format!("advice-{}", known.replace('_', "-")),
+        None => "advice-other".to_owned(),
+    }
+}
+
+fn advice(parent: &mut ChildSpawnerCommands, theme: &Theme, advice: &[&'static str]) {
+    parent.spawn((Name::new("Advice"), widgets::card())).with_children(|card| {
+        card.spawn(widgets::text(theme, Type::Heading, theme::INK, Words::key("skin-once-more")));
+        for advice in advice {
+            card.spawn(widgets::row(space::LINE)).with_children(|line| {
+                line.spawn((
+                    Node {
+                        width: px(14),
+                        height: px(14),
+                        flex_shrink: 0.0,
+                        border_radius: BorderRadius::MAX,
+                        ..default()
+                    },
+                    BackgroundColor(theme::GOLD),
+                ));
+                line.spawn(widgets::text(theme, Type::Body, theme::INK, Words::key(advice_key(advice))));
+            });
+        }
+        card.spawn(widgets::text(theme, Type::Caption, theme::INK_SOFT, Words::key("skin-no-guess")));
+    });
+}
+
+fn card_head(card: &mut ChildSpawnerCommands, theme: &Theme, title: &'static str, status: Status) {
+    card.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|head| {
+        head.spawn((
+            Node { flex_grow: 1.0, ..default() },
+            widgets::text(theme, Type::Heading, theme::INK, Words::key(title)),
+        ));
+        let key = match status {
+            Status::Ok => "status-ok",
+            Status::LowConfidence => "uncalibrated",
+            Status::NotMeasurable => "not-measurable",
+        };
+        widgets::pill(head, theme, theme::GOLD_SOFT, theme::GOLD_INK, Words::key(key));
+    });
+}
+
+fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
+    parent.spawn((Name::new("Tone"), widgets::card())).with_children(|card| {
+        card_head(card, theme, "tone-title", tone.status);
+        let Some(values) = &tone.values else {
+            card.spawn(widgets::text(theme, Type::Body, theme::INK_SOFT, Words::key("too-little-skin")));
+            return;
+        };
+        card.spawn(Node { width: percent(100), ..widgets::row(space::CARD) }).with_children(|line| {
+            line.spawn((
+                Node {
+                    width: px(128),
+                    height: px(128),
+                    flex_shrink: 0.0,
+                    border: UiRect::all(px(4)),
+                    border_radius: BorderRadius::MAX,
+                    ..default()
+                },
+                BorderColor::all(theme::LINE),
+                BackgroundColor(swatch(values.lightness, values.a, values.b)),
+            ));
+            figure(line, theme, "tone-lightness", format!("{:.0}", values.lightness));
+            figure(line, theme, "tone-hue", format!("{:.0}°", values.hue));
+            figure(line, theme, "tone-ita", format!("{:.0}°", values.ita_deg));
+        });
+        let [low, high] = values.ita_ci;
+        card.spawn(widgets::text(
+            theme,
+            Type::Caption,
+            theme::INK_SOFT,
+            Words::key("tone-interval").with("low", format!("{low:.0}")).with("high", format!("{high:.0}")),
+        ));
+    });
+}
+
+fn figure(parent: &mut ChildSpawnerCommands, theme: &Theme, label: &'static str, value: String) {
+    parent.spawn(Node { flex_grow: 1.0, flex_basis: px(0), ..widgets::column(0.0) }).with_children(
+        |figure| {
+            figure.spawn(widgets::text(theme, Type::Figure, theme::JADE, Words::verbatim(value)));
+            figure.spawn(widgets::text(theme, Type::Caption, theme::INK_SOFT, Words::key(label)));
+        },
+    );
+}
+
+/// The colour itself.
+#[expect(clippy::cast_possible_truncation, reason = "a colour's coordinates are about a hundred")]
+fn swatch(lightness: f64, a: f64, b: f64) -> Color {
+    Color::lab((lightness / 100.0) as f32, (a / 100.0) as f32, (b / 100.0) as f32)
+}
+
+/// Differences beyond this fill a bar.
+const REDNESS_FULL: f64 = 8.0;
+
+fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metric) {
+    parent.spawn((Name::new("Redness"), widgets::card())).with_children(|card| {
+        card_head(card, theme, "redness-title", redness.status);
+        if redness.value.is_none() {
+            card.spawn(widgets::text(theme, Type::Body, theme::INK_SOFT, Words::key("too-little-skin")));
+            return;
+        }
+        for region in &redness.regions {
+            card.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|line| {
+                line.spawn((
+                    Node { width: px(250), ..default() },
+                    widgets::text(
+                        theme,
+                        Type::Body,
+                        theme::INK,
+                        Words::key(format!("region-{}", region.id.name().replace('_', "-"))),
+                    ),
+                ));
+                bar(line, region.value);
+                line.spawn((
+                    Node { width: px(110), ..default() },
+                    widgets::text(
+                        theme,
+                        Type::Label,
+                        theme::INK,
+                        Words::verbatim(format!("{:+.1}", region.value)),
+                    ),
+                    TextLayout::justify(Justify::Right),
+                ));
+            });
+        }
+        let note = match redness.ci {
+            Some([low, high]) => Words::key("redness-interval")
+                .with("low", format!("{low:+.1}"))
+                .with("high", format!("{high:+.1}")),
+            None => Words::key("redness-note"),
+        };
+        card.spawn(widgets::text(theme, Type::Caption, theme::INK_SOFT, note));
+    });
+}
+
+/// A bar from the middle: to the right redder than the face's own mean, to the left less.
+#[expect(clippy::cast_possible_truncation, reason = "a share lies between 0 and 1")]
+fn bar(parent: &mut ChildSpawnerCommands, value: f64) {
+    let share = (value.abs() / REDNESS_FULL).min(1.0) as f32 * 50.0;
+    parent
+        .spawn((
+            Node { flex_grow: 1.0, height: px(16), border_radius: BorderRadius::MAX, ..default() },
+            BackgroundColor(theme::LINE),
+        ))
+        .with_children(|bar| {
+            bar.spawn((
+                Node {
+                    position_type: PositionType::Absolute,
+                    left: percent(if value < 0.0 { 50.0 - share } else { 50.0 }),
+                    width: percent(share.max(1.0)),
+                    height: percent(100),
+                    border_radius: BorderRadius::MAX,
+                    ..default()
+                },
+                BackgroundColor(if value < 0.0 { theme::CALM } else { theme::ROSE }),
+            ));
+            bar.spawn((
+                Node {
+                    position_type: PositionType::Absolute,
+                    left: percent(50),
+                    top: px(-5),
+                    width: px(3),
+                    height: px(26),
+                    ..default()
+                },
+                BackgroundColor(theme::INK_SOFT),
+            ));
+        });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        i18n::I18n,
+        screens::testing::{activate, at, named, screen_app, shown},
+    };
+
+    #[test]
+    fn without_a_camera_it_says_so_and_leads_home() {
+        let mut app = screen_app(Screen::Skin);
+        app.insert_resource(SkinView::Unavailable(SkinTrouble::Camera));
+        app.update();
+        assert!(named(&mut app, "Notice").is_some());
+        activate(&mut app, "Home");
+        assert_eq!(at(&app), Screen::Home);
+        assert!(named(&mut app, "Notice").is_none());
+    }
+
+    #[test]
+    fn every_trouble_and_every_advice_has_words_in_both_languages() {
+        let mut i18n = I18n::default();
+        for _ in 0..2 {
+            for key in ["trouble-camera", "trouble-models", "trouble-broken"] {
+                assert_ne!(i18n.say(&Words::key(key)), key);
+                assert_ne!(i18n.say(&Words::key(format!("{key}-note"))), format!("{key}-note"));
+            }
+            for advice in ADVICE_WITH_WORDS.into_iter().chain(["dance"]) {
+                let key = advice_key(advice);
+                assert_ne!(i18n.say(&Words::key(key.clone())), key);
+            }
+            i18n.toggle();
+        }
+    }
+
+    #[test]
+    fn a_view_is_shown_in_the_language_that_is_chosen_later() {
+        let mut app = screen_app(Screen::Skin);
+        app.insert_resource(SkinView::Unavailable(SkinTrouble::Models));
+        app.update();
+        activate(&mut app, "Language");
+        assert!(
+            shown(&mut app).iter().all(|text| text.is_ascii()
+                || text == "中文"
+                || text.contains('—')
+                || text.contains('°')
+                || text.contains('’')),
+            "{:?}",
+            shown(&mut app)
+        );
+    }
+
+    #[test]
+    fn a_view_of_an_earlier_visitor_is_gone() {
+        let mut app = screen_app(Screen::Skin);
+        app.insert_resource(SkinView::Unavailable(SkinTrouble::Models));
+        app.update();
+        activate(&mut app, "End");
+        assert_eq!(at(&app), Screen::Attract);
+        assert_eq!(*app.world().resource::<SkinView>(), SkinView::Idle);
+    }
+}

@@ -1,0 +1,215 @@
+//! One screen as a picture file: no window, no display server; a software renderer will do.
+//!
+//! Pumps the app until what the screen waits for is settled and two pictures in a row agree and are not blank, with a
+//! limit. Pipelines compile in the background, so the first frames are empty.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    time::{Duration, Instant},
+};
+
+use bevy::{
+    app::{PluginsState, SubApps},
+    asset::RenderAssetUsages,
+    camera::RenderTarget,
+    image::TextureFormatPixelInfo,
+    prelude::*,
+    render::{
+        RenderPlugin,
+        render_resource::{Extent3d, PollType, TextureDimension, TextureFormat, TextureUsages},
+        renderer::RenderDevice,
+        view::screenshot::{Screenshot, ScreenshotCaptured},
+    },
+    window::ExitCondition,
+    winit::WinitPlugin,
+};
+
+use crate::{
+    KioskPlugin, StartError,
+    config::Config,
+    equip,
+    link::{LinkState, StoreFacts},
+    origin::OriginView,
+    screens::Screen,
+    skin::{SkinStatus, SkinView},
+};
+
+/// Longest time for one picture; a cold software renderer on a busy machine needs some tens of seconds.
+const LIMIT: Duration = Duration::from_secs(180);
+/// Retained messages of the hub arrive within this time of the subscription.
+const HUB_SETTLES: Duration = Duration::from_millis(1500);
+/// Longest time for the hub to answer at all.
+const HUB_LIMIT: Duration = Duration::from_secs(6);
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum ShotError {
+    /// The kiosk cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Nothing can draw.
+    #[error(
+        "no graphics adapter was found: install `mesa-vulkan-drivers`, or set VK_ICD_FILENAMES to a driver's file"
+    )]
+    NoAdapter,
+    /// The screen was not finished in time.
+    #[error("the screen `{screen}` was not finished within {} s ({waiting})", LIMIT.as_secs())]
+    TimedOut {
+        /// Which screen.
+        screen: &'static str,
+        /// What was waited for.
+        waiting: &'static str,
+    },
+    /// The picture cannot be written.
+    #[error("failed to write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: image::ImageError,
+    },
+}
+
+/// Renders `screen` as `config` makes it, and writes it to `path`.
+///
+/// # Errors
+/// When the kiosk cannot start, nothing can draw, or the screen is not finished in time.
+pub fn take(config: &Config, screen: Screen, path: &Path) -> Result<(), ShotError> {
+    let (width, height) = config.display.orientation.size();
+    let mut app = App::new();
+    app.add_plugins(
+        DefaultPlugins
+            .set(WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() })
+            .set(RenderPlugin { synchronous_pipeline_compilation: true, ..default() })
+            .disable::<WinitPlugin>(),
+    )
+    .add_plugins(KioskPlugin);
+    equip(&mut app, config, screen)?;
+
+    let limit = Instant::now() + LIMIT;
+    while app.plugins_state() == PluginsState::Adding {
+        if limit < Instant::now() {
+            return Err(ShotError::NoAdapter);
+        }
+        bevy::tasks::tick_global_task_pools_on_main_thread();
+    }
+    app.finish();
+    app.cleanup();
+    let mut stage = Stage { apps: std::mem::take(app.sub_apps_mut()) };
+    if stage.world().get_resource::<RenderDevice>().is_none() {
+        return Err(ShotError::NoAdapter);
+    }
+    let target = stage.target(width, height);
+    let pixels = stage.settle(screen, &target, limit)?;
+    image::save_buffer(path, &pixels, width, height, image::ColorType::Rgb8)
+        .map_err(|source| ShotError::Write { path: path.to_owned(), source })
+}
+
+/// An app that is pumped by hand.
+struct Stage {
+    apps: SubApps,
+}
+
+impl Stage {
+    fn world(&mut self) -> &mut World {
+        self.apps.main.world_mut()
+    }
+
+    /// An image to draw on, and a camera that does.
+    fn target(&mut self, width: u32, height: u32) -> Handle<Image> {
+        let size = Extent3d { width, height, depth_or_array_layers: 1 };
+        let mut image = Image::new_uninit(
+            size,
+            TextureDimension::D2,
+            TextureFormat::Rgba8UnormSrgb,
+            RenderAssetUsages::RENDER_WORLD,
+        );
+        image.texture_descriptor.usage |= TextureUsages::RENDER_ATTACHMENT;
+        let handle = self.world().resource_mut::<Assets<Image>>().add(image);
+        self.world().spawn((Camera2d, RenderTarget::from(handle.clone()), Msaa::Off, IsDefaultUiCamera));
+        handle
+    }
+
+    fn frame(&mut self) {
+        self.apps.update();
+        let device = self.world().resource::<RenderDevice>().clone();
+        // A device that is lost is the render error handler's affair; the limit ends this.
+        let _ = device.wgpu_device().poll(PollType::Wait { submission_index: None, timeout: None });
+    }
+
+    /// Pumps until the screen is finished; gives its pixels as RGB.
+    fn settle(
+        &mut self,
+        screen: Screen,
+        target: &Handle<Image>,
+        limit: Instant,
+    ) -> Result<Vec<u8>, ShotError> {
+        let started = Instant::now();
+        let mut waiting = "for its content";
+        let mut online_since = None;
+        while Instant::now() < limit {
+            self.frame();
+            if is_settled(self.world(), screen, started, &mut online_since) {
+                break;
+            }
+        }
+        let mut before: Option<Vec<u8>> = None;
+        while Instant::now() < limit {
+            waiting = "for two equal pictures";
+            let Some(pixels) = self.picture(target, limit) else { break };
+            if before.as_ref() == Some(&pixels) && !is_blank(&pixels) {
+                return Ok(pixels);
+            }
+            before = Some(pixels);
+        }
+        Err(ShotError::TimedOut { screen: screen.name(), waiting })
+    }
+
+    fn picture(&mut self, target: &Handle<Image>, limit: Instant) -> Option<Vec<u8>> {
+        let (send, receive) = sync_channel::<Image>(1);
+        self.world().spawn(Screenshot::image(target.clone())).observe(
+            move |captured: On<ScreenshotCaptured>| {
+                // Nobody receives after the limit, and then nobody wants it.
+                let _ = send.try_send(captured.image.clone());
+            },
+        );
+        let image = self.wait(&receive, limit)?;
+        let size = image.texture_descriptor.format.pixel_size().ok()?;
+        Some(image.data?.chunks_exact(size).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect())
+    }
+
+    fn wait(&mut self, image: &Receiver<Image>, limit: Instant) -> Option<Image> {
+        while Instant::now() < limit {
+            self.frame();
+            match image.try_recv() {
+                Ok(image) => return Some(image),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return None,
+            }
+        }
+        None
+    }
+}
+
+fn is_blank(pixels: &[u8]) -> bool {
+    let first = pixels.get(..3);
+    pixels.chunks_exact(3).all(|pixel| Some(pixel) == first)
+}
+
+/// Whether what the screen shows has come to rest.
+fn is_settled(world: &World, screen: Screen, started: Instant, online_since: &mut Option<Instant>) -> bool {
+    let is_hub_settled = match world.resource::<StoreFacts>().link {
+        LinkState::Alone => true,
+        LinkState::Online => HUB_SETTLES <= online_since.get_or_insert_with(Instant::now).elapsed(),
+        LinkState::Connecting => false,
+        LinkState::Offline => HUB_LIMIT <= started.elapsed(),
+    };
+    let is_content_settled = match screen {
+        Screen::Attract | Screen::Home => true,
+        Screen::Skin => !matches!(world.resource::<SkinView>(), SkinView::Idle | SkinView::Looking),
+        Screen::Origin => !matches!(world.resource::<OriginView>(), OriginView::Idle | OriginView::Looking),
+        Screen::Fault => *world.resource::<SkinStatus>() != SkinStatus::Loading,
+    };
+    is_hub_settled && is_content_settled
+}

@@ -1,0 +1,270 @@
+//! What the visitor's skin looks like in one picture: asked for by the visitor, measured on a worker, forgotten with
+//! the session.
+//!
+//! Owns [`SkinView`] and [`SkinStatus`]. The networks are loaded on the worker when the kiosk starts; without them the
+//! screen says so calmly and the log says what is missing. Pictures and reports live in memory only.
+
+use std::path::PathBuf;
+
+use bevy::prelude::*;
+use vision::{Analyser, SkinReport};
+
+use crate::{
+    camera::{Camera, Shutter},
+    config::Models,
+    jobs::{Outcome, Worker},
+    paint::{Outline, Painting, paint},
+    session::{Session, SessionEnded},
+};
+
+/// Answers [`Measure`].
+pub(crate) fn plugin(app: &mut App) {
+    app.init_resource::<SkinView>()
+        .init_resource::<SkinStatus>()
+        .add_observer(measure)
+        .add_observer(|_: On<SessionEnded>, mut view: ResMut<SkinView>| *view = SkinView::Idle)
+        .add_systems(Startup, load.run_if(resource_exists::<SkinWorker>))
+        .add_systems(PreUpdate, take_in.run_if(resource_exists::<SkinWorker>));
+}
+
+/// Asks for a look at the visitor who stands before the camera.
+#[derive(Event, Debug, Clone, Copy)]
+pub struct Measure;
+
+/// What the visitor sees.
+#[derive(Resource, Debug, Clone, Default, PartialEq)]
+pub enum SkinView {
+    /// Nobody has asked.
+    #[default]
+    Idle,
+    /// A look is being taken.
+    Looking,
+    /// It was taken.
+    Found(Box<SkinFinding>),
+    /// It could not be taken.
+    Unavailable(SkinTrouble),
+}
+
+/// Why no look can be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkinTrouble {
+    /// There is no camera, or it gives no picture.
+    Camera,
+    /// The networks or the library that runs them are missing or damaged.
+    Models,
+    /// The feature broke down.
+    Broken,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SkinFinding {
+    /// The picture with the regions outlined.
+    pub painting: Painting,
+    /// What was measured, or why not.
+    pub report: SkinReport,
+}
+
+/// Whether the networks are there.
+#[derive(Resource, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SkinStatus {
+    /// They are being loaded.
+    #[default]
+    Loading,
+    /// They are.
+    Ready,
+    /// They are not.
+    Missing,
+}
+
+/// What the worker does.
+#[derive(Debug)]
+enum Job {
+    Load,
+    Look(Shutter),
+}
+
+/// What it has done.
+#[derive(Debug)]
+enum Report {
+    Loaded,
+    Found(Box<SkinFinding>),
+    NoModels(String),
+    NoPicture(String),
+    Failed(String),
+}
+
+/// The worker.
+#[derive(Resource)]
+pub struct SkinWorker(Worker<Job, Report>);
+
+impl SkinWorker {
+    /// Starts the worker; the networks are loaded there.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(models: Models) -> std::io::Result<Self> {
+        let mut analyser = None;
+        Worker::start("skin", move |job| work(&mut analyser, &models, job)).map(Self)
+    }
+}
+
+fn work(analyser: &mut Option<Analyser>, models: &Models, job: Job) -> Report {
+    if analyser.is_none() {
+        let path = |path: &Option<PathBuf>| path.clone();
+        match Analyser::load(path(&models.dir).as_deref(), path(&models.onnxruntime).as_deref()) {
+            Ok(loaded) => *analyser = Some(loaded),
+            Err(error) => return Report::NoModels(crate::chain(&error)),
+        }
+    }
+    let Some(analyser) = analyser else { return Report::NoModels("they were not loaded".to_owned()) };
+    let Job::Look(shutter) = job else { return Report::Loaded };
+    let picture = match shutter.take() {
+        Ok(picture) => picture,
+        Err(error) => return Report::NoPicture(crate::chain(&error)),
+    };
+    match analyser.skin(&picture) {
+        Ok(report) => {
+            let outlines: Vec<Outline> =
+                report.outlines.iter().map(|region| outline(&region.polygon)).collect();
+            Report::Found(Box::new(SkinFinding { painting: paint(&picture, &outlines), report }))
+        }
+        Err(error) => Report::Failed(crate::chain(&error)),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a place in a picture fits an f32")]
+fn outline(polygon: &[vision::Point]) -> Outline {
+    Outline {
+        corners: polygon.iter().map(|point| [point.x as f32, point.y as f32]).collect(),
+        colour: [0xF2, 0xD9, 0xA6],
+        fill: 0.10,
+    }
+}
+
+fn load(mut worker: ResMut<SkinWorker>, session: Res<Session>) {
+    worker.0.submit(session.id(), Job::Load);
+}
+
+fn measure(
+    _: On<Measure>,
+    session: Res<Session>,
+    camera: Res<Camera>,
+    worker: Option<ResMut<SkinWorker>>,
+    mut view: ResMut<SkinView>,
+) {
+    let Some(mut worker) = worker else {
+        *view = SkinView::Unavailable(SkinTrouble::Broken);
+        return;
+    };
+    let Some(shutter) = camera.shutter() else {
+        *view = SkinView::Unavailable(SkinTrouble::Camera);
+        return;
+    };
+    // The networks may still be loading; `take_in` starts the look when the worker is free.
+    worker.0.submit(session.id(), Job::Look(shutter));
+    *view = SkinView::Looking;
+}
+
+fn take_in(
+    mut worker: ResMut<SkinWorker>,
+    session: Res<Session>,
+    camera: Res<Camera>,
+    mut view: ResMut<SkinView>,
+    mut status: ResMut<SkinStatus>,
+) {
+    let worker = &mut worker.bypass_change_detection().0;
+    if let Some((asked_by, outcome)) = worker.poll() {
+        let seen = settle(outcome, &mut status);
+        if let Some(seen) = seen
+            && asked_by == session.id()
+            && *view == SkinView::Looking
+        {
+            *view = seen;
+        }
+    }
+    if *view == SkinView::Looking
+        && !worker.is_busy()
+        && let Some(shutter) = camera.shutter()
+    {
+        worker.submit(session.id(), Job::Look(shutter));
+    }
+}
+
+/// Logs what a job came to, and says what a visitor who waits for it sees.
+fn settle(outcome: Outcome<Report>, status: &mut SkinStatus) -> Option<SkinView> {
+    match outcome {
+        Outcome::Done(Report::Loaded) => {
+            *status = SkinStatus::Ready;
+            None
+        }
+        Outcome::Done(Report::Found(finding)) => {
+            *status = SkinStatus::Ready;
+            Some(SkinView::Found(finding))
+        }
+        Outcome::Done(Report::NoModels(reason)) => {
+            warn!("skin analysis is not available: {reason}");
+            *status = SkinStatus::Missing;
+            Some(SkinView::Unavailable(SkinTrouble::Models))
+        }
+        Outcome::Done(Report::NoPicture(reason)) => {
+            warn!("the camera gives no picture: {reason}");
+            Some(SkinView::Unavailable(SkinTrouble::Camera))
+        }
+        Outcome::Done(Report::Failed(reason)) => {
+            error!("the skin analysis failed: {reason}");
+            Some(SkinView::Unavailable(SkinTrouble::Broken))
+        }
+        Outcome::Broke => {
+            error!("the skin worker broke down on a picture");
+            Some(SkinView::Unavailable(SkinTrouble::Broken))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CameraSource;
+
+    fn app() -> App {
+        let models = Models {
+            dir: Some("/nowhere/models".into()),
+            onnxruntime: Some("/nowhere/libonnxruntime.so".into()),
+        };
+        let mut app = App::new();
+        app.add_plugins((MinimalPlugins, bevy::state::app::StatesPlugin))
+            .init_state::<crate::screens::Screen>()
+            .add_plugins((crate::i18n::plugin, crate::session::plugin, plugin))
+            .insert_resource(Camera::new(Some(CameraSource::File("/nowhere.png".into()))))
+            .insert_resource(SkinWorker::start(models).unwrap());
+        app
+    }
+
+    fn pump(app: &mut App, until: impl Fn(&App) -> bool) {
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !until(app) {
+            assert!(std::time::Instant::now() < limit, "nothing happened within 20 s");
+            app.update();
+        }
+    }
+
+    #[test]
+    fn without_models_the_screen_is_told_and_the_rest_goes_on() {
+        let mut app = app();
+        app.update();
+        app.world_mut().trigger(Measure);
+        pump(&mut app, |app| *app.world().resource::<SkinView>() != SkinView::Looking);
+        assert_eq!(*app.world().resource::<SkinView>(), SkinView::Unavailable(SkinTrouble::Models));
+        assert_eq!(*app.world().resource::<SkinStatus>(), SkinStatus::Missing);
+    }
+
+    #[test]
+    fn a_report_for_a_visitor_who_has_left_is_dropped() {
+        let mut app = app();
+        app.world_mut().trigger(Measure);
+        app.world_mut().trigger(crate::session::EndSession);
+        pump(&mut app, |app| !app.world().resource::<SkinWorker>().0.is_busy());
+        assert_eq!(*app.world().resource::<SkinView>(), SkinView::Idle);
+    }
+}

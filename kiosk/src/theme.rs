@@ -1,0 +1,256 @@
+//! The look: colours, type, spacing, and the two faces of the font. Screens name a role, never a number.
+//!
+//! The design is 1080 wide in portrait; [`bevy::ui::UiScale`] fits it to the window. Touch targets are at least
+//! [`TOUCH_PX_MIN`] there.
+
+pub mod widgets;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use bevy::prelude::*;
+use provenance::Verdict;
+
+use crate::config::{Display, Orientation};
+
+/// Smallest side of anything that is to be touched, in pixels of the design.
+pub const TOUCH_PX_MIN: f32 = 60.0;
+
+/// Fits the design to the window.
+pub(crate) fn plugin(app: &mut App) {
+    app.add_systems(Update, (fit.run_if(resource_exists::<UiScale>), widgets::show_presses));
+}
+
+/// Paper behind everything.
+pub const PAPER: Color = rgb(0xF6, 0xF2, 0xEA);
+/// Cards on paper.
+pub const CARD: Color = rgb(0xFF, 0xFD, 0xF9);
+/// Text.
+pub const INK: Color = rgb(0x1B, 0x26, 0x22);
+/// Text of less weight; 5.5:1 on paper.
+pub const INK_SOFT: Color = rgb(0x5A, 0x66, 0x60);
+/// Hairlines.
+pub const LINE: Color = rgb(0xE3, 0xDC, 0xCF);
+/// The house colour.
+pub const JADE: Color = rgb(0x14, 0x4D, 0x3F);
+/// The house colour, deep.
+pub const JADE_DEEP: Color = rgb(0x08, 0x2A, 0x24);
+/// The house colour, pressed.
+pub const JADE_PRESSED: Color = rgb(0x0E, 0x3A, 0x30);
+/// A breath of the house colour.
+pub const JADE_SOFT: Color = rgb(0xE2, 0xED, 0xE7);
+/// The second colour.
+pub const GOLD: Color = rgb(0xC2, 0x9A, 0x5B);
+/// The second colour as text on paper.
+pub const GOLD_INK: Color = rgb(0x8A, 0x63, 0x22);
+/// A breath of the second colour.
+pub const GOLD_SOFT: Color = rgb(0xF4, 0xEA, 0xD8);
+/// Text on the house colour.
+pub const IVORY: Color = rgb(0xFB, 0xF7, 0xEE);
+/// Softer text on the house colour.
+pub const IVORY_SOFT: Color = rgb(0xC9, 0xD8, 0xD0);
+/// What is good.
+pub const GOOD: Color = rgb(0x1B, 0x7A, 0x4E);
+/// What asks for a closer look.
+pub const CAUTION: Color = rgb(0x96, 0x56, 0x06);
+/// What is wrong.
+pub const BAD: Color = rgb(0xB0, 0x2A, 0x1E);
+/// What is not known.
+pub const CALM: Color = rgb(0x4B, 0x60, 0x6B);
+/// Redness on a scale.
+pub const ROSE: Color = rgb(0xC9, 0x6A, 0x5F);
+
+const fn rgb(red: u8, green: u8, blue: u8) -> Color {
+    Color::Srgba(Srgba::new(red as f32 / 255.0, green as f32 / 255.0, blue as f32 / 255.0, 1.0))
+}
+
+/// The colour of a verdict.
+#[must_use]
+pub fn verdict_colour(verdict: Verdict) -> Color {
+    match verdict {
+        Verdict::Genuine | Verdict::GenuineStale => GOOD,
+        Verdict::Caution => CAUTION,
+        Verdict::Unverified => CALM,
+        Verdict::Invalid => BAD,
+    }
+}
+
+/// The colour of a verdict, brighter, for lines on pictures.
+#[must_use]
+pub fn verdict_rgb(verdict: Verdict) -> [u8; 3] {
+    match verdict {
+        Verdict::Genuine | Verdict::GenuineStale => [0x3F, 0xD0, 0x8C],
+        Verdict::Caution => [0xFF, 0xB0, 0x2E],
+        Verdict::Unverified => [0xB8, 0xCB, 0xD6],
+        Verdict::Invalid => [0xFF, 0x5A, 0x48],
+    }
+}
+
+/// Distances in pixels of the design.
+pub mod space {
+    /// Between things that belong together.
+    pub const TIGHT: f32 = 12.0;
+    /// Between lines of a card.
+    pub const LINE: f32 = 20.0;
+    /// Between cards, and inside of them.
+    pub const CARD: f32 = 32.0;
+    /// At the edge of the screen.
+    pub const EDGE: f32 = 48.0;
+    /// Rounded corners of cards.
+    pub const RADIUS: f32 = 32.0;
+}
+
+/// A role of text: size, weight and height of line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// One line that fills a screen.
+    Display,
+    /// A screen's title.
+    Title,
+    /// A card's title.
+    Heading,
+    /// A figure.
+    Figure,
+    /// Text that is read.
+    Body,
+    /// Text of buttons and names.
+    Label,
+    /// Notes.
+    Caption,
+}
+
+impl Type {
+    fn px(self) -> f32 {
+        match self {
+            Self::Display => 92.0,
+            Self::Title => 60.0,
+            Self::Figure => 56.0,
+            Self::Heading => 40.0,
+            Self::Label => 34.0,
+            Self::Body => 31.0,
+            Self::Caption => 26.0,
+        }
+    }
+
+    fn is_bold(self) -> bool {
+        matches!(self, Self::Display | Self::Title | Self::Heading | Self::Figure | Self::Label)
+    }
+}
+
+/// The faces of the font, and how the screen hangs.
+#[derive(Resource, Debug, Clone)]
+pub struct Theme {
+    regular: Handle<Font>,
+    bold: Handle<Font>,
+    /// How the screen hangs.
+    pub orientation: Orientation,
+}
+
+/// Why there is no font.
+#[derive(Debug, thiserror::Error)]
+pub enum FontError {
+    /// The file cannot be read.
+    #[error("failed to read the font `{}`; run `cargo xtask setup`, or name another one in `[display]`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no font.
+    #[error("`{}` is no OpenType font; run `cargo xtask setup` again, or name another one in `[display]`", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn read_font(path: &Path) -> Result<Font, FontError> {
+    let bytes = fs::read(path).map_err(|source| FontError::Read { path: path.to_owned(), source })?;
+    if !matches!(bytes.get(..4), Some(b"OTTO" | b"true" | [0, 1, 0, 0])) {
+        return Err(FontError::Format { path: path.to_owned() });
+    }
+    Ok(Font::from_bytes(bytes))
+}
+
+impl Theme {
+    /// Reads both faces.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is no font; the message says what to do.
+    pub fn load(display: &Display, fonts: &mut Assets<Font>) -> Result<Self, FontError> {
+        let (regular, bold) = (read_font(&display.font)?, read_font(&display.font_bold)?);
+        Ok(Self { regular: fonts.add(regular), bold: fonts.add(bold), orientation: display.orientation })
+    }
+
+    /// A theme without faces, for tests that draw nothing.
+    #[must_use]
+    pub fn faceless(orientation: Orientation) -> Self {
+        Self { regular: Handle::default(), bold: Handle::default(), orientation }
+    }
+
+    /// The font of a role.
+    #[must_use]
+    pub fn font(&self, role: Type) -> TextFont {
+        let face = if role.is_bold() { &self.bold } else { &self.regular };
+        TextFont { font: face.into(), font_size: FontSize::Px(role.px()), ..default() }
+    }
+
+    /// Whether content flows in two columns.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.orientation == Orientation::Landscape
+    }
+}
+
+fn fit(theme: Res<Theme>, windows: Query<&Window>, mut scale: ResMut<UiScale>) {
+    let Some(window) = windows.iter().next() else { return };
+    let (width, height) = theme.orientation.size();
+    #[expect(clippy::cast_precision_loss, reason = "a screen has a few thousand pixels")]
+    let fitted = (window.width() / width as f32).min(window.height() / height as f32);
+    if 0.0 < fitted && f32::EPSILON < (fitted - scale.0).abs() {
+        scale.0 = fitted;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contrast(one: Color, other: Color) -> f32 {
+        let (a, b) = (one.luminance(), other.luminance());
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn text_can_be_read_on_what_it_stands_on() {
+        for (text, ground) in [
+            (INK, PAPER),
+            (INK_SOFT, PAPER),
+            (INK_SOFT, CARD),
+            (GOLD_INK, CARD),
+            (GOLD_INK, GOLD_SOFT),
+            (IVORY, JADE),
+            (IVORY_SOFT, JADE),
+            (IVORY, GOOD),
+            (IVORY, CAUTION),
+            (IVORY, BAD),
+            (IVORY, CALM),
+            (JADE, JADE_SOFT),
+        ] {
+            let contrast = contrast(text, ground);
+            assert!(4.5 <= contrast, "{text:?} on {ground:?} has {contrast:.2}:1");
+        }
+    }
+
+    #[test]
+    fn a_missing_font_and_a_file_that_is_none_say_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("font.otf");
+        assert!(read_font(&path).unwrap_err().to_string().contains("cargo xtask setup"));
+        fs::write(&path, b"<html>").unwrap();
+        assert!(read_font(&path).unwrap_err().to_string().contains("is no OpenType font"));
+    }
+}

@@ -1,0 +1,206 @@
+//! The pieces that screens are made of. Each takes its words and a role; nothing here knows a screen.
+
+use bevy::{
+    prelude::*,
+    text::LineHeight,
+    ui::{BackgroundGradient, BoxShadow, ColorStop, LinearGradient, Pressed},
+    ui_widgets,
+};
+
+use super::{Theme, Type, space};
+use crate::i18n::Words;
+
+/// Text in a role and a colour.
+pub fn text(theme: &Theme, role: Type, colour: Color, words: Words) -> impl Bundle {
+    (words, theme.font(role), TextColor(colour), LineHeight::RelativeToFont(1.38))
+}
+
+/// Text in the middle of its place.
+pub fn centred(theme: &Theme, role: Type, colour: Color, words: Words) -> impl Bundle {
+    (text(theme, role, colour, words), TextLayout::justify(Justify::Center))
+}
+
+/// Things below one another.
+pub fn column(gap: f32) -> Node {
+    Node { flex_direction: FlexDirection::Column, row_gap: px(gap), ..default() }
+}
+
+/// Things beside one another, middles aligned.
+pub fn row(gap: f32) -> Node {
+    Node {
+        flex_direction: FlexDirection::Row,
+        column_gap: px(gap),
+        align_items: AlignItems::Center,
+        ..default()
+    }
+}
+
+/// A card on paper.
+pub fn card() -> impl Bundle {
+    panel(super::CARD, space::CARD)
+}
+
+/// A rounded panel of a colour.
+pub fn panel(colour: Color, padding: f32) -> impl Bundle {
+    (
+        Node {
+            padding: UiRect::all(px(padding)),
+            border_radius: BorderRadius::all(px(space::RADIUS)),
+            ..column(space::LINE)
+        },
+        BackgroundColor(colour),
+        shadow(),
+    )
+}
+
+/// The shadow of a card.
+pub fn shadow() -> BoxShadow {
+    BoxShadow::new(Color::srgba(0.08, 0.14, 0.12, 0.10), px(0), px(10), px(-4), px(36))
+}
+
+/// Two colours from top left to bottom right.
+pub fn gradient(from: Color, to: Color) -> BackgroundGradient {
+    BackgroundGradient(vec![
+        LinearGradient::to_bottom_right(vec![ColorStop::percent(from, 0), ColorStop::percent(to, 100)])
+            .into(),
+    ])
+}
+
+/// What a button means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ButtonKind {
+    /// What most people want.
+    Primary,
+    /// What some people want.
+    Quiet,
+    /// On the house colour.
+    OnJade,
+}
+
+/// The colours of something that can be pressed.
+#[derive(Component, Debug, Clone, Copy)]
+pub struct PressColours {
+    /// At rest.
+    pub rest: Color,
+    /// Under a finger.
+    pub pressed: Color,
+}
+
+/// A button with words; the caller observes `Activate`.
+pub fn button<'a>(
+    parent: &'a mut ChildSpawnerCommands,
+    theme: &Theme,
+    name: &'static str,
+    kind: ButtonKind,
+    words: Words,
+) -> EntityCommands<'a> {
+    let (rest, pressed, ink, line) = match kind {
+        ButtonKind::Primary => (super::JADE, super::JADE_PRESSED, super::IVORY, super::JADE),
+        ButtonKind::Quiet => (super::CARD, super::JADE_SOFT, super::JADE, super::LINE),
+        ButtonKind::OnJade => {
+            (Color::srgba(1.0, 1.0, 1.0, 0.10), Color::srgba(1.0, 1.0, 1.0, 0.25), super::IVORY, super::GOLD)
+        }
+    };
+    let mut entity = parent.spawn((
+        Name::new(name),
+        ui_widgets::Button,
+        Node {
+            min_height: px(super::TOUCH_PX_MIN + 28.0),
+            min_width: px(super::TOUCH_PX_MIN + 28.0),
+            padding: UiRect::axes(px(36), px(18)),
+            border: UiRect::all(px(2)),
+            border_radius: BorderRadius::MAX,
+            justify_content: JustifyContent::Center,
+            ..row(space::TIGHT)
+        },
+        BackgroundColor(rest),
+        BorderColor::all(line),
+        PressColours { rest, pressed },
+    ));
+    entity.with_children(|button| {
+        button.spawn((
+            text(theme, Type::Label, ink, words),
+            TextLayout::linebreak(bevy::text::LineBreak::NoWrap),
+        ));
+    });
+    entity
+}
+
+/// Shows what is under a finger.
+pub(super) fn show_presses(
+    mut pressed: Query<(&PressColours, &mut BackgroundColor), Added<Pressed>>,
+    mut released: RemovedComponents<Pressed>,
+    mut all: Query<(&PressColours, &mut BackgroundColor), Without<Pressed>>,
+) {
+    for (colours, mut background) in &mut pressed {
+        background.0 = colours.pressed;
+    }
+    for entity in released.read() {
+        if let Ok((colours, mut background)) = all.get_mut(entity) {
+            background.0 = colours.rest;
+        }
+    }
+}
+
+/// A short word in a coloured capsule.
+pub fn pill(parent: &mut ChildSpawnerCommands, theme: &Theme, ground: Color, ink: Color, words: Words) {
+    parent
+        .spawn((
+            Node {
+                padding: UiRect::axes(px(24), px(8)),
+                border_radius: BorderRadius::MAX,
+                align_self: AlignSelf::Start,
+                flex_shrink: 0.0,
+                ..row(0.0)
+            },
+            BackgroundColor(ground),
+        ))
+        .with_children(|pill| {
+            pill.spawn((
+                text(theme, Type::Caption, ink, words),
+                TextLayout::linebreak(bevy::text::LineBreak::NoWrap),
+            ));
+        });
+}
+
+/// A calm notice: what does not work, what still does, and nothing that blinks.
+pub fn notice(parent: &mut ChildSpawnerCommands, theme: &Theme, title: Words, body: Words) {
+    parent.spawn((Name::new("Notice"), card())).with_children(|card| {
+        card.spawn((
+            Node { width: px(72), height: px(8), border_radius: BorderRadius::MAX, ..default() },
+            BackgroundColor(super::GOLD),
+        ));
+        card.spawn(text(theme, Type::Heading, super::INK, title));
+        card.spawn(text(theme, Type::Body, super::INK_SOFT, body));
+    });
+}
+
+/// A picture in a rounded frame, as wide as its place and never higher than `height_max`.
+pub fn picture(
+    parent: &mut ChildSpawnerCommands,
+    image: Handle<Image>,
+    width: u32,
+    height: u32,
+    box_size: Vec2,
+) {
+    #[expect(clippy::cast_precision_loss, reason = "a painting's side is at most 1200")]
+    let aspect = width as f32 / height as f32;
+    let shown = if box_size.x / aspect <= box_size.y {
+        Vec2::new(box_size.x, box_size.x / aspect)
+    } else {
+        Vec2::new(box_size.y * aspect, box_size.y)
+    };
+    parent.spawn((
+        Name::new("Picture"),
+        ImageNode { image, image_mode: bevy::ui::widget::NodeImageMode::Stretch, ..default() },
+        Node {
+            width: px(shown.x),
+            height: px(shown.y),
+            align_self: AlignSelf::Center,
+            flex_shrink: 0.0,
+            border_radius: BorderRadius::all(px(space::RADIUS)),
+            ..default()
+        },
+        shadow(),
+    ));
+}
