@@ -106,6 +106,16 @@ pub fn connect(version: Version, client_id: &str, login: Option<(&str, &str)>, k
     packet(0x10, &body)
 }
 
+/// A 3.1.1 CONNECT without login whose session the broker must keep (clean session 0).
+#[must_use]
+pub fn connect_to_keep(client_id: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, "MQTT");
+    body.extend([Version::V311.level(), 0, 0, 0]);
+    text(&mut body, client_id);
+    packet(0x10, &body)
+}
+
 /// A PUBLISH with QoS 1.
 #[must_use]
 pub fn publish(version: Version, topic: &str, packet_id: u16, payload: &[u8]) -> Vec<u8> {

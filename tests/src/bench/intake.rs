@@ -1,20 +1,21 @@
 //! Durable intake: how many QoS 1 messages per second are acknowledged, how fast, and with how much memory.
 
-use std::{io, time::Duration};
+use std::{fs, io, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use crate::{
     bench::{
-        load::{Load, Measured, PAYLOAD_BYTES, drive},
+        load::{Load, Measured, PAYLOAD_BYTES, PAYLOAD_MARK, drive},
         mosquitto::{Mosquitto, Setting},
         report,
     },
-    harness::{Hub, HubSetup},
+    harness::{Hub, HubSetup, counter},
+    raw::{self, RawClient, Version, kind},
 };
 
-/// Issue of the promise: at least this many per second, and this many times mosquitto's durable setting.
+/// The promise: at least this many per second, and this many times mosquitto's durable setting.
 const GOAL_PER_SECOND: f64 = 5_000.0;
 const GOAL_RATIO: f64 = 20.0;
 const GOAL_P99: Duration = Duration::from_millis(50);
@@ -53,31 +54,100 @@ impl Contender {
 pub async fn run(load: Load, rounds: u32) -> Result<()> {
     let with_mosquitto = Mosquitto::is_installed();
     let mut ours = Contender::new("storehub-gateway (fsync before PUBACK)");
-    let mut durable = Contender::new(Setting::Durable.name());
-    let mut default = Contender::new(Setting::Default.name());
+    let mut away = Contender::new("mosquitto durable, reader away");
+    let mut durable = Contender::new("mosquitto durable, reader connected");
+    let mut default = Contender::new("mosquitto default, reader connected");
     for round in 1..=rounds {
         println!("round {round} of {rounds}");
         let hub = HubSetup::new().anonymous().start().await;
         let (measured, resident) =
             under_load(load, hub.mqtt, || hub.running.id()).await.context("storehub-gateway")?;
+        kept(&hub, &measured).await?;
         ours.add(&measured, resident);
-        end(hub).await;
+        hub.stop().await;
         if with_mosquitto {
-            for (setting, contender) in [(Setting::Durable, &mut durable), (Setting::Default, &mut default)] {
+            for (setting, is_reading, contender) in [
+                (Setting::Durable, false, &mut away),
+                (Setting::Durable, true, &mut durable),
+                (Setting::Default, true, &mut default),
+            ] {
                 let mosquitto = Mosquitto::start(setting, None).await.context("mosquitto")?;
+                let reader = reader(mosquitto.addr).await.context("mosquitto's reader")?;
+                if !is_reading {
+                    reader.abort();
+                }
                 let (measured, resident) =
                     under_load(load, mosquitto.addr, || mosquitto.id()).await.context(setting.name())?;
                 contender.add(&measured, resident);
+                reader.abort();
             }
         }
     }
     let contenders: Vec<&Contender> =
-        if with_mosquitto { vec![&ours, &durable, &default] } else { vec![&ours] };
+        if with_mosquitto { vec![&ours, &away, &durable, &default] } else { vec![&ours] };
     show(load, rounds, &contenders)
 }
 
-async fn end(hub: Hub) {
-    hub.stop().await;
+/// The hub must have in its journal what it acknowledged, and must have taken it for readings.
+async fn kept(hub: &Hub, measured: &Measured) -> Result<()> {
+    let status = hub.folder.status().await.map_err(anyhow::Error::msg)?;
+    let (records, rejected) = (counter(&status, "journal.records"), counter(&status, "publishes_rejected"));
+    ensure!(
+        measured.acked <= records,
+        "{} were acknowledged, the journal has {records} records",
+        measured.acked
+    );
+    ensure!(rejected == 0, "{rejected} readings were rejected: {}", status["rejections"]);
+    // Not only by its own word: every payload stands in its files.
+    let on_disk =
+        payloads_in(&hub.folder.data_dir().join("journal")).context("failed to read the hub's journal")?;
+    ensure!(
+        measured.acked <= on_disk,
+        "{} were acknowledged, the journal's files have {on_disk}",
+        measured.acked
+    );
+    Ok(())
+}
+
+/// How often a payload's closing words stand in the files of a folder.
+fn payloads_in(folder: &Path) -> io::Result<u64> {
+    let mut count = 0;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() {
+            let bytes = fs::read(path)?;
+            let starts = bytes.windows(PAYLOAD_MARK.len()).filter(|window| *window == PAYLOAD_MARK);
+            count += u64::try_from(starts.count()).map_err(io::Error::other)?;
+        }
+    }
+    Ok(count)
+}
+
+/// Headquarters' reader at mosquitto: a session that is kept, with QoS 1, that takes and acknowledges everything.
+///
+/// Without one, mosquitto keeps no message at all and acknowledges what it has thrown away, in any setting. With one that
+/// is away it keeps every message, which is what the hub does.
+async fn reader(broker: std::net::SocketAddr) -> io::Result<tokio::task::JoinHandle<()>> {
+    let mut client = RawClient::open(broker, Version::V311).await?;
+    client.send(&raw::connect_to_keep("headquarters")).await?;
+    client.answer().await?;
+    client.send(&raw::subscribe(Version::V311, 1, "sensors/#")).await?;
+    client.answer().await?;
+    Ok(tokio::spawn(async move {
+        let mut acks = Vec::new();
+        while let Ok(packet) = client.reader.next().await {
+            if packet.kind() == kind::PUBLISH && packet.first & 0b0110 != 0 {
+                let at = 2 + usize::from(u16::from_be_bytes([packet.body[0], packet.body[1]]));
+                acks.extend([0x40, 2, packet.body[at], packet.body[at + 1]]);
+            }
+            if !client.reader.has_more() && !acks.is_empty() {
+                if client.send(&acks).await.is_err() {
+                    return;
+                }
+                acks.clear();
+            }
+        }
+    }))
 }
 
 async fn under_load(
@@ -124,12 +194,17 @@ fn show(load: Load, rounds: u32, contenders: &[&Contender]) -> Result<()> {
         load.in_flight,
         load.measured.as_secs()
     );
+    println!(
+        "mosquitto's reader has a kept QoS 1 session; without any reader mosquitto throws away what it acknowledges\n"
+    );
     println!("{}", report::table(&["", "msg/s", "p50 PUBACK ms", "p99 PUBACK ms", "RSS MiB (max)"], &rows));
 
     let ours = contenders[0];
     let per_second = report::median(ours.per_second.clone());
     let p99_ms = report::median(ours.p99_ms.clone());
-    let ratio = contenders.get(1).map(|durable| per_second / report::median(durable.per_second.clone()));
+    let over = |contender: &&Contender| per_second / report::median(contender.per_second.clone());
+    let ratio = contenders.get(1).map(over);
+    let ratio_reading = contenders.get(2).map(over);
     let verdict = |reached: bool| if reached { "reached" } else { "MISSED" };
     println!("at least {GOAL_PER_SECOND:.0} msg/s: {}", verdict(GOAL_PER_SECOND <= per_second));
     match ratio {
@@ -152,7 +227,8 @@ fn show(load: Load, rounds: u32, contenders: &[&Contender]) -> Result<()> {
         "payload_bytes": PAYLOAD_BYTES,
         "seconds": load.measured.as_secs(),
         "rounds": rounds,
-        "ratio_to_durable": ratio,
+        "ratio_to_durable_reader_away": ratio,
+        "ratio_to_durable_reader_connected": ratio_reading,
         "contenders": contenders.iter().map(|contender| json!({
             "name": contender.name,
             "per_second": contender.per_second,

@@ -18,6 +18,8 @@ use crate::raw::{self, ANSWER_MAX, RawClient, Version};
 
 /// Bytes of each payload.
 pub const PAYLOAD_BYTES: usize = 200;
+/// Words that stand once in each payload.
+pub const PAYLOAD_MARK: &[u8] = b"\"humidity_pct\":41.0,\"battery_pct\":88.0";
 /// Connections settle and files are opened before the clock starts.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -37,6 +39,8 @@ pub struct Load {
 pub struct Measured {
     /// Acknowledged messages per second.
     pub per_second: f64,
+    /// All acknowledged messages, those outside the measured time too.
+    pub acked: u64,
     /// Time from PUBLISH to PUBACK, sorted.
     pub latencies: Vec<Duration>,
 }
@@ -84,13 +88,16 @@ pub async fn drive(broker: SocketAddr, load: Load) -> io::Result<Measured> {
     tokio::time::sleep(WARM_UP + load.measured).await;
     stop.store(true, Ordering::Relaxed);
     let mut latencies = Vec::new();
+    let mut acked = 0;
     while let Some(publisher) = publishers.join_next().await {
-        latencies.extend(publisher.map_err(io::Error::other)??);
+        let (of_publisher, acked_by_publisher) = publisher.map_err(io::Error::other)??;
+        latencies.extend(of_publisher);
+        acked += acked_by_publisher;
     }
     latencies.sort_unstable();
     #[expect(clippy::cast_precision_loss, reason = "a count of messages, far below 2^52")]
     let per_second = latencies.len() as f64 / load.measured.as_secs_f64();
-    Ok(Measured { per_second, latencies })
+    Ok(Measured { per_second, acked, latencies })
 }
 
 async fn publish(
@@ -99,7 +106,7 @@ async fn publish(
     in_flight: usize,
     start: Instant,
     stop: Arc<AtomicBool>,
-) -> io::Result<Vec<Duration>> {
+) -> io::Result<(Vec<Duration>, u64)> {
     let id = format!("bench-{index:03}");
     let topic = format!("sensors/shelf/{id}/reading");
     let (mut client, code) = RawClient::log_in(broker, Version::V311, &id, None).await?;
@@ -112,6 +119,7 @@ async fn publish(
     let mut seq = 0;
     let mut bytes = Vec::new();
     let mut waiting = 0_usize;
+    let mut acked = 0;
     loop {
         if !stop.load(Ordering::Relaxed) {
             bytes.clear();
@@ -124,7 +132,7 @@ async fn publish(
             timeout(ANSWER_MAX, client.writer.write_all(&bytes)).await??;
         }
         if waiting == 0 {
-            return Ok(latencies);
+            return Ok((latencies, acked));
         }
         // All acknowledgements that are there already, then one write for all of them.
         loop {
@@ -133,6 +141,7 @@ async fn publish(
                 && let Some(sent) = sent_at.get_mut(usize::from(slot) - 1).and_then(Option::take)
             {
                 waiting -= 1;
+                acked += 1;
                 let now = Instant::now();
                 if start <= sent && !stop.load(Ordering::Relaxed) {
                     latencies.push(now - sent);
@@ -154,6 +163,10 @@ mod tests {
         for seq in [1, 999, u64::from(u32::MAX)] {
             let payload = payload(seq);
             assert_eq!(payload.len(), PAYLOAD_BYTES);
+            assert_eq!(
+                payload.windows(PAYLOAD_MARK.len()).filter(|window| *window == PAYLOAD_MARK).count(),
+                1
+            );
             let reading: contract::native::ShelfReading = serde_json::from_slice(&payload).unwrap();
             assert_eq!(reading.seq, Some(seq));
         }
@@ -162,7 +175,7 @@ mod tests {
     #[test]
     fn a_percentile_is_taken_from_the_sorted_times() {
         let latencies = (1..=100).map(Duration::from_millis).collect();
-        let measured = Measured { per_second: 0.0, latencies };
+        let measured = Measured { latencies, ..Measured::default() };
         assert_eq!(measured.latency(0.5), Duration::from_millis(51));
         assert_eq!(measured.latency(0.99), Duration::from_millis(100));
         assert_eq!(Measured::default().latency(0.5), Duration::ZERO);

@@ -67,6 +67,8 @@ impl Mosquitto {
         let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut config =
             format!("listener {} 127.0.0.1\nallow_anonymous true\nlog_type error\n", addr.port());
+        // With its default of 1 000 waiting messages it would drop most of what it acknowledges; that is no contest.
+        config.push_str("max_queued_messages 0\n");
         if rustix::process::geteuid().is_root() {
             // It would become another user who may not write into our folder.
             config.push_str("user root\n");
@@ -78,9 +80,8 @@ impl Mosquitto {
             ));
         }
         if let Some(target) = bridge_to {
-            // With its default of 1 000 waiting messages it would drop most of an outage; that is no contest.
             config.push_str(&format!(
-                "max_queued_messages 1000000\nconnection up\naddress {target}\ntopic sensors/# out 1\n\
+                "connection up\naddress {target}\ntopic sensors/# out 1\n\
                  cleansession false\nrestart_timeout 1\nbridge_protocol_version mqttv311\n"
             ));
         }
