@@ -84,7 +84,7 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &Finding, imag
     };
     slot.spawn(body).with_children(|body| {
         let (width, height) = (finding.painting.width, finding.painting.height);
-        let box_size = if wide { Vec2::new(880.0, 420.0) } else { Vec2::new(984.0, 330.0) };
+        let box_size = if wide { Vec2::new(880.0, 320.0) } else { Vec2::new(984.0, 330.0) };
         let seen = if wide { column(space::LINE) } else { widgets::column(space::LINE) };
         body.spawn(seen).with_children(|seen| {
             widgets::picture(seen, image_of(&finding.painting, images), width, height, box_size);
