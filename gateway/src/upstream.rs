@@ -203,7 +203,7 @@ pub struct StreamStatus {
     pub rows_waiting: Option<u64>,
 }
 
-/// `mqtt://[user[:password]@]host[:port]`.
+/// `mqtt://[user[:password]@]host[:port]`, user and password with `%XX` escapes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BrokerUrl {
     /// Host name or address.
@@ -254,6 +254,9 @@ pub enum BrokerUrlError {
         /// What stands there.
         shown: String,
     },
+    /// A `%` in the login that is no escape.
+    #[error("the login has a `%` that is not followed by two hexadecimal digits; write `%25` for `%` itself")]
+    Escape,
     /// A port out of range.
     #[error("port `{shown}` is not a number from 1 to 65535")]
     Port {
@@ -269,7 +272,7 @@ impl BrokerUrl {
     /// Reads `mqtt://[user[:password]@]host[:port]`.
     ///
     /// # Errors
-    /// Another scheme, no host, a path, or a port out of range. A password never appears in the message.
+    /// Another scheme, no host, a path, a bad escape, or a port out of range. A password never appears in the message.
     pub fn parse(url: &str) -> Result<Self, BrokerUrlError> {
         let Some((scheme, rest)) = url.split_once("://") else {
             let shown = url.rsplit('@').next().unwrap_or_default().to_owned();
@@ -285,7 +288,8 @@ impl BrokerUrl {
         let (login, place) = match rest.rsplit_once('@') {
             Some((login, place)) => {
                 let (user, password) = login.split_once(':').unwrap_or((login, ""));
-                (Some((user.to_owned(), password.to_owned())), place)
+                let login = unescaped(user).zip(unescaped(password));
+                (Some(login.ok_or(BrokerUrlError::Escape)?), place)
             }
             None => (None, rest),
         };
@@ -309,6 +313,21 @@ impl BrokerUrl {
         };
         Ok(Self { host: host.to_owned(), port, login })
     }
+}
+
+/// Resolves `%XX`, by which a login may hold any character; `None` when something else follows a `%`.
+fn unescaped(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Jitter for production.
@@ -342,6 +361,8 @@ mod tests {
         assert_eq!(BrokerUrl::parse("mqtt://127.0.0.1").unwrap().port, 1883);
         assert_eq!(BrokerUrl::parse("mqtt://[::1]:9/").unwrap().to_string(), "mqtt://[::1]:9");
         assert!(!format!("{url:?}").contains("cret"));
+        let url = BrokerUrl::parse("mqtt://hz-1:50%25%20%e5%ba%97@hq").unwrap();
+        assert_eq!(url.login.unwrap().1, "50% 店");
     }
 
     #[test]
@@ -352,6 +373,9 @@ mod tests {
             ("user:secret@hq:1883", "`hq:1883` does not start with"),
             ("mqtt://", "no `host`"),
             ("mqtt://hq/path", "no `host`"),
+            ("mqtt://u:secret%2@hq", "`%25`"),
+            ("mqtt://u:secret%+1@hq", "`%25`"),
+            ("mqtt://u:secret%ff@hq", "`%25`"),
             ("mqtt://hq:0", "port `0`"),
             ("mqtt://hq:99999", "port `99999`"),
         ];
