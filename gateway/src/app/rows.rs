@@ -24,12 +24,21 @@ pub(crate) struct Rows {
     pub(crate) lanes: BTreeMap<Stream, Lane>,
 }
 
-/// A stream's reader. There is no row of the stream between `after_seq` and the reader's place.
+/// A stream's reader. There is no row of the stream between `after_seq` and the reader's place but the held one.
 pub(crate) struct Lane {
     after_seq: u64,
     reader: Reader,
     /// A row that was read and did not fit into the batch.
     held: Option<Row>,
+}
+
+impl Lane {
+    /// Whether reading on gives exactly the rows after `after_seq`. A new reader would walk its segment from the
+    /// start again, which an idle stream beside a busy one would do at every look.
+    fn continues(&self, after_seq: u64) -> bool {
+        let next_seq = self.held.as_ref().map_or(self.reader.next_seq(), |row| row.seq);
+        (self.after_seq..next_seq.max(self.after_seq + 1)).contains(&after_seq)
+    }
 }
 
 impl RowSource for Rows {
@@ -40,7 +49,7 @@ impl RowSource for Rows {
         rows_max: usize,
         bytes_max: usize,
     ) -> Result<Vec<Row>, SourceError> {
-        if self.lanes.get(&stream).is_none_or(|lane| lane.after_seq != after_seq) {
+        if !self.lanes.get(&stream).is_some_and(|lane| lane.continues(after_seq)) {
             let acked = self.ledger.acked(stream);
             let empty_through = if acked.through_seq == after_seq { acked.empty_through_seq } else { 0 };
             let reader = self.journal.reader(after_seq.max(empty_through) + 1);
@@ -109,5 +118,116 @@ impl CursorStore for Cursors {
     fn save(&mut self, stream: Stream, acked_seq: u64) -> Result<(), SourceError> {
         self.0.ack(stream, acked_seq);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::Timestamp;
+
+    use super::*;
+    use crate::journal::{Derived, Options};
+
+    struct Bench {
+        rows: Rows,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new(segment_bytes: u64) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let options = Options { segment_bytes, ..Options::default() };
+            let (journal, _) = Journal::open(dir.path(), options, 1).unwrap();
+            let rows =
+                Rows { journal, ledger: Arc::default(), tally: Arc::default(), lanes: BTreeMap::new() };
+            Self { rows, _dir: dir }
+        }
+
+        /// Appends a row of the stream and gives its number.
+        fn append(&self, stream: Stream) -> u64 {
+            let record = Record::Derived(Derived {
+                cause_seq: 1,
+                ordinal: 0,
+                stream,
+                at: Timestamp::UNIX_EPOCH,
+                kind: "k",
+                device: None,
+                data: "{}",
+            });
+            self.rows.journal.append(&record).blocking_recv().unwrap().unwrap()
+        }
+
+        fn after(&mut self, after_seq: u64, rows_max: usize, bytes_max: usize) -> Vec<u64> {
+            let rows = self.rows.rows_after(Stream::Events, after_seq, rows_max, bytes_max).unwrap();
+            rows.into_iter().map(|row| row.seq).collect()
+        }
+    }
+
+    #[test]
+    fn every_row_comes_once_and_in_order_whatever_lies_between_and_wherever_batches_end() {
+        // Segments of a few records, so that the reading crosses many of their borders.
+        let mut bench = Bench::new(1_200);
+        let mut expected = Vec::new();
+        let (mut seen, mut after_seq) = (Vec::new(), 0);
+        for round in 0..60_u64 {
+            // Streams alternate, with long runs of another one.
+            for n in 0..(round % 7) {
+                let stream = if (round + n).is_multiple_of(3) { Stream::Events } else { Stream::Rollups };
+                let seq = bench.append(stream);
+                if stream == Stream::Events {
+                    expected.push(seq);
+                }
+            }
+            // By rows, by bytes, or both.
+            let (rows_max, bytes_max) = if round % 2 == 0 { (2, usize::MAX) } else { (100, 5) };
+            let batch = bench.after(after_seq, rows_max, bytes_max);
+            // An empty answer vouches for everything that was durable: the next question starts there.
+            after_seq = batch.last().copied().unwrap_or_else(|| bench.rows.journal.head_seq());
+            seen.extend(batch);
+        }
+        loop {
+            let batch = bench.after(after_seq, 3, usize::MAX);
+            let Some(last_seq) = batch.last() else { break };
+            after_seq = *last_seq;
+            seen.extend(batch);
+        }
+        assert_eq!(seen, expected);
+        bench.rows.journal.close();
+    }
+
+    #[test]
+    fn a_resend_goes_back_and_what_was_held_comes_again() {
+        let mut bench = Bench::new(1 << 20);
+        let seqs: Vec<u64> = (0..10).map(|_| bench.append(Stream::Events)).collect();
+        assert_eq!(bench.after(0, 100, 7), seqs[..3], "the fourth row is held back by the bytes");
+        assert_eq!(bench.after(1, 100, usize::MAX), seqs[1..], "asked again from an earlier place");
+        assert_eq!(bench.after(0, 4, usize::MAX), seqs[..4]);
+        assert_eq!(bench.after(7, 100, usize::MAX), seqs[7..], "headquarters had more than was known here");
+        assert_eq!(bench.after(10, 100, usize::MAX), Vec::<u64>::new());
+        bench.append(Stream::Rollups);
+        let next = bench.append(Stream::Events);
+        assert_eq!(bench.after(11, 100, usize::MAX), [next], "after a place between the rows");
+        bench.rows.journal.close();
+    }
+
+    #[test]
+    fn an_idle_stream_reads_on_instead_of_searching_its_segment_again() {
+        let mut bench = Bench::new(1 << 20);
+        let first = bench.append(Stream::Events);
+        assert_eq!(bench.after(0, 100, usize::MAX), [first]);
+        let mut after_seq = first;
+        for _ in 0..5 {
+            after_seq = bench.append(Stream::Rollups);
+            assert_eq!(bench.after(after_seq - 1, 100, usize::MAX), Vec::<u64>::new());
+            assert!(bench.rows.lanes[&Stream::Events].continues(after_seq));
+            assert_eq!(
+                bench.rows.lanes[&Stream::Events].after_seq,
+                first,
+                "the reader is still the first one"
+            );
+        }
+        let last = bench.append(Stream::Events);
+        assert_eq!(bench.after(after_seq, 100, usize::MAX), [last]);
+        bench.rows.journal.close();
     }
 }
