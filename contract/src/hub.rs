@@ -111,6 +111,9 @@ pub struct Climate {
 pub struct Health {
     /// Reduced modes in words, empty when all is well.
     pub degraded: Vec<String>,
+    /// What whoever runs the hub should know although nothing is wrong, such as a mode meant for demos.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// Whether headquarters is connected.
     pub uplink_online: bool,
     /// Rows that wait for headquarters.
@@ -190,12 +193,24 @@ pub fn lockers_topic(bank: &DeviceId) -> String {
 }
 /// `hub/traffic`
 pub const TRAFFIC_TOPIC: &str = "hub/traffic";
-/// `hub/zones/<zone>`; the zone's characters outside `[A-Za-z0-9_-]` become `-`.
+/// `hub/zones/<zone>`, in the zone's own script.
+///
+/// What a topic level cannot hold (`/`, `+`, `#`, control characters) becomes `-`, followed at the end by a digest of
+/// the name, so that two zones never share a topic.
 #[must_use]
 pub fn zone_topic(zone: &str) -> String {
-    let level: String =
-        zone.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '-' }).collect();
-    format!("hub/zones/{level}")
+    let cannot_stand = |c: char| matches!(c, '/' | '+' | '#') || c.is_control();
+    if zone.contains(cannot_stand) || zone.is_empty() {
+        let level = zone.replace(cannot_stand, "-");
+        format!("hub/zones/{level}~{:08x}", digest(zone))
+    } else {
+        format!("hub/zones/{zone}")
+    }
+}
+
+/// FNV-1a, 32 bits: tells names apart, hides nothing.
+fn digest(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 /// `hub/climate/<device>`
 #[must_use]
@@ -204,3 +219,31 @@ pub fn climate_topic(device: &DeviceId) -> String {
 }
 /// `hub/health`
 pub const HEALTH_TOPIC: &str = "hub/health";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_zone_has_a_topic_of_its_own_in_any_script() {
+        assert_eq!(zone_topic("entrance_1"), "hub/zones/entrance_1");
+        assert_eq!(zone_topic("护肤"), "hub/zones/护肤");
+        assert_eq!(zone_topic("Wein & Käse"), "hub/zones/Wein & Käse");
+        let names = ["护肤", "母婴", "--", "a/b", "a+b", "a#b", "a-b", "a\u{0}b", "a\nb", ""];
+        let topics: std::collections::BTreeSet<_> = names.into_iter().map(zone_topic).collect();
+        assert_eq!(topics.len(), names.len(), "{topics:?}");
+        for topic in topics {
+            let level = topic.strip_prefix("hub/zones/").unwrap();
+            assert!(!level.is_empty(), "{topic}");
+            assert!(!level.contains(|c: char| matches!(c, '/' | '+' | '#') || c.is_control()), "{topic}");
+        }
+    }
+
+    #[test]
+    fn health_of_an_older_hub_is_read_without_notices() {
+        let text = r#"{"degraded":[],"uplink_online":true,"waiting_rows":0,"at":"2026-01-01T00:00:00.000Z"}"#;
+        let health: Health = serde_json::from_str(text).unwrap();
+        assert!(health.notices.is_empty());
+        assert_eq!(serde_json::to_string(&health).unwrap(), text);
+    }
+}

@@ -91,9 +91,8 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = TimeError;
     fn from_str(text: &str) -> Result<Self, TimeError> {
-        let at: jiff::Timestamp = text
-            .parse()
-            .map_err(|_| TimeError::Format { text: text.chars().take(40).collect() })?;
+        let at: jiff::Timestamp =
+            text.parse().map_err(|_| TimeError::Format { text: text.chars().take(40).collect() })?;
         Self::try_from_millis(at.as_millisecond())
     }
 }

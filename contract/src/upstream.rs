@@ -421,10 +421,7 @@ mod tests {
             Batch::parse(&other, &batch(0, &[1])),
             Err(BatchError::Envelope { field: "source", .. })
         ));
-        assert!(matches!(
-            Batch::parse(&store, &batch(4, &[4])),
-            Err(BatchError::Order { after: 4, seq: 4 })
-        ));
+        assert!(matches!(Batch::parse(&store, &batch(4, &[4])), Err(BatchError::Order { after: 4, seq: 4 })));
         assert!(matches!(Batch::parse(&store, b"{}"), Err(BatchError::Json { .. })));
         let large = vec![b' '; BATCH_BYTES_MAX + 1];
         assert!(matches!(Batch::parse(&store, &large), Err(BatchError::TooLarge { .. })));

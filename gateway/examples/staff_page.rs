@@ -133,6 +133,7 @@ fn made_up(beat: u32) -> Result<StoreView, IdError> {
             last_ack_at: Some(ago(312)),
         },
         health: Health {
+            notices: Vec::new(),
             degraded: vec!["uplink: no route to headquarters".to_owned()],
             uplink_online: false,
             waiting_rows: 1_284,

@@ -296,9 +296,11 @@ impl Gateway {
         let control_path = control::socket_path(dir.path());
         let listener = control::listen(dir.path()).map_err(|source| StartError::Control { source })?;
         let answering = Arc::clone(&monitor);
+        let answers = tokio::spawn(control::serve(listener, stop.clone(), move || answering.status()));
+        let pulses = tokio::spawn(pulse(monitor, views_tx, degraded_tx, stop.clone()));
         let mut tasks = vec![
-            tokio::spawn(control::serve(listener, stop.clone(), move || answering.status())),
-            tokio::spawn(pulse(monitor, views_tx, degraded_tx, stop.clone())),
+            supervise("control", answers, stop.clone(), failed.clone()),
+            supervise("pulse", pulses, stop.clone(), failed.clone()),
         ];
         if let Some(listener) = http_listener {
             let (stop, failed) = (stop.clone(), failed.clone());
@@ -389,6 +391,21 @@ fn birth_devices(gatekeeper: &Gatekeeper) -> Vec<BirthDevice> {
     devices
         .map(|device| BirthDevice { id: device.id.to_string(), kind: device.kind.as_str().to_owned() })
         .collect()
+}
+
+/// Reports a task that has ended, by itself or by a panic, although nobody asked it to.
+fn supervise(
+    name: &'static str,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+    failed: mpsc::Sender<&'static str>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        task.await.ok();
+        if !stop.is_cancelled() {
+            failed.send(name).await.ok();
+        }
+    })
 }
 
 /// Reports a journal whose writer has ended although nobody asked it to.

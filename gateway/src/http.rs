@@ -66,6 +66,8 @@ pub const STALL_MAX: Duration = Duration::from_secs(30);
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long answers under way may take once the hub shuts down.
 pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// A picture that stays the same one for this long is stuck: whoever makes it makes one every second at least.
+pub const PICTURE_AGE_MAX: Duration = Duration::from_secs(10);
 /// After how many seconds a turned-away live client shall come back.
 const RETRY_AFTER_SECS: &str = "10";
 
@@ -92,6 +94,24 @@ struct Shared {
     event_clients: Arc<Semaphore>,
     /// The last picture as JSON, so that many clients cost one serialisation.
     rendered: Arc<Mutex<Option<Rendered>>>,
+    /// The picture that health was asked about last.
+    judged: Arc<Mutex<Judged>>,
+}
+
+/// Tells a picture that is kept up to date from one that is stuck, by the steady clock of whoever asks for health.
+struct Judged {
+    view: Arc<StoreView>,
+    since: Instant,
+}
+
+impl Judged {
+    /// For how long `view` has been the newest one, as far as was asked; `None` while that is no reason to worry.
+    fn stuck(&mut self, view: &Arc<StoreView>, now: Instant) -> Option<Duration> {
+        if !Arc::ptr_eq(&self.view, view) {
+            *self = Self { view: Arc::clone(view), since: now };
+        }
+        Some(now.saturating_duration_since(self.since)).filter(|age| PICTURE_AGE_MAX < *age)
+    }
 }
 
 struct Rendered {
@@ -120,8 +140,10 @@ impl Shared {
 
 /// The routes over a picture of the store that others keep up to date.
 pub fn router(view: watch::Receiver<Arc<StoreView>>) -> Router {
+    let judged = Judged { view: Arc::clone(&view.borrow()), since: Instant::now() };
     let shared = Shared {
         view,
+        judged: Arc::new(Mutex::new(judged)),
         event_clients: Arc::new(Semaphore::new(EVENT_CLIENTS_MAX)),
         rendered: Arc::new(Mutex::new(None)),
     };
@@ -194,15 +216,27 @@ async fn store(State(shared): State<Shared>) -> impl IntoResponse {
 struct HealthBody {
     status: &'static str,
     degraded: Vec<String>,
+    notices: Vec<String>,
 }
 
 async fn healthz(State(shared): State<Shared>) -> impl IntoResponse {
-    let degraded = shared.now().health.degraded.clone();
-    if degraded.is_empty() {
-        (StatusCode::OK, Json(HealthBody { status: "ok", degraded }))
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(HealthBody { status: "degraded", degraded }))
+    let view = shared.now();
+    let mut degraded = view.health.degraded.clone();
+    let stuck = shared.judged.lock().unwrap_or_else(PoisonError::into_inner).stuck(&view, Instant::now());
+    if let Some(age) = stuck {
+        degraded.push(format!(
+            "the picture of the store has not changed for {} s; restart the hub",
+            age.as_secs()
+        ));
+    } else if shared.view.has_changed().is_err() {
+        degraded.push("nothing keeps the picture of the store up to date; restart the hub".to_owned());
     }
+    let (code, status) = if degraded.is_empty() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "degraded")
+    };
+    (code, Json(HealthBody { status, degraded, notices: view.health.notices.clone() }))
 }
 
 async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {

@@ -226,6 +226,8 @@ pub struct Stats {
     pub damaged_bytes: u64,
     /// Places at which that was.
     pub damaged_places: u64,
+    /// Whether the last commit was refused because the disk is full.
+    pub is_disk_full: bool,
     /// What the disk says now; absent when the last commit went well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
@@ -250,6 +252,7 @@ struct Durable {
     records: u64,
     refused: u64,
     fault: Option<String>,
+    is_disk_full: bool,
     damage: BTreeMap<(u64, u64), u64>,
 }
 
@@ -325,6 +328,7 @@ impl Journal {
             records: 0,
             refused: 0,
             fault: None,
+            is_disk_full: false,
             damage: opened.damage,
         };
         let shared = Arc::new(Shared {
@@ -483,6 +487,7 @@ impl Journal {
             refused_records: durable.refused,
             damaged_bytes: durable.damage.values().sum(),
             damaged_places: durable.damage.len() as u64,
+            is_disk_full: durable.is_disk_full,
             fault: durable.fault.clone(),
         }
     }

@@ -57,6 +57,9 @@ const RETRY: Duration = Duration::from_secs(1);
 const REOPEN: Duration = Duration::from_secs(5);
 /// How often segments, snapshots and the status are looked after.
 const UPKEEP: Duration = Duration::from_secs(1);
+/// A projector that does not move for this long is stuck. It reports once per [`UPKEEP`], and its longest duty beside
+/// that is a snapshot.
+const STANDSTILL: Duration = Duration::from_secs(20);
 
 /// Where things are.
 #[derive(Debug, Clone)]
@@ -161,6 +164,23 @@ pub struct Status {
     /// What is wrong now, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// When the thread last said how it is.
+    #[serde(skip)]
+    pub said_at: Option<Instant>,
+    /// When it last had nothing to do or had got further.
+    #[serde(skip)]
+    pub moved_at: Option<Instant>,
+}
+
+impl Status {
+    /// For how long the projector has stood still although it should not: it says nothing, or durable records wait
+    /// and it gets no further. `None` while it is well.
+    #[must_use]
+    pub fn stands_still(&self, head_seq: u64, now: Instant) -> Option<Duration> {
+        let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let idle = if self.applied_through < head_seq { since(self.moved_at) } else { Duration::ZERO };
+        Some(since(self.said_at).max(idle)).filter(|still| STANDSTILL < *still)
+    }
 }
 
 /// A running projector.
@@ -288,6 +308,7 @@ impl Worker {
         {
             let mut status = lock(&status);
             status.applied_through = ready.applied_through;
+            (status.said_at, status.moved_at) = (Some(now), Some(now));
             status.store = if ready.store.is_none() {
                 "unavailable"
             } else if ready.rebuilt.is_some() {
@@ -631,6 +652,7 @@ impl Worker {
             let sight = retention::Sight {
                 segments: &self.journal.segments(),
                 kept_bytes_max: self.pace.kept_bytes,
+                is_disk_full: self.journal.stats().is_disk_full,
                 applied_through: self.applied_through,
                 acked_through: floor.unwrap_or(u64::MAX),
                 snapshot_through: lock(&self.status).snapshot_through,
@@ -649,6 +671,7 @@ impl Worker {
             };
             match self.journal.drop_oldest() {
                 Ok(Some((first_seq, last_seq))) => {
+                    self.tally.dropped(last_seq);
                     if 0 < records {
                         tracing::warn!(
                             first_seq,
@@ -669,7 +692,12 @@ impl Worker {
 
     fn report(&self) {
         let head = self.journal.head_seq();
+        let now = Instant::now();
         let mut status = lock(&self.status);
+        status.said_at = Some(now);
+        if status.applied_through < self.applied_through || head <= self.applied_through {
+            status.moved_at = Some(now);
+        }
         status.applied_through = self.applied_through;
         status.lag_records = head.saturating_sub(self.applied_through);
         status.rows_in_flight = self.rows.len() as u64;

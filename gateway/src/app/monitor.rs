@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use contract::{
@@ -70,27 +71,35 @@ impl Monitor {
                 .push(format!("{lost} records that were there before this start are gone from the journal"));
         }
         if projector.store != "ok" {
-            let reason = projector.store_reason.unwrap_or_default();
+            let reason = projector.store_reason.as_deref().unwrap_or_default();
             degraded.push(format!("the database is {}: {reason}", projector.store));
         }
-        if let Some(fault) = projector.fault {
-            degraded.push(fault);
-        }
+        degraded.extend(projector.fault.clone());
         if 0 < projector.sacrificed_records {
             let records = projector.sacrificed_records;
             degraded
                 .push(format!("{records} records were dropped before headquarters had them (over budget)"));
         }
-        if LAG_RECORDS_WARN < projector.lag_records {
-            degraded.push(format!("the screens lag {} records behind", projector.lag_records));
+        let head = self.journal.head_seq();
+        let lag = head.saturating_sub(projector.applied_through);
+        if let Some(still) = projector.stands_still(head, Instant::now()) {
+            let seconds = still.as_secs();
+            degraded.push(format!(
+                "the projector has not moved for {seconds} s and {lag} records wait for it; restart the hub"
+            ));
+        } else if LAG_RECORDS_WARN < lag {
+            degraded.push(format!("the screens lag {lag} records behind"));
         }
         if let Some(uplink) = &self.uplink {
             degraded.extend(uplink.borrow().degraded.iter().cloned());
         }
-        if self.is_open {
-            degraded.push("every client is let in (mqtt.anonymous)".to_owned());
-        }
         degraded
+    }
+
+    /// What is as configured and still worth knowing.
+    fn notices(&self) -> Vec<String> {
+        let open = "every client is let in (`mqtt.anonymous`); turn it off outside of demos";
+        self.is_open.then(|| open.to_owned()).into_iter().collect()
     }
 
     pub(crate) fn uplink(&self) -> Uplink {
@@ -113,7 +122,13 @@ impl Monitor {
 
     pub(crate) fn health(&self) -> Health {
         let Uplink { online, waiting_rows, .. } = self.uplink();
-        Health { degraded: self.degraded(), uplink_online: online, waiting_rows, at: self.clock.now() }
+        Health {
+            degraded: self.degraded(),
+            notices: self.notices(),
+            uplink_online: online,
+            waiting_rows,
+            at: self.clock.now(),
+        }
     }
 
     pub(crate) fn counters(&self) -> BTreeMap<String, u64> {

@@ -9,7 +9,7 @@ const WORDS = {
     live: "实时", connecting: "连接中", lost: "连接中断", updated: "更新于", ago: "前", online: "在线", offline: "离线",
     unknown: "未知", pieces: "件", of: "共", full: "货架充足", nothing: "暂无数据", open: "开", closed: "关",
     used: "有物", free: "空", tamper: "异动", people: "人", dwell: "平均停留", lag: "延迟", doors: "门",
-    need: "建议补", degraded: "系统运行受限", battery: "电量", none: "无",
+    need: "建议补", degraded: "系统运行受限", notice: "提示", battery: "电量", none: "无",
     kind: { shelf: "货架", locker: "取货柜", traffic: "客流", climate: "温湿度", bin: "回收箱" },
     unit: { d: "天", h: "小时", m: "分钟", s: "秒" }, other: "English", code: "zh-CN",
   },
@@ -20,7 +20,7 @@ const WORDS = {
     live: "Live", connecting: "Connecting", lost: "Connection lost", updated: "updated", ago: "ago", online: "Online", offline: "Offline",
     unknown: "Unknown", pieces: "pcs", of: "of", full: "Every shelf is well stocked", nothing: "Nothing yet", open: "open", closed: "closed",
     used: "in use", free: "free", tamper: "tamper", people: "people", dwell: "mean stay", lag: "lag", doors: "doors",
-    need: "add", degraded: "Running in a reduced mode", battery: "battery", none: "none",
+    need: "add", degraded: "Running in a reduced mode", notice: "Note", battery: "battery", none: "none",
     kind: { shelf: "Shelf", locker: "Lockers", traffic: "Traffic", climate: "Climate", bin: "Bin" },
     unit: { d: " d", h: " h", m: " min", s: " s" }, other: "中文", code: "en",
   },
@@ -251,8 +251,10 @@ function showHub() {
   const oldest = view.uplink.oldest_waiting_at;
   text(byId("uplink-lag"), oldest ? ` · ${t("lag")} ${duration(Date.parse(view.at) - Date.parse(oldest))}` : "");
   const degraded = view.health.degraded;
-  byId("health").hidden = degraded.length === 0;
-  text(byId("health"), degraded.length ? `${t("degraded")}: ${degraded.join(" · ")}` : "");
+  const words = degraded.length ? [`${t("degraded")}: ${degraded.join(" · ")}`] : [];
+  for (const notice of view.health.notices || []) words.push(`${t("notice")}: ${notice}`);
+  byId("health").hidden = words.length === 0;
+  text(byId("health"), words.join(" · "));
   const counters = Object.entries(view.counters);
   byId("counters").className = counters.length ? "list" : "";
   sync(byId("counters"), counters, ([name]) => name, "data-counter", () => {

@@ -11,10 +11,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{oneshot, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
-use super::{EVENT_CLIENTS_MAX, router, serve_within};
+use super::{EVENT_CLIENTS_MAX, Judged, PICTURE_AGE_MAX, router, serve_within};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -37,7 +37,7 @@ fn view(waiting_rows: u64) -> StoreView {
         climate: Vec::new(),
         sensors: Vec::new(),
         uplink: Uplink { waiting_rows, oldest_waiting_at: Some(at.plus_millis(-1_500)), ..Uplink::default() },
-        health: Health { degraded: Vec::new(), uplink_online: false, waiting_rows, at },
+        health: Health { degraded: Vec::new(), notices: Vec::new(), uplink_online: false, waiting_rows, at },
         counters: [("readings.refused.range".to_owned(), 3), ("odd\"name".to_owned(), 1)].into(),
     }
 }
@@ -145,6 +145,37 @@ async fn health_says_what_is_degraded() {
     degraded.at = Timestamp::UNIX_EPOCH;
     page.view.send_replace(Arc::new(degraded));
     assert!(page.get("/readyz").await.starts_with("HTTP/1.1 503"));
+}
+
+#[tokio::test]
+async fn a_notice_is_told_and_is_no_illness() {
+    let page = Page::start().await;
+    let mut noted = view(7);
+    noted.health.notices.push("every client is let in".to_owned());
+    page.view.send_replace(Arc::new(noted));
+    let answer = page.get("/healthz").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("every client is let in"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_picture_that_nobody_makes_anew_is_no_health() {
+    let mut page = Page::start().await;
+    // Whoever made the pictures is gone.
+    page.view = watch::channel(Arc::new(view(7))).0;
+    let answer = page.get("/healthz").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("up to date"), "{answer}");
+}
+
+#[test]
+fn a_picture_that_stays_the_same_one_is_stuck() {
+    let now = Instant::now();
+    let (first, second) = (Arc::new(view(1)), Arc::new(view(1)));
+    let mut judged = Judged { view: Arc::clone(&first), since: now };
+    let long = PICTURE_AGE_MAX + Duration::from_secs(1);
+    assert_eq!(judged.stuck(&first, now + PICTURE_AGE_MAX), None);
+    assert_eq!(judged.stuck(&first, now + long), Some(long));
+    assert_eq!(judged.stuck(&second, now + long), None, "an equal picture that is a new one is well");
+    assert_eq!(judged.stuck(&second, now + 3 * long), Some(2 * long));
 }
 
 #[tokio::test]

@@ -165,6 +165,7 @@ impl Writer {
             durable.head_seq += records;
             durable.records += records;
             durable.commits += 1;
+            durable.is_disk_full = false;
             if durable.fault.take().is_some() {
                 tracing::info!("the journal's disk takes writes again");
             }
@@ -182,6 +183,7 @@ impl Writer {
         let first = {
             let mut durable = lock(&self.shared.durable);
             durable.refused += dones.len() as u64;
+            durable.is_disk_full = source.kind() == io::ErrorKind::StorageFull;
             durable.fault.replace(text.clone()).is_none()
         };
         if first {

@@ -89,7 +89,9 @@ impl Loaded {
             for (entry, value) in &found.entries {
                 ledger.restore(entry, value);
             }
-            let acked = contract::upstream::Stream::ALL.map(|stream| ledger.acked(stream).through_seq);
+            // A number known to hold no row of a stream would be passed over if it were given to one.
+            let seen = |acked: store::Acked| acked.through_seq.max(acked.empty_through_seq);
+            let acked = contract::upstream::Stream::ALL.map(|stream| seen(ledger.acked(stream)));
             (found.epoch, acked.into_iter().max().unwrap_or(0).max(found.applied_through))
         };
         let found = [Some(&self.found), self.snapshot.as_ref()];

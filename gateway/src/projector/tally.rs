@@ -1,7 +1,8 @@
 //! How many rows wait for headquarters, without reading them again.
 //!
-//! Owns: counts per stream in buckets of [`BUCKET_SEQS`] journal numbers. A count is exact to the bucket, and exactly
-//! 0 when nothing waits. Memory: 32 bytes per bucket that holds rows.
+//! Owns: per stream, which of every [`BUCKET_SEQS`] journal numbers are rows, one bit each; so a count is exact.
+//! Memory: 24 bytes per bucket that holds rows which wait; what is acknowledged or dropped from the journal is
+//! forgotten, so the journal's budget bounds it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,10 +16,21 @@ const BUCKET_SEQS: u64 = 64;
 
 struct Bucket {
     number: u64,
+    /// Bit `n` stands for the journal number `number * BUCKET_SEQS + n`.
     rows: u64,
-    first_seq: u64,
-    last_seq: u64,
     first_at: Timestamp,
+}
+
+impl Bucket {
+    /// Its rows after `seq`, as bits.
+    fn after(&self, seq: u64) -> u64 {
+        let start = self.number * BUCKET_SEQS;
+        match seq.checked_sub(start) {
+            None => self.rows,
+            Some(within) if within < BUCKET_SEQS - 1 => self.rows & (u64::MAX << (within + 1)),
+            Some(_) => 0,
+        }
+    }
 }
 
 /// See the module.
@@ -28,26 +40,23 @@ pub struct Tally(Mutex<BTreeMap<Stream, VecDeque<Bucket>>>);
 /// What waits of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
-    /// Rows, exact to a bucket.
+    /// How many rows.
     pub rows: u64,
-    /// When the oldest of them happened; `None` when none waits.
+    /// When the oldest of them happened, or one at most [`BUCKET_SEQS`] before it; `None` when none waits.
     pub oldest_at: Option<Timestamp>,
-    /// No row before this one waits; `None` when none waits.
+    /// The oldest of them; `None` when none waits.
     pub oldest_seq: Option<u64>,
 }
 
 impl Tally {
     /// A row of the stream is durable; numbers rise.
     pub fn note(&self, stream: Stream, seq: u64, at: Timestamp) {
-        let number = seq / BUCKET_SEQS;
+        let (number, bit) = (seq / BUCKET_SEQS, 1 << (seq % BUCKET_SEQS));
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let buckets = streams.entry(stream).or_default();
         match buckets.back_mut() {
-            Some(bucket) if bucket.number == number => {
-                bucket.rows += 1;
-                bucket.last_seq = seq;
-            }
-            _ => buckets.push_back(Bucket { number, rows: 1, first_seq: seq, last_seq: seq, first_at: at }),
+            Some(bucket) if bucket.number == number => bucket.rows |= bit,
+            _ => buckets.push_back(Bucket { number, rows: bit, first_at: at }),
         }
     }
 
@@ -55,15 +64,23 @@ impl Tally {
     pub fn waiting(&self, stream: Stream, acked_seq: u64) -> Waiting {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let buckets = streams.entry(stream).or_default();
-        while buckets.front().is_some_and(|bucket| bucket.last_seq <= acked_seq) {
-            buckets.pop_front();
-        }
-        let rows = buckets.iter().map(|bucket| bucket.rows).sum();
+        while buckets.pop_front_if(|bucket| bucket.after(acked_seq) == 0).is_some() {}
+        let rows = buckets.iter().map(|bucket| u64::from(bucket.after(acked_seq).count_ones())).sum();
         let oldest = buckets.front();
-        Waiting {
-            rows,
-            oldest_at: oldest.map(|bucket| bucket.first_at),
-            oldest_seq: oldest.map(|bucket| bucket.first_seq),
+        let oldest_seq = |bucket: &Bucket| {
+            bucket.number * BUCKET_SEQS + u64::from(bucket.after(acked_seq).trailing_zeros())
+        };
+        Waiting { rows, oldest_at: oldest.map(|bucket| bucket.first_at), oldest_seq: oldest.map(oldest_seq) }
+    }
+
+    /// The journal has dropped everything through this one: none of it waits any more.
+    pub fn dropped(&self, through_seq: u64) {
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for buckets in streams.values_mut() {
+            while buckets.pop_front_if(|bucket| bucket.after(through_seq) == 0).is_some() {}
+            if let Some(bucket) = buckets.front_mut() {
+                bucket.rows = bucket.after(through_seq);
+            }
         }
     }
 }
@@ -82,8 +99,22 @@ mod tests {
         assert_eq!(tally.waiting(Stream::Events, 0).rows, 200);
         assert_eq!(tally.waiting(Stream::Events, 127).rows, 73);
         assert_eq!(tally.waiting(Stream::Events, 199).oldest_at.unwrap().as_millis(), 192);
-        assert_eq!(tally.waiting(Stream::Events, 199).oldest_seq, Some(192));
+        let last = tally.waiting(Stream::Events, 199);
+        assert_eq!((last.rows, last.oldest_seq), (1, Some(200)));
         assert_eq!(tally.waiting(Stream::Events, 200).rows, 0);
         assert_eq!(tally.waiting(Stream::Readings, 0).rows, 0);
+    }
+
+    #[test]
+    fn what_the_journal_has_dropped_does_not_wait_for_ever() {
+        let tally = Tally::default();
+        for seq in (2..=200).step_by(2) {
+            tally.note(Stream::Events, seq, Timestamp::UNIX_EPOCH);
+        }
+        tally.dropped(100);
+        let waiting = tally.waiting(Stream::Events, 0);
+        assert_eq!((waiting.rows, waiting.oldest_seq), (50, Some(102)));
+        tally.dropped(u64::MAX);
+        assert_eq!(tally.waiting(Stream::Events, 0).rows, 0);
     }
 }

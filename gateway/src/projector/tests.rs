@@ -247,12 +247,46 @@ fn a_segment_goes_only_when_it_may_and_over_budget_it_is_a_sacrifice() {
     let last_seq = segments[1].first_seq - 1;
     let sight = |kept_bytes_max, applied_through, acked_through, snapshot_through| {
         let segments = &segments;
-        decide(&Sight { segments, kept_bytes_max, applied_through, acked_through, snapshot_through })
+        let is_disk_full = false;
+        decide(&Sight {
+            segments,
+            kept_bytes_max,
+            is_disk_full,
+            applied_through,
+            acked_through,
+            snapshot_through,
+        })
     };
+    let full = |acked_through| {
+        decide(&Sight {
+            segments: &segments,
+            kept_bytes_max: u64::MAX,
+            is_disk_full: true,
+            applied_through: 9,
+            acked_through,
+            snapshot_through: 9,
+        })
+    };
+    assert_eq!(full(9), Decision::Drop, "a full disk gets room from what headquarters has");
+    assert_eq!(full(0), Decision::Keep, "and nothing is sacrificed for it");
     assert_eq!(sight(u64::MAX, 9, 9, 9), Decision::Keep);
     assert_eq!(sight(0, last_seq - 1, 9, 9), Decision::Keep);
     assert_eq!(sight(0, 9, 9, last_seq - 1), Decision::SnapshotFirst);
     assert_eq!(sight(0, 9, 9, 9), Decision::Drop);
     assert_eq!(sight(0, 9, 0, 9), Decision::Sacrifice { records: last_seq });
     journal.close();
+}
+
+#[test]
+fn a_projector_that_says_nothing_or_gets_no_further_stands_still() {
+    let now = Instant::now();
+    let long = super::STANDSTILL + Duration::from_secs(1);
+    let (past, later) = (Some(now), now + long);
+    let status = Status { applied_through: 7, said_at: past, moved_at: past, ..Status::default() };
+    assert_eq!(status.stands_still(9, now), None);
+    assert_eq!(status.stands_still(7, later), Some(long), "a thread that hangs is seen without new records");
+    let status = Status { said_at: Some(later), ..status };
+    assert_eq!(status.stands_still(7, later), None, "nothing to do is no standstill");
+    assert_eq!(status.stands_still(9, later), Some(long));
+    assert_eq!(Status::default().stands_still(9, later), None, "before the first word nothing is known");
 }
