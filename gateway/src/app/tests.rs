@@ -10,8 +10,10 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::mpsc,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, StartError};
 use crate::{
@@ -122,6 +124,8 @@ async fn an_acknowledged_reading_is_in_the_journal_and_on_the_screens_and_is_the
     })
     .await;
     assert_eq!(status["store"]["state"], "ok");
+    assert_eq!(status["health"]["degraded"], serde_json::json!([]), "an open hub is well");
+    assert!(status["health"]["notices"][0].as_str().unwrap().contains("mqtt.anonymous"), "and says so");
     let rejection = &status["rejections"][0];
     assert_eq!(rejection["device"], "shelf-01");
     assert!(rejection["reason"].as_str().unwrap().contains("kount"), "{rejection}");
@@ -179,4 +183,19 @@ async fn a_second_hub_in_the_same_folder_or_on_a_taken_port_is_refused_by_name()
     let words = crate::projector::chain(&error);
     assert!(words.contains("mqtt.listen") && words.contains(&taken.to_string()), "{words}");
     gateway.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_task_that_ends_or_panics_unasked_is_reported_by_name_and_one_that_was_asked_is_not() {
+    let stop = CancellationToken::new();
+    let (failed, mut failures) = mpsc::channel(8);
+    let ended = tokio::spawn(async {});
+    super::supervise("ended", ended, stop.clone(), failed.clone()).await.unwrap();
+    assert_eq!(failures.recv().await, Some("ended"));
+    let panicked = tokio::spawn(async { panic!("a bug") });
+    super::supervise("panicked", panicked, stop.clone(), failed.clone()).await.unwrap();
+    assert_eq!(failures.recv().await, Some("panicked"));
+    stop.cancel();
+    super::supervise("asked", tokio::spawn(async {}), stop, failed).await.unwrap();
+    assert_eq!(failures.recv().await, None);
 }

@@ -290,3 +290,21 @@ fn a_projector_that_says_nothing_or_gets_no_further_stands_still() {
     assert_eq!(status.stands_still(9, later), Some(long));
     assert_eq!(Status::default().stands_still(9, later), None, "before the first word nothing is known");
 }
+
+#[test]
+fn numbers_that_a_stream_is_known_to_lack_are_not_given_again_when_the_journal_lost_its_tail() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::default();
+    ledger.ack(Stream::Events, 3);
+    // The uplink has looked further than the projector has written.
+    ledger.empty(Stream::Events, 3, 50);
+    let entries = ledger.entries();
+    let entries = entries.iter().map(|(entry, value)| (entry, value.as_slice()));
+    crate::store::write_snapshot(&paths(dir.path()).snapshots, 7, 10, entries).unwrap();
+    let loaded = load(&paths(dir.path()), &SystemClock::start());
+    assert_eq!(
+        loaded.floor(),
+        Some((7, 50)),
+        "the forwarder would pass over a row that is given a number below"
+    );
+}
