@@ -1,4 +1,4 @@
-"""Command line: render, train, export, evaluate, card; `all` makes whatever is missing.
+"""Command line: render, train, export, evaluate, card, portrait; `all` makes whatever is missing.
 
 `all` takes minutes when the trained weights of the last run are still in the work folder, and
 about an hour on one core when everything has to be rendered and trained again.
@@ -54,6 +54,11 @@ def _card(args) -> None:
     card.write(report, WEIGHTS, PACKAGE_ROOT / "MODEL_CARD.md")
 
 
+def _portrait(args) -> None:
+    from . import portrait
+    portrait.write(args.out, args.seed, args.size)
+
+
 def _all(args) -> None:
     if not (args.work / "run" / "training.json").exists():
         _render(args)
@@ -64,15 +69,20 @@ def _all(args) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m storehub_models", description=__doc__)
-    parser.add_argument("command", choices=["render", "train", "export", "evaluate", "card", "all"])
+    parser.add_argument("command", choices=["render", "train", "export", "evaluate", "card", "portrait", "all"])
     parser.add_argument("--work", type=Path, default=PACKAGE_ROOT / ".work",
                         help="scenes and training runs; can be deleted (default: models/.work)")
     parser.add_argument("--shards", type=int, default=SHARDS, help="shards of 500 scenes (default: %(default)s)")
     parser.add_argument("--first-shard", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="training steps of 64 crops")
+    parser.add_argument("--seed", type=int, default=1, help="portrait: which person (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=1080, help="portrait: width in pixels (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="portrait: a .png or .jpg file")
     args = parser.parse_args()
+    if args.command == "portrait" and args.out is None:
+        parser.error("portrait needs --out FILE")
     commands = {"render": _render, "train": _train, "export": _export, "evaluate": _evaluate,
-                "card": _card, "all": _all}
+                "card": _card, "portrait": _portrait, "all": _all}
     commands[args.command](args)
     return 0
 

@@ -15,12 +15,13 @@ pixels around the box that a face detector would report; pixel centres are at in
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from scipy.interpolate import CubicSpline
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 from . import skin_optics
 
@@ -60,14 +61,33 @@ SCENE_PX = 144
 # The scene shows this many box sides, which leaves room for jitter and rotation of the crop.
 SCENE_BOX_SIDES = 1.75
 
-GRID_MM = 1.6
-_X = np.arange(-136.0, 136.1, GRID_MM, dtype=np.float32)
-_Y = np.arange(-168.0, 196.1, GRID_MM, dtype=np.float32)
-X, Y = np.meshgrid(_X, _Y)
-ABS_X = np.abs(X)
-SIDE = np.sign(X) + (X == 0)
-RADIUS = np.hypot(X, Y).astype(np.float32)
-THETA = np.arctan2(ABS_X, -Y).astype(np.float32)  # 0 at the crown, pi at the chin
+COARSE_MM = 1.6
+
+
+def _use_grid(cell_mm: float, edge: float) -> None:
+    """Lays the grid anew. `edge` scales the softness of the eyes' edges."""
+    global GRID_MM, FINER, EDGE, _X, _Y, X, Y, ABS_X, SIDE, RADIUS, THETA
+    GRID_MM, FINER, EDGE = cell_mm, COARSE_MM / cell_mm, edge
+    _X = np.arange(-136.0, 136.1, cell_mm, dtype=np.float32)
+    _Y = np.arange(-168.0, 196.1, cell_mm, dtype=np.float32)
+    X, Y = np.meshgrid(_X, _Y)
+    ABS_X = np.abs(X)
+    SIDE = np.sign(X) + (X == 0)
+    RADIUS = np.hypot(X, Y).astype(np.float32)
+    THETA = np.arctan2(ABS_X, -Y).astype(np.float32)  # 0 at the crown, pi at the chin
+
+
+_use_grid(COARSE_MM, 1.0)
+
+
+@contextmanager
+def finer_grid(cell_mm: float, edge: float):
+    """The same person with finer cells: what a seed draws does not depend on the grid."""
+    _use_grid(cell_mm, edge)
+    try:
+        yield
+    finally:
+        _use_grid(COARSE_MM, 1.0)
 
 
 def _noise_pool() -> dict[float, np.ndarray]:
@@ -85,18 +105,35 @@ def _noise_pool() -> dict[float, np.ndarray]:
 _NOISE = _noise_pool()
 
 
-def _noise(rng, sigma: float, shape=X.shape) -> np.ndarray:
-    """Unit-variance smooth noise; `sigma` is the grain in grid cells."""
+def _noise(rng, sigma: float, shape=None) -> np.ndarray:
+    """Unit-variance smooth noise; `sigma` is the grain in coarse grid cells."""
+    wanted = X.shape if shape is None else shape
+    if shape is None and FINER != 1.0:
+        shape = (len(np.arange(-168.0, 196.1, COARSE_MM)), len(np.arange(-136.0, 136.1, COARSE_MM)))
+    shape = shape or wanted
     field = _NOISE[sigma][rng.integers(6)]
     top, left = rng.integers(512 - shape[0]), rng.integers(512 - shape[1])
     cut = field[top:top + shape[0], left:left + shape[1]]
-    return cut[:, ::-1] if rng.random() < 0.5 else cut
+    cut = cut[:, ::-1] if rng.random() < 0.5 else cut
+    if shape == wanted:
+        return cut
+    if sigma < 1.0:
+        # Grain as fine as the grid: hair and brows are made of it.
+        fine = np.random.default_rng(top * 512 + left).standard_normal(wanted, dtype=np.float32)
+        fine = gaussian_filter(fine, 1.6 * sigma)
+        return fine / fine.std()
+    return zoom(cut, (wanted[0] / shape[0], wanted[1] / shape[1]), order=3)
 
 
 def _step(value: np.ndarray, soft: float) -> np.ndarray:
     """0 below, 1 above zero, with a smooth edge about `2 * soft` wide."""
     t = np.clip(value * (0.5 / soft) + 0.5, 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
+
+
+def _edge(value: np.ndarray, soft: float) -> np.ndarray:
+    """As `_step`, and sharper on a finer grid."""
+    return _step(value, soft * EDGE)
 
 
 def _bump(cx: float, cy: float, sx: float, sy: float) -> np.ndarray:
@@ -151,6 +188,18 @@ class Face:
     outline: CubicSpline
 
 
+def _outline(skull_half, cheek_half, jaw_half, jaw_y, chin_half, chin, chin_height, crown) -> CubicSpline:
+    """Radius of the head's outline over the angle from the crown."""
+    nodes = np.array([
+        (0.0, crown), (skull_half * 0.62, crown * 0.87), (skull_half * 0.97, crown * 0.5),
+        (skull_half, -15.0), (cheek_half, 22.0), (jaw_half, jaw_y),
+        (chin_half, chin - chin_height), (0.0, chin + 2.0),
+    ])
+    angle = np.arctan2(nodes[:, 0], -nodes[:, 1])
+    radius = np.hypot(nodes[:, 0], nodes[:, 1])
+    return CubicSpline(angle, radius, bc_type=((1, 0.0), (1, 0.0)))
+
+
 def _draw_face(rng) -> Face:
     size = _normal(rng, 1.0, 0.02)
     long = _normal(rng, 1.0, 0.045)
@@ -175,14 +224,7 @@ def _draw_face(rng) -> Face:
     openness = float(np.clip(rng.normal(1.0, 0.22), 0.35, 1.5)) * (1.0 - 0.25 * min(smile, 1.0))
     if rng.random() < 0.03:
         openness = rng.uniform(0.02, 0.3)
-    nodes = np.array([
-        (0.0, crown), (skull_half * 0.62, crown * 0.87), (skull_half * 0.97, crown * 0.5),
-        (skull_half, -15.0), (cheek_half, 22.0), (jaw_half, jaw_y),
-        (chin_half, chin - rng.uniform(8.0, 15.0)), (0.0, chin + 2.0),
-    ])
-    angle = np.arctan2(nodes[:, 0], -nodes[:, 1])
-    radius = np.hypot(nodes[:, 0], nodes[:, 1])
-    outline = CubicSpline(angle, radius, bc_type=((1, 0.0), (1, 0.0)))
+    outline = _outline(skull_half, cheek_half, jaw_half, jaw_y, chin_half, chin, rng.uniform(8.0, 15.0), crown)
     # Lightness falls faster at the dark end of the scale, hence the exponent: L* comes out even.
     tone = rng.random() ** 1.25
     melanin = float(np.exp(np.log(0.006) + tone * np.log(0.33 / 0.006)))
@@ -231,7 +273,7 @@ def _head_height(face: Face, rng) -> tuple[np.ndarray, np.ndarray]:
                        face.nose_height, 0.82 * face.nose_height, 5.0, 0.0])
     width = np.interp(_Y, [bridge, 0.6 * tip, tip, base],
                       [5.5, 6.5, 0.52 * face.nose_half, 0.5 * face.nose_half])
-    ridge = gaussian_filter(ridge, 1.4)[:, None]
+    ridge = gaussian_filter(ridge, 1.4 * FINER)[:, None]
     z += (ridge * np.exp(-0.5 * (X / (0.85 * width[:, None])) ** 2)).astype(np.float32)
     z += rng.uniform(6.0, 9.5) * _bump(0.72 * face.nose_half, base - 6.0, 0.26 * face.nose_half, 5.0)
 
@@ -366,8 +408,8 @@ def _paint_eyes(face: Face, skin, hair, rng) -> None:
     u = np.clip(dx, -1.0, 1.0)
     upper = -face.lid_up * (1.0 - np.abs(u) ** 2.3)
     lower = face.lid_low * (1.0 - np.abs(u) ** 2.0)
-    within = _step(1.0 - np.abs(dx), 0.07)
-    opening = _step(dy - upper, 0.9) * _step(lower - dy, 0.9) * within
+    within = _edge(1.0 - np.abs(dx), 0.07)
+    opening = _edge(dy - upper, 0.9) * _edge(lower - dy, 0.9) * within
     lid = np.exp(-0.5 * ((dy - upper + rng.uniform(3.0, 5.5)) / 1.0) ** 2) * (np.abs(dx) < 1.0)
     skin *= (1.0 - rng.uniform(0.05, 0.4) * lid)[..., None]
     if rng.random() < 0.15:
@@ -376,16 +418,16 @@ def _paint_eyes(face: Face, skin, hair, rng) -> None:
     _mix(skin, np.array([1.0, 0.93, 0.9]) * rng.uniform(0.35, 0.68), opening)
     ex = ABS_X - face.eye_x - SIDE * gaze[0]
     radius = np.hypot(ex, dy + 0.6 - gaze[1])
-    iris = _step(rng.uniform(5.6, 6.4) - radius, 0.9) * opening
+    iris = _edge(rng.uniform(5.6, 6.4) - radius, 0.9) * opening
     _mix(skin, iris_colour, iris)
-    _mix(skin, np.full(3, 0.006), _step(rng.uniform(1.8, 3.2) - radius, 0.8) * opening)
-    roof = np.exp(-0.5 * ((dy - upper) / rng.uniform(0.8, 1.8)) ** 2) * (np.abs(dx) < 1.05)
+    _mix(skin, np.full(3, 0.006), _edge(rng.uniform(1.8, 3.2) - radius, 0.8) * opening)
+    roof = np.exp(-0.5 * ((dy - upper) / (EDGE * rng.uniform(0.8, 1.8))) ** 2) * (np.abs(dx) < 1.05)
     lash = rng.uniform(0.35, 0.95)
-    _mix(skin, hair * 0.4, lash * roof * _step(1.05 - np.abs(dx), 0.1))
-    floor = np.exp(-0.5 * ((dy - lower) / 0.8) ** 2) * within
+    _mix(skin, hair * 0.4, lash * roof * _edge(1.05 - np.abs(dx), 0.1))
+    floor = np.exp(-0.5 * ((dy - lower) / (0.8 * EDGE)) ** 2) * within
     skin *= (1.0 - rng.uniform(0.05, 0.4) * floor)[..., None]
     glint = np.hypot(X - SIDE * face.eye_x - rng.uniform(-2.5, 2.5), dy + rng.uniform(0.5, 3.0))
-    skin += (rng.uniform(0.0, 1.0) * _step(1.1 - glint, 0.8) * opening)[..., None]
+    skin += (rng.uniform(0.0, 1.0) * _edge(1.1 - glint, 0.8) * opening)[..., None]
 
 
 def _paint_brows(face: Face, skin, hair, rng) -> None:
@@ -430,9 +472,10 @@ def _paint_beard(face: Face, skin, hair, t, rng) -> None:
     _mix(skin, hair * rng.uniform(0.5, 1.1), np.clip(mask * strength * grain, 0.0, 1.0))
 
 
-def _hair_mask(face: Face, t, rng) -> np.ndarray:
+def _hair_mask(face: Face, t, rng, style=None) -> np.ndarray:
     """How much hair or head cover hides the head at each grid point, inside and outside the outline."""
-    style = rng.choice(["bald", "short", "medium", "long", "up", "cover"], p=[.07, .36, .17, .26, .1, .04])
+    drawn = rng.choice(["bald", "short", "medium", "long", "up", "cover"], p=[.07, .36, .17, .26, .1, .04])
+    style = style or drawn
     wave = 2.5 * _noise(rng, 4.0) + 1.2 * _noise(rng, 1.5)
     line = rng.uniform(-86.0, -56.0)
     if style == "bald":
@@ -503,10 +546,10 @@ def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 def _shade(albedo, z, light_dirs, light_colours, ambient, sky, gloss, rng):
     """Linear radiance on the grid: wrapped Lambert with cast shadow, ambient occlusion and highlight."""
-    dz_dy, dz_dx = np.gradient(gaussian_filter(z, 0.7), GRID_MM)
+    dz_dy, dz_dx = np.gradient(gaussian_filter(z, 0.7 * FINER), GRID_MM)
     length = 1.0 / np.sqrt(dz_dx**2 + dz_dy**2 + 1.0)
     nx, ny, nz = -dz_dx * length, -dz_dy * length, length
-    hollow = np.clip((gaussian_filter(z, 5.0) - z) / 9.0, -0.3, 1.0)
+    hollow = np.clip((gaussian_filter(z, 5.0 * FINER) - z) / 9.0, -0.3, 1.0)
     occlusion = (1.0 - 0.55 * np.clip(hollow, 0.0, 1.0)).astype(np.float32)
     out = albedo * ((ambient * occlusion)[..., None]
                     * (1.0 + sky * (-ny)[..., None] * np.array([0.9, 1.0, 1.1], np.float32)))
@@ -610,12 +653,14 @@ def render(seed: int) -> Scene:
     return _photograph(face, radiance, alpha, z, xy, camera_from_head, rng)
 
 
-def _paint(face: Face, z, t, rng):
+def _paint(face: Face, z, t, rng, hair_style=None):
+    """Colours, coverage and the height with hair. A `hair_style` leaves out beard and glasses: a portrait's face is bare."""
     hair = _hair_colour(rng)
     skin = _paint_skin(face, z, rng)
     _paint_nostrils(face, skin, rng)
     _paint_mouth(face, skin, rng)
-    _paint_beard(face, skin, hair, t, rng)
+    if hair_style is None:
+        _paint_beard(face, skin, hair, t, rng)
     _paint_eyes(face, skin, hair, rng)
     _paint_brows(face, skin, hair if rng.random() < 0.7 else hair * 0.5, rng)
 
@@ -635,14 +680,15 @@ def _paint(face: Face, z, t, rng):
     _mix(skin, _dull(rng), shoulders)
     alpha = np.maximum(np.maximum(head, ears * (t > 0.9)), np.maximum(neck * (Y > 30), shoulders))
 
-    cover = _hair_mask(face, t, rng)
+    cover = _hair_mask(face, t, rng, hair_style)
     strand = 1.0 + rng.uniform(0.1, 0.35) * np.clip(
-        gaussian_filter(_noise(rng, 0.7), (3.0, 0.3)) * 2.2 + 0.5 * _noise(rng, 4.0), -2.0, 2.0)
+        gaussian_filter(_noise(rng, 0.7), (3.0 * FINER, 0.3)) * (2.2 * FINER**0.5) + 0.5 * _noise(rng, 4.0), -2.0, 2.0)
     hair_texture = np.clip(hair * strand[..., None], 0.0, 1.0)
     skin += cover[..., None] * (hair_texture - skin)
     alpha = np.maximum(alpha, cover)
     z = z + (4.0 * cover).astype(np.float32)
-    _paint_glasses(face, skin, rng)
+    if hair_style is None:
+        _paint_glasses(face, skin, rng)
     return np.clip(skin, 0.0, 1.0).astype(np.float32), alpha.astype(np.float32), z
 
 
