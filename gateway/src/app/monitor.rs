@@ -22,7 +22,7 @@ use crate::{
     devices::Gatekeeper,
     domain::DomainView,
     journal::{Journal, OpenReport},
-    projector::{ProjectorStatus, Tally},
+    projector::{self, ProjectorStatus, Tally},
     store::Ledger,
     upstream::UplinkStatus,
 };
@@ -70,7 +70,8 @@ impl Monitor {
             degraded
                 .push(format!("{lost} records that were there before this start are gone from the journal"));
         }
-        if projector.store != "ok" {
+        let head = self.journal.head_seq();
+        if projector.store != "ok" && !is_whole_again(&projector, head) {
             let reason = projector.store_reason.as_deref().unwrap_or_default();
             degraded.push(format!("the database is {}: {reason}", projector.store));
         }
@@ -80,7 +81,6 @@ impl Monitor {
             degraded
                 .push(format!("{records} records were dropped before headquarters had them (over budget)"));
         }
-        let head = self.journal.head_seq();
         let lag = head.saturating_sub(projector.applied_through);
         if let Some(still) = projector.stands_still(head, Instant::now()) {
             let seconds = still.as_secs();
@@ -98,8 +98,17 @@ impl Monitor {
 
     /// What is as configured and still worth knowing.
     fn notices(&self) -> Vec<String> {
-        let open = "every client is let in (`mqtt.anonymous`); turn it off outside of demos";
-        self.is_open.then(|| open.to_owned()).into_iter().collect()
+        let mut notices = Vec::new();
+        let projector = self.projector.read();
+        if is_whole_again(&projector, self.journal.head_seq()) {
+            let reason = projector.store_reason.as_deref().unwrap_or_default();
+            notices.push(format!("the database was rebuilt and is whole again: {reason}"));
+        }
+        if self.is_open {
+            let open = "every client is let in (`mqtt.anonymous`); turn it off outside of demos";
+            notices.push(open.to_owned());
+        }
+        notices
     }
 
     pub(crate) fn uplink(&self) -> Uplink {
@@ -231,6 +240,12 @@ impl Monitor {
     }
 }
 
+/// Whether the database was written anew and has everything by now: worth knowing, and no reduced mode.
+fn is_whole_again(projector: &projector::Status, head_seq: u64) -> bool {
+    let written = projector.written_through;
+    projector.store == "rebuilt" && 0 < written && head_seq <= written + LAG_RECORDS_WARN
+}
+
 fn to_value(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).expect("plain structs with text keys are always JSON")
 }
@@ -241,4 +256,21 @@ fn resident_bytes() -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kib: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rebuilt_database_is_well_once_it_has_everything() {
+        let is_whole = |store, written_through, head_seq| {
+            let status = projector::Status { store, written_through, ..projector::Status::default() };
+            is_whole_again(&status, head_seq)
+        };
+        assert!(is_whole("rebuilt", 499_990, 500_000));
+        assert!(!is_whole("rebuilt", 2_048, 438_107), "it has not read everything");
+        assert!(!is_whole("rebuilt", 0, 10), "it has written nothing");
+        assert!(!is_whole("unavailable", 500_000, 500_000));
+    }
 }

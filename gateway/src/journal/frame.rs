@@ -11,9 +11,11 @@
 //! one after damage. Owns: this layout. Does not own: files, sequence rules.
 
 /// Where frames begin in a segment.
-pub(crate) const FRAMES_START: u64 = 1024;
+pub(crate) const FRAMES_START: u64 = HEADER_BLOCK_BYTES as u64;
+/// The header and its copy.
+pub(crate) const HEADER_BLOCK_BYTES: usize = 1024;
 /// Where the header's copy lies: another sector, so that one bad sector does not take both.
-pub(crate) const HEADER_COPY_START: u64 = 512;
+pub(crate) const HEADER_COPY_START: usize = 512;
 /// Bytes of one header.
 pub(crate) const HEADER_BYTES: usize = 48;
 /// Bytes before a frame's body.

@@ -12,7 +12,7 @@ use std::{
 use super::{
     JournalError, OpenReport, SegmentInfo,
     disk::{Disk, DiskFile},
-    frame::{self, FRAMES_START, HEADER_BYTES, HEADER_COPY_START, Header, HeaderRead},
+    frame::{self, FRAMES_START, HEADER_BLOCK_BYTES, HEADER_BYTES, HEADER_COPY_START, Header, HeaderRead},
     scan::{Scan, Scanner},
 };
 
@@ -73,16 +73,15 @@ pub(crate) fn create_segment(
 
 fn write_header(file: &mut dyn DiskFile, header: Header) -> io::Result<()> {
     let bytes = header.encode();
-    let mut block = [0; FRAMES_START as usize];
+    let mut block = [0; HEADER_BLOCK_BYTES];
     block[..HEADER_BYTES].copy_from_slice(&bytes);
-    let copy = HEADER_COPY_START as usize;
-    block[copy..copy + HEADER_BYTES].copy_from_slice(&bytes);
+    block[HEADER_COPY_START..][..HEADER_BYTES].copy_from_slice(&bytes);
     file.write_at(&block, 0)?;
     file.sync_data()
 }
 
 fn read_header(file: &dyn DiskFile) -> io::Result<HeaderRead> {
-    let mut block = [0; FRAMES_START as usize];
+    let mut block = [0; HEADER_BLOCK_BYTES];
     let mut have = 0;
     while have < block.len() {
         match file.read_at(&mut block[have..], have as u64)? {
@@ -91,7 +90,7 @@ fn read_header(file: &dyn DiskFile) -> io::Result<HeaderRead> {
         }
     }
     Ok(match Header::decode(&block[..HEADER_BYTES]) {
-        HeaderRead::Bad => Header::decode(&block[HEADER_COPY_START as usize..]),
+        HeaderRead::Bad => Header::decode(&block[HEADER_COPY_START..]),
         read => read,
     })
 }
@@ -245,16 +244,13 @@ fn recover(mut kept: Vec<Found>, identity: Header, mut report: OpenReport) -> Re
         let path = path.to_owned();
         move |source| JournalError::Segment { operation, path, source }
     };
-    loop {
-        match scanner.next(last.file.as_ref(), last.len).map_err(error("read", &last.path))? {
-            Scan::Frame { seq, damage: skipped, .. } => {
-                if let Some(skipped) = skipped {
-                    damage.insert((last.first_seq, skipped.offset), skipped.bytes);
-                }
-                head_seq = head_seq.max(seq);
-            }
-            Scan::End { .. } => break,
+    while let Scan::Frame { seq, damage: skipped, .. } =
+        scanner.next(last.file.as_ref(), last.len).map_err(error("read", &last.path))?
+    {
+        if let Some(skipped) = skipped {
+            damage.insert((last.first_seq, skipped.offset), skipped.bytes);
         }
+        head_seq = head_seq.max(seq);
     }
     let active_len = scanner.good_end.max(FRAMES_START);
     report.torn_bytes = last.len.saturating_sub(active_len);

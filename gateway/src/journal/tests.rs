@@ -62,7 +62,7 @@ impl MemDisk {
     fn last_segment(&self) -> Arc<Mutex<MemFile>> {
         let state = lock(&self.0);
         let segment = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "seg");
-        let path = state.files.keys().filter(segment).next_back().expect("a journal has a segment");
+        let path = state.files.keys().rfind(segment).expect("a journal has a segment");
         Arc::clone(&state.files[path])
     }
 
