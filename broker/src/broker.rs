@@ -8,12 +8,13 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -31,6 +32,8 @@ use crate::{
 const JANITOR_PERIOD: Duration = Duration::from_millis(500);
 /// How long a client's connection waits for room in the router's queue before it gives up.
 const ROUTE_DEADLINE: Duration = Duration::from_secs(2);
+/// The most that the permits of the router's queue can count at once.
+const QUEUE_BYTES_CEILING: usize = u32::MAX as usize >> 3;
 
 /// The state behind every connection and handle.
 pub(crate) struct Shared {
@@ -48,9 +51,31 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     pub(crate) clients: AtomicUsize,
     pub(crate) commands: flume::Sender<Command>,
-    sessions: Mutex<HashMap<Arc<str>, Arc<Session>>>,
+    /// Cancelled when the thread that feeds the router has ended.
+    pub(crate) feeder_ended: CancellationToken,
+    /// Cancelled when something broke that the broker cannot mend; `failure` says what.
+    pub(crate) failed: CancellationToken,
+    failure: OnceLock<String>,
+    /// A permit for each byte that may wait for the router.
+    queue_room: Semaphore,
+    sessions: Mutex<HashMap<SessionKey, Arc<Session>>>,
     subscriptions: RwLock<Subscriptions>,
+    /// How many lanes there are; the feeder looks at this before each publish.
+    lanes: AtomicUsize,
     next_number: AtomicU64,
+}
+
+/// A client id means something within its principal alone: nobody can take or block another's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct SessionKey {
+    principal: Arc<str>,
+    client_id: Arc<str>,
+}
+
+impl SessionKey {
+    fn of(principal: &Principal, client_id: &Arc<str>) -> Self {
+        Self { principal: Arc::clone(&principal.name), client_id: Arc::clone(client_id) }
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -59,7 +84,8 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// A connection's hold on its session.
+/// A connection's hold on its session. Dropping it without [`Shared::detach`], which only a panic
+/// does, leaves the session without a connection, and its will unsaid.
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) session: Arc<Session>,
@@ -68,12 +94,22 @@ pub(crate) struct Attached {
     pub(crate) control: Arc<Control>,
 }
 
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let mut state = self.session.state();
+        if state.is_owned_by(self.connection) {
+            state.owner = None;
+            state.detached_at = Some(Instant::now());
+        }
+    }
+}
+
 /// Why a connection gets no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AttachRefusal {
-    /// The client id belongs to another principal.
-    ClientIdTaken,
     SessionsFull,
+    /// The principal has as many sessions as it may, all of them connected.
+    PrincipalFull,
 }
 
 /// What a client asks of its session.
@@ -93,12 +129,20 @@ impl Shared {
         store: Arc<dyn RetainedStore>,
         commands: flume::Sender<Command>,
     ) -> Self {
+        let (retained, left_out) =
+            RetainedTable::load(&*store, limits.retained_messages_max, limits.retained_bytes_max);
+        let counters = Counters::default();
+        if left_out != 0 {
+            counters.add(Counter::RetainedRefusedFull, left_out as u64);
+            tracing::warn!(left_out, "the store has more retained messages than the limits allow");
+        }
         Self {
-            retained: RetainedTable::load(&*store, limits.retained_messages_max),
+            retained,
+            queue_room: Semaphore::new(limits.router_queue_bytes_max.clamp(1, QUEUE_BYTES_CEILING)),
             limits,
             hooks,
             store,
-            counters: Counters::default(),
+            counters,
             started_at: Instant::now(),
             started_at_unix_ms: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
@@ -108,8 +152,12 @@ impl Shared {
             tasks: TaskTracker::new(),
             clients: AtomicUsize::new(0),
             commands,
+            feeder_ended: CancellationToken::new(),
+            failed: CancellationToken::new(),
+            failure: OnceLock::new(),
             sessions: Mutex::default(),
             subscriptions: RwLock::default(),
+            lanes: AtomicUsize::new(0),
             next_number: AtomicU64::new(1),
         }
     }
@@ -118,7 +166,19 @@ impl Shared {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Session>>> {
+    /// Says that the broker cannot go on; the first reason stands.
+    pub(crate) fn fail(&self, reason: &str) {
+        tracing::error!(reason, "the broker has failed");
+        // An error means that there is a reason already.
+        drop(self.failure.set(reason.to_owned()));
+        self.failed.cancel();
+    }
+
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionKey, Arc<Session>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -134,39 +194,56 @@ impl Shared {
     pub(crate) fn attach(self: &Arc<Self>, request: SessionRequest) -> Result<Attached, AttachRefusal> {
         let connection = self.next_number();
         let control = Arc::new(Control::default());
+        let key = SessionKey::of(&request.principal, &request.client_id);
         let mut sessions = self.sessions();
-        let existing = sessions.get(&request.client_id).cloned();
+        let existing = sessions.get(&key).cloned();
+        let mut gave_way = None;
+        let mut resumes = false;
         if let Some(existing) = &existing {
-            if existing.principal != request.principal {
-                return Err(AttachRefusal::ClientIdTaken);
-            }
+            // A clean session of 3.1.1, or one of 5.0 without expiry, is over with its connection:
+            // nothing of it may be seen by a later one.
+            resumes = !request.clean_start && existing.principal == request.principal && !is_over(existing);
             let mut state = existing.state();
             if let Some((_, control)) = state.owner.take() {
+                resumes &= !state.expiry.is_zero();
                 control.tell(Order::TakenOver);
             }
-        } else if self.limits.sessions_max <= sessions.len() {
-            return Err(AttachRefusal::SessionsFull);
+        } else {
+            let of_principal = || sessions.values().filter(|s| s.principal.name == request.principal.name);
+            if self.limits.sessions_per_principal_max <= of_principal().count() {
+                let oldest = of_principal()
+                    .filter_map(|session| Some((session.state().detached_at?, session)))
+                    .min_by_key(|(detached_at, _)| *detached_at)
+                    .map(|(_, session)| SessionKey::of(&session.principal, &session.client_id));
+                let oldest = oldest.ok_or(AttachRefusal::PrincipalFull)?;
+                gave_way = sessions.remove(&oldest);
+                self.counters.one(Counter::SessionsGaveWay);
+            } else if self.limits.sessions_max <= sessions.len() {
+                return Err(AttachRefusal::SessionsFull);
+            }
         }
-        if let Some(session) = existing.clone().filter(|session| !request.clean_start && !is_over(session)) {
+        if let Some(session) = existing.clone().filter(|_| resumes) {
             let mut state = session.state();
             state.attach(connection, Arc::clone(&control), request.in_flight_max);
             state.expiry = request.expiry;
             // The client is back in time: its will is not due.
-            state.delayed_will = None;
+            if state.delayed_will.take().is_some() {
+                self.counters.one(Counter::WillsDiscarded);
+            }
             drop(state);
             self.counters.one(Counter::SessionsResumed);
             return Ok(Attached { session, session_present: true, connection, control });
         }
-        let session = Session::new(self.next_number(), Arc::clone(&request.client_id), request.principal);
+        let session = Session::new(self.next_number(), request.client_id, request.principal);
         {
             let mut state = session.state();
             state.attach(connection, Arc::clone(&control), request.in_flight_max);
             state.expiry = request.expiry;
         }
-        sessions.insert(request.client_id, Arc::clone(&session));
+        sessions.insert(key, Arc::clone(&session));
         drop(sessions);
-        if let Some(existing) = existing {
-            self.end_session(&existing);
+        for ended in [existing, gave_way].into_iter().flatten() {
+            self.end_session(&ended);
         }
         Ok(Attached { session, session_present: false, connection, control })
     }
@@ -187,7 +264,7 @@ impl Shared {
             state.detached_at = Some(now);
             is_over = state.expiry.is_zero();
             match will {
-                Some((message, delay)) if !is_over && !delay.is_zero() => {
+                Some((message, delay)) if !is_over && !state.ended && !delay.is_zero() => {
                     state.delayed_will = Some((now + delay.min(state.expiry), message));
                 }
                 other => will_now = other,
@@ -217,8 +294,9 @@ impl Shared {
         if session.state().owner.is_some() {
             return;
         }
-        if sessions.get(&session.client_id).is_some_and(|current| Arc::ptr_eq(current, session)) {
-            sessions.remove(&session.client_id);
+        let key = SessionKey::of(&session.principal, &session.client_id);
+        if sessions.get(&key).is_some_and(|current| Arc::ptr_eq(current, session)) {
+            sessions.remove(&key);
         }
         drop(sessions);
         self.end_session(session);
@@ -230,7 +308,7 @@ impl Shared {
             let mut state = session.state();
             state.ended = true;
             let filters = std::mem::take(&mut state.subscriptions);
-            (filters, state.delayed_will.take(), state.backlog())
+            (filters, state.delayed_will.take(), state.clear())
         };
         self.counters.add(Counter::LostSessionEnded, backlog as u64);
         if !filters.is_empty() {
@@ -244,21 +322,30 @@ impl Shared {
         }
     }
 
-    /// Subscribes. `Some` is a lane that the router must be told about before the client hears
-    /// that it is subscribed.
-    pub(crate) fn subscribe(&self, session: &Arc<Session>, subscription: Subscription) -> Option<Command> {
+    /// Subscribes; whether this is a new subscription. Whatever is published from now on is seen.
+    pub(crate) fn subscribe(&self, session: &Arc<Session>, subscription: Subscription) -> bool {
         let mut subscriptions = self.subscriptions_mut();
         let mut state = session.state();
         if state.ended {
-            return None;
+            return false;
         }
         if let Some(existing) = state.subscriptions.iter_mut().find(|s| s.filter == subscription.filter) {
             *existing = subscription;
-            return None;
+            return false;
         }
-        let opened = subscriptions.insert(&subscription.filter, session);
+        subscriptions.insert(&subscription.filter, session);
         state.subscriptions.push(subscription);
-        opened.map(|(lane, filter)| Command::OpenLane(lane, filter))
+        self.lanes.store(subscriptions.lanes().len(), Ordering::Release);
+        true
+    }
+
+    /// The lanes from number `first` on. A publish that waits for the router was matched against
+    /// the tree before, so its lanes are among those that exist by now.
+    pub(crate) fn lanes_from(&self, first: usize) -> Vec<(Lane, Arc<str>)> {
+        if self.lanes.load(Ordering::Acquire) <= first {
+            return Vec::new();
+        }
+        self.subscriptions().lanes().iter().cloned().enumerate().skip(first).collect()
     }
 
     /// Whether there was such a subscription.
@@ -291,38 +378,46 @@ impl Shared {
     }
 
     /// Hands a message to the router without waiting. `Err` gives it back when the queue is full.
-    pub(crate) fn try_route(&self, message: Arc<Message>) -> Result<(), Command> {
+    pub(crate) fn try_route(&self, message: Arc<Message>) -> Result<(), Arc<Message>> {
         if !self.subscriptions().any_match(&message.topic) {
             self.counters.one(Counter::FanoutNoSubscriber);
             return Ok(());
         }
-        match self.commands.try_send(Command::Publish(message)) {
-            Ok(()) => {
-                self.counters.one(Counter::FanoutRouted);
-                Ok(())
-            }
-            Err(flume::TrySendError::Full(command) | flume::TrySendError::Disconnected(command)) => {
-                Err(command)
-            }
+        let Ok(room) = self.queue_room.try_acquire_many(self.queue_share(&message)) else {
+            return Err(message);
+        };
+        if self.commands.try_send(Command::Publish(Arc::clone(&message))).is_err() {
+            return Err(message);
         }
+        room.forget();
+        self.counters.one(Counter::FanoutRouted);
+        Ok(())
     }
 
     /// Hands a message to the router; a full queue holds the caller up, within a deadline.
     pub(crate) async fn route(&self, message: Arc<Message>) {
-        if let Err(command) = self.try_route(message) {
-            self.command(command).await;
-        }
+        let Err(message) = self.try_route(message) else {
+            return;
+        };
+        let sending = async {
+            let room = self.queue_room.acquire_many(self.queue_share(&message)).await.ok()?;
+            self.commands.send_async(Command::Publish(Arc::clone(&message))).await.ok()?;
+            room.forget();
+            Some(())
+        };
+        let sent = tokio::time::timeout(ROUTE_DEADLINE, sending).await.ok().flatten();
+        self.counters.one(if sent.is_some() { Counter::FanoutRouted } else { Counter::FanoutQueueFull });
     }
 
-    /// Tells the router's feeder something, within a deadline.
-    pub(crate) async fn command(&self, command: Command) {
-        let is_publish = matches!(command, Command::Publish(_));
-        let sent = tokio::time::timeout(ROUTE_DEADLINE, self.commands.send_async(command)).await;
-        if is_publish {
-            let counter =
-                if matches!(sent, Ok(Ok(()))) { Counter::FanoutRouted } else { Counter::FanoutQueueFull };
-            self.counters.one(counter);
-        }
+    /// How many bytes of the router's queue a message takes; one that is larger takes all.
+    fn queue_share(&self, message: &Message) -> u32 {
+        let all = self.limits.router_queue_bytes_max.clamp(1, QUEUE_BYTES_CEILING);
+        u32::try_from(message.bytes().clamp(1, all)).unwrap_or(u32::MAX)
+    }
+
+    /// A message has left the router's queue.
+    pub(crate) fn leave_queue(&self, message: &Message) {
+        self.queue_room.add_permits(self.queue_share(message) as usize);
     }
 
     /// A will goes the way of any publish of its client: asked, accepted, retained, fanned out.
@@ -374,6 +469,27 @@ impl Shared {
         }
     }
 
+    /// Runs a task that the broker cannot do without: if it panics, the broker has failed.
+    pub(crate) fn spawn_vital(
+        self: &Arc<Self>,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        struct Vital(Arc<Shared>, &'static str);
+        impl Drop for Vital {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.fail(&format!("the broker's task `{}` panicked", self.1));
+                }
+            }
+        }
+        let vital = Vital(Arc::clone(self), name);
+        self.tasks.spawn(async move {
+            task.await;
+            drop(vital);
+        });
+    }
+
     /// Ends sessions whose time is over and publishes wills that are due, until the broker stops.
     pub(crate) async fn keep_house(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(JANITOR_PERIOD);
@@ -392,6 +508,7 @@ impl Shared {
         for session in sessions {
             let due = {
                 let mut state = session.state();
+                state.drop_expired(now, &self.counters);
                 match &state.delayed_will {
                     Some((at, _)) if *at <= now => state.delayed_will.take(),
                     _ => None,
@@ -405,6 +522,7 @@ impl Shared {
                 self.forget(&session);
             }
         }
+        self.counters.add(Counter::RetainedExpired, self.retained.drop_expired(now) as u64);
     }
 
     pub(crate) fn snapshot(&self) -> BTreeMap<String, u64> {
@@ -421,6 +539,7 @@ impl Shared {
             ("subscribed_filters", filters),
             ("router_lanes", lanes),
             ("router_queue_messages", self.commands.len()),
+            ("failed", usize::from(self.failed.is_cancelled())),
         ];
         all.extend(gauges.map(|(name, value)| (name.to_owned(), value as u64)));
         all

@@ -23,7 +23,8 @@ pub struct Limits {
     pub connections: usize,
     /// Open client connections from one IP address.
     pub connections_per_address: usize,
-    /// Largest packet a client may send: fixed header, variable header and payload.
+    /// Largest packet a client may send: fixed header, variable header and payload. A CONNECT may
+    /// have 16 KiB at most, because it is read before anybody knows who sends it.
     pub packet_bytes_max: usize,
     /// From accept to a complete CONNECT, and again from there to the authentication's answer.
     pub connect_deadline: Duration,
@@ -31,6 +32,9 @@ pub struct Limits {
     pub write_deadline: Duration,
     /// Remembered sessions, connected ones included.
     pub sessions_max: usize,
+    /// Remembered sessions of one principal, connected ones included. A new one takes the place of
+    /// the one that has been without a connection for longest.
+    pub sessions_per_principal_max: usize,
     /// Longest time that a session is kept without a connection.
     pub session_expiry_max: Duration,
     /// Messages that wait for one session, in flight included.
@@ -41,28 +45,44 @@ pub struct Limits {
     pub subscriptions_per_session_max: usize,
     /// Retained messages of the whole broker.
     pub retained_messages_max: usize,
+    /// Topic and payload bytes of all retained messages.
+    pub retained_bytes_max: usize,
     /// Distinct topics that the router is shown before it is replaced by a fresh one: rumqttd
     /// remembers every topic it ever saw.
     pub topics_max: usize,
-    /// Distinct topic filters that the router is shown before it is replaced by a fresh one:
-    /// rumqttd never frees a filter's log.
-    pub filters_max: usize,
     /// Unacknowledged QoS 1 messages in flight to one client, and the number of publishes of one
-    /// client whose verdict may be pending before its socket is no longer read.
+    /// client whose verdict may be pending before its socket is no longer read. (It is not read
+    /// either while more than 1 MiB of publishes is pending.)
     pub receive_maximum: u16,
     /// Unreleased QoS 2 packet ids that one session may hold.
     pub inbound_qos2_max: usize,
-    /// Sustained publishes per second of one connection; a second's worth may come at once.
-    /// Beyond it the connection is read more slowly. `0` means no limit.
+    /// Sustained publishes (and filters subscribed to or given up) per second of one connection; a
+    /// second's worth may come at once. Beyond it the connection is read more slowly. `0` means no limit.
     pub publishes_per_second_max: u32,
     /// Longest topic or topic filter, in bytes.
     pub topic_bytes_max: usize,
     /// Publishes that wait for the router, over all clients; beyond it a publish is not fanned
     /// out and counted (`fanout_dropped_router_queue_full`).
     pub router_queue_messages_max: usize,
+    /// Topic and payload bytes of those publishes. A larger publish waits for an empty queue.
+    pub router_queue_bytes_max: usize,
     /// How often the router must bring back a canary publish.
     pub canary_period: Duration,
 }
+
+impl Limits {
+    /// The limits within what the protocol can express.
+    pub(crate) fn within_protocol(mut self) -> Self {
+        self.packet_bytes_max = self.packet_bytes_max.min(PACKET_BYTES_CEILING);
+        self.topic_bytes_max = self.topic_bytes_max.min(usize::from(u16::MAX));
+        self.receive_maximum = self.receive_maximum.max(1);
+        self.canary_period = self.canary_period.max(Duration::from_millis(1));
+        self
+    }
+}
+
+/// The largest packet that a remaining length of four bytes can announce.
+const PACKET_BYTES_CEILING: usize = 268_435_455 + 5;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -73,18 +93,20 @@ impl Default for Limits {
             connect_deadline: Duration::from_secs(10),
             write_deadline: Duration::from_secs(10),
             sessions_max: 4_000,
+            sessions_per_principal_max: 32,
             session_expiry_max: Duration::from_secs(7 * 24 * 3_600),
             session_queue_messages_max: 1_000,
             session_queue_bytes_max: 1024 * 1024,
             subscriptions_per_session_max: 64,
             retained_messages_max: 10_000,
+            retained_bytes_max: 16 * 1024 * 1024,
             topics_max: 50_000,
-            filters_max: 2_000,
             receive_maximum: 64,
             inbound_qos2_max: 64,
             publishes_per_second_max: 0,
             topic_bytes_max: 512,
             router_queue_messages_max: 8_192,
+            router_queue_bytes_max: 8 * 1024 * 1024,
             canary_period: Duration::from_secs(1),
         }
     }

@@ -7,8 +7,8 @@
 //! Invariants:
 //!
 //! - Acknowledgements go out in the order of receipt, each after its verdict.
-//! - While `receive_maximum` verdicts are pending, too much output waits, or the rate is used up,
-//!   the socket is not read: the client is held up, nothing grows.
+//! - While `receive_maximum` verdicts or [`PENDING_BYTES_MAX`] are pending, too much output waits, or
+//!   the rate is used up, the socket is not read: the client is held up, nothing grows.
 //! - Reading, writing and waiting are one `select!`: keep-alive is watched while a write is
 //!   blocked, and a write that makes no progress for `write_deadline` closes the connection.
 //! - What was handed to the host before the end is seen through to its verdict after it.
@@ -54,8 +54,14 @@ const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 /// How long, and how much, a client that was refused may go on talking before its socket is closed.
 const LINGER_DEADLINE: Duration = Duration::from_millis(100);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
-/// Retained messages that are read into the queue at once.
-const RETAINED_CHUNK: usize = 32;
+/// Topic and payload bytes of pending publishes beyond which the socket is not read.
+const PENDING_BYTES_MAX: usize = 1024 * 1024;
+/// Messages that wait for the client beyond which no retained ones join them.
+const RETAINED_BACKLOG_MAX: usize = 32;
+/// Retained messages that are looked at in one go, and in one turn of the connection: a filter
+/// that takes few of many must not keep a worker, or the table, to itself.
+const RETAINED_PAGE: usize = 32;
+const RETAINED_PAGES_PER_TURN: usize = 8;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +137,7 @@ struct Connection<S> {
     output: BytesMut,
     read_bytes: usize,
     pending: VecDeque<Pending>,
+    pending_bytes: usize,
     will: Option<(Arc<Message>, Duration)>,
     keep_alive: Option<Duration>,
     last_heard: Instant,
@@ -201,13 +208,29 @@ where
     let Some(mut connection) = handshake::shake_hands(read, write, peer, Arc::clone(&shared)).await else {
         return;
     };
-    shared.clients.fetch_add(1, Ordering::Relaxed);
+    let counted = Counted::new(&shared);
     shared.counters.one(Counter::Connected);
     let close = connection.run().await;
-    shared.clients.fetch_sub(1, Ordering::Relaxed);
+    drop(counted);
     shared.counters.one(close.counter);
     tracing::debug!(client = %connection.attached.session.client_id, ?close, "connection closed");
     connection.finish(close).await;
+}
+
+/// One client in the count of clients, in whatever way it ends.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.clients.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<S> Connection<S>
@@ -246,6 +269,8 @@ where
                 verdict = first_verdict(&mut self.pending) => Event::Verdict(verdict),
                 read = self.read.read_buf(&mut self.input), if may_read => Event::Read(read),
                 () = session.wake.notified() => Event::Woken,
+                // There is more to find, but others have their turn first.
+                () = tokio::task::yield_now(), if self.outbound_ready && self.output.is_empty() => Event::Woken,
                 () = &mut timer => Event::Timer,
             };
             match event {
@@ -310,8 +335,11 @@ where
     }
 
     fn fill_output(&mut self) {
+        // More comes by: an acknowledgement, a write that ends, or a wake-up for a new message.
+        self.outbound_ready = false;
+        let limits = &self.shared.limits;
         let mut state = self.attached.session.state();
-        loop {
+        for _ in 0..RETAINED_PAGES_PER_TURN {
             let owned = state.write_outbound(
                 self.attached.connection,
                 self.client,
@@ -319,34 +347,45 @@ where
                 OUTPUT_BYTES_MAX,
                 &self.shared.counters,
             );
-            if !owned || OUTPUT_BYTES_MAX <= self.output.len() {
-                break;
+            if !owned || OUTPUT_BYTES_MAX <= self.output.len() || RETAINED_BACKLOG_MAX <= state.backlog() {
+                return;
             }
             // Retained messages are read as there is room for them, so that any number of them fits.
-            if RETAINED_CHUNK <= state.backlog() {
-                break;
-            }
-            let Some(scan) = state.retained_scans.front_mut() else {
-                break;
+            let Some(mut scan) = state.retained_scans.pop_front() else {
+                return;
             };
-            let found = self.shared.retained.matches(&scan.filter, scan.after.as_deref(), RETAINED_CHUNK);
-            let qos = scan.qos;
-            match found.last() {
-                Some(last) if found.len() == RETAINED_CHUNK => scan.after = Some(Arc::clone(&last.topic)),
-                _ => drop(state.retained_scans.pop_front()),
+            if scan.found.is_empty() && !scan.is_done {
+                let page = self.shared.retained.page(&scan.filter, scan.after.as_deref(), RETAINED_PAGE);
+                scan.is_done = page.goes_on_after.is_none();
+                scan.after = page.goes_on_after;
+                scan.found.extend(page.messages);
             }
-            for message in found {
+            while let Some(message) = scan.found.front() {
+                if !state.has_room(message, limits) {
+                    // What waits already makes room as the client acknowledges it.
+                    state.retained_scans.push_front(scan);
+                    return;
+                }
+                let Some(message) = scan.found.pop_front() else {
+                    break;
+                };
+                if scan.no_local && message.publisher == self.attached.session.number {
+                    continue;
+                }
                 let published = u8::from(message.qos != Qos::AtMostOnce);
-                let outbound = Outbound { message, qos: qos.min(published), retain: true };
-                state.push(outbound, &self.shared.limits, &self.shared.counters);
+                let outbound = Outbound { message, qos: scan.qos.min(published), retain: true };
+                state.push(outbound, limits, &self.shared.counters);
+            }
+            if !scan.is_done {
+                state.retained_scans.push_front(scan);
             }
         }
-        // More comes by: an acknowledgement, a write that ends, or a wake-up for a new message.
-        self.outbound_ready = false;
+        self.outbound_ready = true;
     }
 
     fn may_read(&mut self) -> bool {
         self.pending.len() < usize::from(self.shared.limits.receive_maximum)
+            && self.pending_bytes < PENDING_BYTES_MAX
             && self.output.len() < 2 * OUTPUT_BYTES_MAX
             && self.allowance.paused_until().is_none()
     }
@@ -410,6 +449,7 @@ where
 
     /// Keeps, fans out and acknowledges, or not, as the verdict says.
     async fn act(&mut self, pending: Pending, verdict: Verdict) -> Result<(), Close> {
+        self.pending_bytes -= pending.message.as_ref().map_or(0, |message| message.bytes());
         let is_repeat = pending.message.is_none();
         let release_qos2 = pending.qos == Qos::ExactlyOnce && !is_repeat;
         let v5 = self.client.protocol == Protocol::V5;
@@ -487,9 +527,7 @@ where
         self.write.write_all_buf(&mut self.output).await?;
         self.write.shutdown().await?;
         if close.reason.is_some() && close.counter != Counter::ClosedShutdown {
-            // Closing a socket with unread input resets it, and the last word might be lost with it.
-            let discard = discard_input(&mut self.read, &mut self.input);
-            drop(tokio::time::timeout(LINGER_DEADLINE, discard).await);
+            linger(&mut self.read, &mut self.input).await;
         }
         Ok(())
     }
@@ -567,6 +605,12 @@ async fn first_verdict(pending: &mut VecDeque<Pending>) -> Verdict {
         Some(Awaited::Known(verdict)) => *verdict,
         Some(Awaited::EarlierConnection | Awaited::Refused(_)) | None => std::future::pending().await,
     }
+}
+
+/// Lets a last word be heard: closing a socket with unread input resets it, and what was said
+/// might be lost with it.
+async fn linger<S: AsyncRead>(read: &mut ReadHalf<S>, input: &mut BytesMut) {
+    drop(tokio::time::timeout(LINGER_DEADLINE, discard_input(read, input)).await);
 }
 
 /// Reads and forgets, until the client has closed or has sent a last [`LINGER_BYTES_MAX`].

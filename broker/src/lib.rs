@@ -29,16 +29,18 @@
 //!    lane of their first level or of everything, and are told apart by the tree. A publish that
 //!    no filter takes never enters the router.
 //! 8. The router is supervised (`router`): a canary makes a round trip every
-//!    [`Limits::canary_period`] and after every half window. A dead or hung router is replaced
-//!    while connections stay up; what it had not delivered goes into the new one, once.
+//!    [`Limits::canary_period`], and every message is followed until its lanes have it. A dead or
+//!    hung router is replaced while connections stay up; what it had not delivered goes into the
+//!    new one, once. If that does not help, [`Handle::failed`] tells the host.
 //! 9. Every queue is bounded and every loss has a counter: a session's queue by messages and bytes,
 //!    pending verdicts, the router's queue, retained messages, subscriptions, sessions. A client
 //!    that does not read for [`Limits::write_deadline`] is closed.
 //! 10. Retained messages are served from memory and kept by [`RetainedStore`]; a subscriber gets
 //!     them at the pace at which it reads, so any number of them arrives. v5 properties of a
-//!     retained message live in memory alone.
+//!     retained message live in memory alone, and so does one that expires.
 //! 11. Sessions live in memory, for as long as the client asked within
-//!     [`Limits::session_expiry_max`]. A will is asked for at CONNECT and goes the way of any
+//!     [`Limits::session_expiry_max`]. A session belongs to a principal and a client id: two
+//!     principals with the same client id are two clients. A will is asked for at CONNECT and goes the way of any
 //!     publish when it fires: on loss, take-over and "disconnect with will", not on a clean
 //!     goodbye and not when the broker itself shuts down.
 //! 12. Not offered, and said so to 5.0 clients: topic aliases, shared subscriptions, subscription
@@ -68,7 +70,6 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -108,7 +109,7 @@ pub enum StartError {
 /// Why a message of the host was not published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The topic is empty, too long, has a wildcard or NUL, or starts outside ASCII or with `$`.
+    /// The topic is empty, too long, has a wildcard or NUL, or starts with `$`.
     #[error("topic `{topic}` cannot be published to: {reason}")]
     Topic {
         /// The topic.
@@ -126,21 +127,27 @@ pub enum PublishError {
         /// The limit.
         bytes_max: usize,
     },
-    /// There are too many retained messages already.
-    #[error("topic `{topic}` cannot be retained: {max} messages are retained already")]
+    /// There are too many retained messages already, in number or in bytes.
+    #[error("topic `{topic}` cannot be retained: the limit is {max} messages and {bytes_max} bytes")]
     RetainedFull {
         /// The topic.
         topic: String,
-        /// The limit.
+        /// The limit of messages.
         max: usize,
+        /// The limit of topics' and payloads' bytes.
+        bytes_max: usize,
     },
-    /// The router's queue is full: the message was not fanned out.
-    #[error("message for `{topic}` dropped: {max} publishes wait for the router already")]
+    /// The router's queue is full, in messages or in bytes: the message was not fanned out.
+    #[error(
+        "message for `{topic}` dropped: {max} publishes or {bytes_max} bytes wait for the router already"
+    )]
     QueueFull {
         /// The topic.
         topic: String,
-        /// The limit.
+        /// The limit of messages.
         max: usize,
+        /// The limit of topics' and payloads' bytes.
+        bytes_max: usize,
     },
     /// The broker is shutting down.
     #[error("message for `{topic}` dropped: the broker is shutting down")]
@@ -155,7 +162,6 @@ pub enum PublishError {
 pub struct Broker {
     shared: Arc<Shared>,
     tcp_addr: Option<SocketAddr>,
-    feeder: Option<JoinHandle<()>>,
 }
 
 /// A cheap, cloneable way to talk to a running broker.
@@ -164,8 +170,17 @@ pub struct Handle {
     shared: Arc<Shared>,
 }
 
+/// Something broke that the broker cannot mend; see [`Handle::failed`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the MQTT broker has failed: {reason}")]
+pub struct Failure {
+    reason: String,
+}
+
 /// How long the connections have to end once the deadline of a shutdown is over.
 const HALT_GRACE: Duration = Duration::from_millis(500);
+/// How long the router has to end after that; then its thread is left behind.
+const ROUTER_GRACE: Duration = Duration::from_secs(5);
 
 impl Broker {
     /// Binds, starts the router and serves. Must be called within a tokio runtime.
@@ -174,6 +189,7 @@ impl Broker {
         hooks: Arc<dyn Hooks>,
         retained: Arc<dyn RetainedStore>,
     ) -> Result<Self, StartError> {
+        let limits = config.limits.within_protocol();
         let listener = match config.tcp {
             Some(addr) => {
                 let bound = async {
@@ -185,16 +201,16 @@ impl Broker {
             }
             None => None,
         };
-        let (sender, commands) = flume::bounded(config.limits.router_queue_messages_max.max(1));
-        let shared = Arc::new(Shared::new(config.limits, hooks, retained, sender));
-        let feeder = router::spawn(Arc::clone(&shared), commands, tokio::runtime::Handle::current())
+        let (sender, commands) = flume::bounded(limits.router_queue_messages_max.max(1));
+        let shared = Arc::new(Shared::new(limits, hooks, retained, sender));
+        router::spawn(Arc::clone(&shared), commands, tokio::runtime::Handle::current())
             .map_err(|source| StartError::Thread { thread: "mqtt-router-feed", source })?;
-        shared.tasks.spawn(Arc::clone(&shared).keep_house());
+        shared.spawn_vital("housekeeping", Arc::clone(&shared).keep_house());
         let tcp_addr = listener.map(|(listener, addr)| {
-            shared.tasks.spawn(listener::accept_tcp(listener, Arc::clone(&shared)));
+            shared.spawn_vital("accept", listener::accept_tcp(listener, Arc::clone(&shared)));
             addr
         });
-        Ok(Self { shared, tcp_addr, feeder: Some(feeder) })
+        Ok(Self { shared, tcp_addr })
     }
 
     /// Where TCP clients are accepted: the real port, also when 0 was configured.
@@ -210,7 +226,7 @@ impl Broker {
     /// Stops accepting, lets pending verdicts become acknowledgements, says goodbye (5.0:
     /// DISCONNECT 0x8B) and closes everything within `deadline`. Wills are not published: it is
     /// the hub that goes, not its clients.
-    pub async fn shutdown(mut self, deadline: Duration) {
+    pub async fn shutdown(self, deadline: Duration) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
         if tokio::time::timeout(deadline, self.shared.tasks.wait()).await.is_err() {
@@ -218,10 +234,7 @@ impl Broker {
         }
         self.halt();
         drop(tokio::time::timeout(HALT_GRACE, self.shared.tasks.wait()).await);
-        if let Some(feeder) = self.feeder.take() {
-            // The thread ends within seconds at worst; joining it must not hold up a worker.
-            drop(tokio::task::spawn_blocking(move || feeder.join()).await);
-        }
+        drop(tokio::time::timeout(ROUTER_GRACE, self.shared.feeder_ended.cancelled()).await);
     }
 
     fn halt(&self) {
@@ -229,7 +242,7 @@ impl Broker {
         self.shared.tasks.close();
         self.shared.halt.cancel();
         // Only wakes the thread; it also looks at `halt` by itself.
-        drop(self.shared.commands.try_send(Command::Stop));
+        drop(self.shared.commands.try_send(Command::Look));
     }
 }
 
@@ -267,11 +280,16 @@ impl Handle {
             return Err(PublishError::RetainedFull {
                 topic: topic_owned(),
                 max: limits.retained_messages_max,
+                bytes_max: limits.retained_bytes_max,
             });
         }
         self.shared.try_route(message).map_err(|_| {
             self.shared.counters.one(Counter::FanoutQueueFull);
-            PublishError::QueueFull { topic: topic_owned(), max: limits.router_queue_messages_max }
+            PublishError::QueueFull {
+                topic: topic_owned(),
+                max: limits.router_queue_messages_max,
+                bytes_max: limits.router_queue_bytes_max,
+            }
         })
     }
 
@@ -280,9 +298,18 @@ impl Handle {
         self.shared.disconnect_principal(name);
     }
 
+    /// Waits until something breaks that the broker cannot mend by itself: it still accepts and
+    /// acknowledges, but delivers nothing, or lets nobody in any more. The host should end itself
+    /// and say why. Never ready while all is well, nor after a shutdown.
+    pub async fn failed(&self) -> Failure {
+        self.shared.failed.cancelled().await;
+        let reason = self.shared.failure().unwrap_or("for an unknown reason").to_owned();
+        Failure { reason }
+    }
+
     /// Every refusal, drop and loss by reason, what was done, and a few gauges (`clients`,
     /// `sessions`, `retained_messages`, `subscribed_filters`, `router_lanes`,
-    /// `router_queue_messages`).
+    /// `router_queue_messages`, `failed`).
     pub fn counters(&self) -> BTreeMap<String, u64> {
         self.shared.snapshot()
     }
@@ -295,6 +322,12 @@ impl Handle {
     /// Kills the router as a bug of it would; for tests of the supervision alone.
     #[doc(hidden)]
     pub fn kill_router_for_tests(&self) {
-        drop(self.shared.commands.try_send(Command::Kill));
+        drop(self.shared.commands.try_send(Command::KillRouter));
+    }
+
+    /// Panics the thread that feeds the router; for tests of the supervision alone.
+    #[doc(hidden)]
+    pub fn kill_feeder_for_tests(&self) {
+        drop(self.shared.commands.try_send(Command::KillFeeder));
     }
 }

@@ -28,6 +28,7 @@ pub struct RetainedMessage {
 
 /// The durable home of retained messages. The broker serves subscribers from memory and tells the
 /// store about every change; calls come from the runtime's workers and must not block for long.
+/// Messages with an expiry are not put here: a restart forgets them rather than their expiry.
 pub trait RetainedStore: Send + Sync + 'static {
     /// Everything that is retained; called once, at start.
     fn load(&self) -> Vec<RetainedMessage>;
@@ -63,83 +64,144 @@ impl RetainedStore for MemoryRetained {
 /// The working copy of all retained messages, which subscribers are served from.
 #[derive(Debug)]
 pub(crate) struct RetainedTable {
-    messages: Mutex<BTreeMap<Arc<str>, Arc<Message>>>,
+    state: Mutex<State>,
     messages_max: usize,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    messages: BTreeMap<Arc<str>, Arc<Message>>,
+    bytes: usize,
+}
+
+/// What a look at the table brought.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) messages: Vec<Arc<Message>>,
+    /// The last topic looked at, if there may be more behind it.
+    pub(crate) goes_on_after: Option<Arc<str>>,
 }
 
 impl RetainedTable {
-    pub(crate) fn load(store: &dyn RetainedStore, messages_max: usize) -> Self {
-        let messages = store
-            .load()
-            .into_iter()
-            .take(messages_max)
-            .map(|retained| {
-                let topic = Arc::clone(&retained.topic);
-                let message = Message {
-                    topic: retained.topic,
-                    payload: retained.payload,
-                    qos: retained.qos,
-                    retain: true,
-                    forwarded: Bytes::new(),
-                    expires_at: None,
-                    publisher: 0,
-                };
-                (topic, Arc::new(message))
-            })
-            .collect();
-        Self { messages: Mutex::new(messages), messages_max }
+    /// Takes what the store has, as far as it fits; the second is how many did not.
+    pub(crate) fn load(store: &dyn RetainedStore, messages_max: usize, bytes_max: usize) -> (Self, usize) {
+        let mut state = State::default();
+        let mut left_out = 0;
+        for retained in store.load() {
+            let message = Message {
+                topic: retained.topic,
+                payload: retained.payload,
+                qos: retained.qos,
+                retain: true,
+                forwarded: Bytes::new(),
+                expires_at: None,
+                publisher: 0,
+            };
+            if !state.insert(&Arc::new(message), messages_max, bytes_max) {
+                left_out += 1;
+            }
+        }
+        (Self { state: Mutex::new(state), messages_max, bytes_max }, left_out)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().messages.len()
     }
 
     /// Keeps, replaces or, if its payload is empty, removes. `false` if there is no room.
     ///
     /// The store is told under the lock, so that it sees changes in the order that the table does.
     pub(crate) fn apply(&self, message: &Arc<Message>, store: &dyn RetainedStore) -> bool {
-        let mut messages = self.lock();
+        let mut state = self.lock();
         if message.payload.is_empty() {
-            if messages.remove(&message.topic).is_some() {
+            if state.remove(&message.topic) {
                 store.remove(&message.topic);
             }
             return true;
         }
-        if self.messages_max <= messages.len() && !messages.contains_key(&message.topic) {
+        if !state.insert(message, self.messages_max, self.bytes_max) {
             return false;
         }
-        messages.insert(Arc::clone(&message.topic), Arc::clone(message));
-        store.put(&RetainedMessage {
-            topic: Arc::clone(&message.topic),
-            payload: message.payload.clone(),
-            qos: message.qos,
-        });
+        if message.expires_at.is_some() {
+            store.remove(&message.topic);
+        } else {
+            store.put(&RetainedMessage {
+                topic: Arc::clone(&message.topic),
+                payload: message.payload.clone(),
+                qos: message.qos,
+            });
+        }
         true
     }
 
-    /// Up to `count` messages that `filter` takes, in the order of their topics, after `after`.
-    pub(crate) fn matches(&self, filter: &str, after: Option<&str>, count: usize) -> Vec<Arc<Message>> {
+    /// Drops what has expired; how many that were.
+    pub(crate) fn drop_expired(&self, now: Instant) -> usize {
+        let mut state = self.lock();
+        let expired: Vec<_> = state
+            .messages
+            .values()
+            .filter(|message| message.is_expired(now))
+            .map(|message| Arc::clone(&message.topic))
+            .collect();
+        for topic in &expired {
+            state.remove(topic);
+        }
+        expired.len()
+    }
+
+    /// Looks at up to `count` messages, in the order of their topics, after `after`, and gives
+    /// those that `filter` takes.
+    pub(crate) fn page(&self, filter: &str, after: Option<&str>, count: usize) -> Page {
         let now = Instant::now();
-        let messages = self.lock();
+        let state = self.lock();
         if !filter.contains(['+', '#']) {
-            let found = if after.is_some() { None } else { messages.get(filter) };
-            return found.filter(|message| !message.is_expired(now)).cloned().into_iter().collect();
+            let found = if after.is_some() { None } else { state.messages.get(filter) };
+            let messages = found.filter(|message| !message.is_expired(now)).cloned().into_iter().collect();
+            return Page { messages, goes_on_after: None };
         }
         let prefix = literal_prefix(filter);
         let start = match after {
             Some(after) => Bound::Excluded(after),
             None => Bound::Included(prefix),
         };
-        messages
+        let mut page = Page { messages: Vec::new(), goes_on_after: None };
+        let in_reach = state
+            .messages
             .range::<str, _>((start, Bound::Unbounded))
-            .take_while(|(topic, _)| topic.starts_with(prefix))
-            .filter(|(topic, message)| filter_matches(filter, topic) && !message.is_expired(now))
-            .take(count)
-            .map(|(_, message)| Arc::clone(message))
-            .collect()
+            .take_while(|(topic, _)| topic.starts_with(prefix));
+        for (looked_at, (topic, message)) in in_reach.enumerate() {
+            if filter_matches(filter, topic) && !message.is_expired(now) {
+                page.messages.push(Arc::clone(message));
+            }
+            if looked_at + 1 == count {
+                page.goes_on_after = Some(Arc::clone(topic));
+                break;
+            }
+        }
+        page
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Message>>> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn insert(&mut self, message: &Arc<Message>, messages_max: usize, bytes_max: usize) -> bool {
+        let before = self.messages.get(&message.topic).map(|message| message.bytes());
+        let bytes = self.bytes - before.unwrap_or(0) + message.bytes();
+        if bytes_max < bytes || (before.is_none() && messages_max <= self.messages.len()) {
+            return false;
+        }
+        self.bytes = bytes;
+        self.messages.insert(Arc::clone(&message.topic), Arc::clone(message));
+        true
+    }
+
+    fn remove(&mut self, topic: &str) -> bool {
+        let removed = self.messages.remove(topic);
+        self.bytes -= removed.as_ref().map_or(0, |message| message.bytes());
+        removed.is_some()
     }
 }

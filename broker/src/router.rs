@@ -4,7 +4,7 @@
 //! sessions' state. Numbered facts that keep the router alive, and messages whole without it:
 //!
 //! 1. Everything goes in through one publisher link, fed by one thread: pushes block, so they never
-//!    happen on a runtime's worker. What waits for the thread is bounded.
+//!    happen on a runtime's worker. What waits for the thread is bounded, in messages and bytes.
 //! 2. Topics and filters carry the prefix `t/` inside the router. So its habit of slicing off the
 //!    first byte of a topic, which panics inside a character, always finds an ASCII one, and `$`
 //!    never comes first. No `$share` filter ever gets here.
@@ -14,26 +14,35 @@
 //!    subscription ids or wills for it to get wrong. What they mean is in the envelope.
 //! 5. Each link is drained by a task of its own at memory speed into sessions' bounded queues, and
 //!    answers `Unschedule` with `Ready` by the asynchronous call, which cannot block a worker.
-//! 6. At most [`WINDOW_MESSAGES_MAX`] messages and [`WINDOW_BYTES_MAX`] bytes are in the router
-//!    before a canary, published after them, has come back through a task. That is less than a
-//!    filter's log holds, so the log does not overrun a link; if it ever does, the gap in the log's
-//!    offsets is counted (`fanout_lost_router_log`).
-//! 7. A router that dies (a link fails) or hangs (a canary is late by [`CANARY_DEADLINE`]) is
-//!    replaced: new links, all filters again, and the whole unconfirmed window again. A lane takes
-//!    only sequence numbers that grow, so nothing arrives twice.
-//! 8. If a router dies twice on the same window, the window is given up and counted.
-//! 9. rumqttd remembers every topic it delivered for ever; after `topics_max` distinct ones the
-//!    router is replaced on purpose (`router_recycles`). A router has no way to stop but by its
-//!    own fault: it is shown the topic of fact 2 without the prefix. The panic of its thread is
-//!    swallowed by [`quiet_router_panics`] and logged as what it is.
+//! 6. A message stays in the *window* until every lane that takes its topic has taken it. At most
+//!    [`WINDOW_MESSAGES_MAX`] messages and [`WINDOW_BYTES_MAX`] bytes are in the window, or one
+//!    message that is larger. That is less than a filter's log holds, so the log cannot overrun a
+//!    lane, however late its task runs; if it ever does, the gap in the log's offsets is counted
+//!    (`fanout_lost_router_log`).
+//! 7. A lane's filter is confirmed by the router before anything that it may take goes in: the
+//!    router swaps out a link's whole buffer at any of its events, so a publish may overtake a
+//!    subscription that was sent before it on another link.
+//! 8. A router that dies (a link fails) or hangs (a canary or the oldest message of the
+//!    window is late by [`ROUTER_DEADLINE`]) is replaced: new links, all filters again, and the whole window again.
+//!    A lane takes only sequence numbers that grow, so nothing arrives twice. A panic of the
+//!    feeding thread itself is handled the same way.
+//! 9. If a router dies twice on the same window, the window is given up and counted. After
+//!    [`DEATHS_MAX`] deaths without one canary between them the broker gives up and says so
+//!    ([`Handle::failed`](crate::Handle::failed)).
+//! 10. rumqttd remembers every topic it delivered for ever; after `topics_max` distinct ones the
+//!     router is replaced on purpose (`router_recycles`). A router has no way to stop but by its
+//!     own fault: it is shown the topic of fact 2 without the prefix. The panic of its thread is
+//!     swallowed by [`quiet_router_panics`] and logged as what it is.
 
 use std::{
     collections::{HashSet, VecDeque},
+    convert::Infallible,
     hash::{BuildHasher, RandomState},
     io,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Once,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -51,15 +60,18 @@ use crate::{
     counters::Counter,
     message::{self, Message},
     subscriptions::{LANES_MAX, Lane},
+    topic::filter_matches,
 };
 
 const WINDOW_MESSAGES_MAX: usize = 512;
 const WINDOW_BYTES_MAX: usize = 128 * 1024;
-/// Four of these are kept per filter: twice the window.
+/// Four of these are kept per filter, the newest of them in part: more than the window holds.
 const SEGMENT_BYTES: usize = 64 * 1024;
 const SEGMENTS: usize = 4;
-/// How late a canary may be before its router counts as hung.
-const CANARY_DEADLINE: Duration = Duration::from_secs(10);
+/// What rumqttd counts for a message beside its topic and payload.
+const LOG_OVERHEAD_BYTES: usize = 4;
+/// How long a router may show no sign of life before it counts as hung.
+const ROUTER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the tasks of a dead router may take to hand over what they hold.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 /// Publishes that are pushed into the router with one event.
@@ -67,57 +79,97 @@ const BATCH_MESSAGES_MAX: usize = 64;
 /// Forwards that a lane's task handles before it lets others run.
 const DRAIN_BURST: usize = 128;
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
+/// Deaths without a canary between them after which the broker gives up.
+const DEATHS_MAX: u32 = 8;
 
 const TOPIC_PREFIX: &str = "t/";
 const CANARY_TOPIC: &str = "c/canary";
 /// Its first byte is half a character: rumqttd's matcher panics on it.
 const FATAL_TOPIC: &str = "\u{e9}";
 
-/// What the feeding thread is told.
+/// A set of lanes, one bit each.
+type Lanes = u128;
+const _: () = assert!(LANES_MAX <= Lanes::BITS as usize);
+
+/// What the feeding thread is told. New lanes it finds by itself, before each publish.
 #[derive(Debug)]
 pub(crate) enum Command {
     Publish(Arc<Message>),
-    /// A lane that the router does not know yet.
-    OpenLane(Lane, Arc<str>),
+    /// Something happened that a waiting thread should look at.
+    Look,
     /// Kills the router, as a bug of it would.
-    Kill,
-    Stop,
+    KillRouter,
+    /// Kills the feeding thread, as a bug of ours would.
+    KillFeeder,
 }
 
-/// What the tasks of one router tell the feeding thread.
-enum Report {
-    Canary(u64),
-    Died,
+/// What the tasks of one router show the feeding thread.
+#[derive(Debug)]
+struct Signs {
+    died: AtomicBool,
+    /// The number of the last canary that came back.
+    canary: AtomicU64,
+    /// The feeding thread waits on the bell.
+    is_awaited: AtomicBool,
+    bell: flume::Sender<()>,
+    commands: flume::Sender<Command>,
 }
 
-/// A lane's place over all routers: the last sequence number it took.
+/// Says that the router is dead when the task that holds it ends, in whatever way.
+struct Mourner(Arc<Signs>);
+
+impl Drop for Mourner {
+    fn drop(&mut self) {
+        self.0.died();
+    }
+}
+
+impl Signs {
+    /// Wakes the feeding thread if it waits for the router. The caller has changed an atomic that
+    /// the thread looks at after it has set `is_awaited`; both sides need the total order.
+    fn moved(&self) {
+        if self.is_awaited.load(Ordering::SeqCst) {
+            // Full means that it is rung already.
+            let _ = self.bell.try_send(());
+        }
+    }
+
+    fn died(&self) {
+        self.died.store(true, Ordering::SeqCst);
+        let _ = self.bell.try_send(());
+        // A full queue means that the thread is awake and looks by itself.
+        drop(self.commands.try_send(Command::Look));
+    }
+}
+
+/// A lane's place over all routers.
 #[derive(Debug)]
 struct LaneState {
     lane: Lane,
     filter: Arc<str>,
-    taken: Arc<std::sync::Mutex<u64>>,
+    /// The last sequence number it took.
+    taken: Arc<AtomicU64>,
 }
 
-/// Starts the thread and waits until its first router runs.
+/// Starts the thread.
 pub(crate) fn spawn(
     shared: Arc<Shared>,
     commands: flume::Receiver<Command>,
     runtime: tokio::runtime::Handle,
-) -> io::Result<thread::JoinHandle<()>> {
+) -> io::Result<()> {
     quiet_router_panics();
-    thread::Builder::new().name("mqtt-router-feed".to_owned()).spawn(move || {
-        Feeder {
-            shared,
-            commands,
-            runtime,
-            lanes: Vec::new(),
-            window: VecDeque::new(),
-            window_bytes: 0,
-            sequence: 0,
-            deaths_in_a_row: 0,
-        }
-        .run();
-    })
+    let feeder = Feeder {
+        shared,
+        commands,
+        runtime,
+        generation: 0,
+        lanes: Vec::new(),
+        window: VecDeque::new(),
+        window_bytes: 0,
+        sequence: 0,
+        deaths_in_a_row: 0,
+    };
+    thread::Builder::new().name("mqtt-router-feed".to_owned()).spawn(move || feeder.supervise()).map(drop)
 }
 
 /// A router's thread ends by a panic, on purpose or not. The supervisor says what happened, so the
@@ -125,8 +177,8 @@ pub(crate) fn spawn(
 fn quiet_router_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let previous = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
             let is_router = thread::current().name().is_some_and(|name| name.starts_with("router-"));
             if is_router {
                 tracing::debug!(panic = %info, "a router's thread has ended");
@@ -141,6 +193,7 @@ struct Feeder {
     shared: Arc<Shared>,
     commands: flume::Receiver<Command>,
     runtime: tokio::runtime::Handle,
+    generation: usize,
     lanes: Vec<LaneState>,
     /// What went into the router and is not known to have left it.
     window: VecDeque<Sent>,
@@ -153,6 +206,14 @@ struct Sent {
     sequence: u64,
     topic: Bytes,
     envelope: Bytes,
+    /// The lanes that take it.
+    lanes: Lanes,
+}
+
+impl Sent {
+    fn bytes(&self) -> usize {
+        LOG_OVERHEAD_BYTES + self.topic.len() + self.envelope.len()
+    }
 }
 
 /// Why a router is no longer served.
@@ -170,100 +231,105 @@ impl From<LinkError> for End {
 }
 
 impl Feeder {
-    fn run(mut self) {
-        let mut generation = 0;
+    /// Runs until the broker stops or nothing helps any more.
+    fn supervise(mut self) {
+        let ended = self.shared.feeder_ended.clone();
         loop {
-            let mut running = match Running::start(generation, &self) {
-                Ok(running) => running,
-                Err(source) => {
-                    tracing::error!(error = %source, "the router did not start, trying again");
-                    thread::park_timeout(RESTART_PAUSE);
-                    if self.shared.halt.is_cancelled() {
-                        return;
-                    }
-                    generation += 1;
-                    continue;
-                }
-            };
-            let end = match self.serve(&mut running) {
-                Ok(never) => match never {},
-                Err(end) => end,
-            };
-            running.retire();
+            // What the thread owns is only ever changed between two messages; at worst a panic
+            // leaves a message that is sent again, or one that is not counted in the window's bytes.
+            let end = panic::catch_unwind(AssertUnwindSafe(|| self.run_router()))
+                .unwrap_or(End::Died("the feeding thread panicked"));
             match end {
-                End::Stop => return,
+                End::Stop => break,
                 End::Recycle => self.shared.counters.one(Counter::RouterRecycles),
                 End::Died(reason) => {
-                    self.deaths_in_a_row += 1;
-                    self.shared.counters.one(Counter::RouterRestarts);
-                    tracing::error!(reason, generation, "the router is replaced");
-                    if 2 <= self.deaths_in_a_row {
-                        self.shared.counters.add(Counter::FanoutLostRestart, self.window.len() as u64);
-                        self.window.clear();
-                        self.window_bytes = 0;
-                        thread::park_timeout(RESTART_PAUSE);
+                    if !self.outlives(reason) {
+                        break;
                     }
                 }
             }
-            generation += 1;
+            self.generation += 1;
         }
+        drop(self);
+        ended.cancel();
     }
 
-    /// Feeds one router until it ends.
-    fn serve(&mut self, running: &mut Running) -> Result<std::convert::Infallible, End> {
+    /// Whether to go on after a router's death.
+    fn outlives(&mut self, reason: &'static str) -> bool {
+        self.deaths_in_a_row += 1;
+        self.shared.counters.one(Counter::RouterRestarts);
+        tracing::error!(reason, generation = self.generation, "the router is replaced");
+        if DEATHS_MAX <= self.deaths_in_a_row {
+            self.give_up_window();
+            self.shared.fail(&format!(
+                "the message router ended {} times without working in between: {reason}",
+                self.deaths_in_a_row
+            ));
+            return false;
+        }
+        if 2 <= self.deaths_in_a_row {
+            self.give_up_window();
+            thread::park_timeout(RESTART_PAUSE);
+        }
+        true
+    }
+
+    fn give_up_window(&mut self) {
+        self.shared.counters.add(Counter::FanoutLostRestart, self.window.len() as u64);
+        self.window.clear();
+        self.window_bytes = 0;
+    }
+
+    /// Starts one router and feeds it until it ends.
+    fn run_router(&mut self) -> End {
+        let mut running = match Running::start(self) {
+            Ok(running) => running,
+            Err(end) => return end,
+        };
+        let end = match self.serve(&mut running) {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        running.retire();
+        end
+    }
+
+    fn serve(&mut self, running: &mut Running) -> Result<Infallible, End> {
         for lane in &self.lanes {
             running.open_lane(lane, &self.shared, &self.runtime)?;
         }
-        let again: Vec<_> =
-            self.window.iter().map(|sent| (sent.topic.clone(), sent.envelope.clone())).collect();
-        for (topic, envelope) in again {
-            running.push(topic, envelope)?;
+        for sent in &self.window {
+            running.push(sent.topic.clone(), sent.envelope.clone())?;
         }
-        running.canary(self.sequence, &self.shared)?;
+        running.window_moved = Instant::now();
+        running.canary(&self.shared)?;
         let period = self.shared.limits.canary_period;
         loop {
-            let first = match self.commands.recv_timeout(running.canary_due(period)) {
+            let first = match self.commands.recv_timeout(running.next_look(period)) {
                 Ok(command) => Some(command),
                 Err(flume::RecvTimeoutError::Timeout) => None,
                 Err(flume::RecvTimeoutError::Disconnected) => return Err(End::Stop),
             };
-            let is_idle = first.is_none();
             if self.shared.halt.is_cancelled() {
                 return Err(End::Stop);
             }
             let mut next = first;
-            for _ in 0..BATCH_MESSAGES_MAX {
-                let Some(command) = next.take() else {
-                    break;
-                };
+            let mut taken = 0;
+            while let Some(command) = next.take() {
                 self.obey(command, running)?;
-                next = self.commands.try_recv().ok();
-            }
-            // What was taken beyond the batch must not be lost.
-            if let Some(command) = next {
-                self.obey(command, running)?;
+                taken += 1;
+                if taken < BATCH_MESSAGES_MAX {
+                    next = self.commands.try_recv().ok();
+                }
             }
             running.flush()?;
+            self.open_new_lanes(running)?;
             self.hear(running)?;
-            let half_full =
-                WINDOW_MESSAGES_MAX / 2 <= self.window.len() || WINDOW_BYTES_MAX / 2 <= self.window_bytes;
-            if running.canary_on_its_way.is_none() && (is_idle || half_full || running.canary_is_due(period))
-            {
-                running.canary(self.sequence, &self.shared)?;
-            }
-            while WINDOW_MESSAGES_MAX <= self.window.len() || WINDOW_BYTES_MAX <= self.window_bytes {
-                if running.canary_on_its_way.is_none() {
-                    running.canary(self.sequence, &self.shared)?;
-                }
-                self.wait_for_report(running)?;
+            if running.canary_is_due(period) {
+                running.canary(&self.shared)?;
             }
             if self.shared.limits.topics_max <= running.topics.len() {
-                if running.canary_on_its_way.is_none() {
-                    running.canary(self.sequence, &self.shared)?;
-                }
-                while running.canary_on_its_way.is_some() {
-                    self.wait_for_report(running)?;
-                }
+                self.wait_until(running, |feeder| feeder.window.is_empty())?;
                 return Err(End::Recycle);
             }
         }
@@ -272,70 +338,117 @@ impl Feeder {
     fn obey(&mut self, command: Command, running: &mut Running) -> Result<(), End> {
         match command {
             Command::Publish(message) => {
-                self.sequence += 1;
-                let mut topic = Vec::with_capacity(TOPIC_PREFIX.len() + message.topic.len());
-                topic.extend_from_slice(TOPIC_PREFIX.as_bytes());
-                topic.extend_from_slice(message.topic.as_bytes());
-                let topic = Bytes::from(topic);
-                let envelope = message::seal(self.sequence, &message, self.shared.started_at);
-                self.window_bytes += topic.len() + envelope.len();
-                self.window.push_back(Sent {
-                    sequence: self.sequence,
-                    topic: topic.clone(),
-                    envelope: envelope.clone(),
-                });
-                running.topics.insert(running.hasher.hash_one(&topic));
-                running.push(topic, envelope)
+                self.shared.leave_queue(&message);
+                self.open_new_lanes(running)?;
+                self.publish(&message, running)
             }
-            Command::OpenLane(lane, filter) => {
-                running.flush()?;
-                let state = LaneState { lane, filter, taken: Arc::default() };
-                let opened = running.open_lane(&state, &self.shared, &self.runtime);
-                self.lanes.push(state);
-                opened
-            }
-            Command::Kill => {
+            Command::Look => Ok(()),
+            Command::KillRouter => {
                 running.flush()?;
                 running.kill();
                 Ok(())
             }
-            Command::Stop => Err(End::Stop),
+            Command::KillFeeder => panic::resume_unwind(Box::new("asked for")),
         }
     }
 
-    /// Takes the reports that are there.
-    fn hear(&mut self, running: &mut Running) -> Result<(), End> {
-        while let Ok(report) = running.reports.try_recv() {
-            self.take_report(report, running)?;
+    fn publish(&mut self, message: &Message, running: &mut Running) -> Result<(), End> {
+        let mut lanes: Lanes = 0;
+        for lane in &self.lanes {
+            if filter_matches(&lane.filter, &message.topic) {
+                lanes |= 1 << lane.lane;
+            }
         }
-        running.check_canary()
+        let mut topic = Vec::with_capacity(TOPIC_PREFIX.len() + message.topic.len());
+        topic.extend_from_slice(TOPIC_PREFIX.as_bytes());
+        topic.extend_from_slice(message.topic.as_bytes());
+        let topic = Bytes::from(topic);
+        let sequence = self.sequence + 1;
+        let envelope = message::seal(sequence, message, self.shared.started_at);
+        let sent = Sent { sequence, topic: topic.clone(), envelope: envelope.clone(), lanes };
+        self.wait_until(running, |feeder| feeder.has_room(sent.bytes()))?;
+        if self.window.is_empty() {
+            running.window_moved = Instant::now();
+        }
+        self.sequence = sequence;
+        self.window_bytes += sent.bytes();
+        self.window.push_back(sent);
+        running.topics.insert(running.hasher.hash_one(&topic));
+        running.push(topic, envelope)
     }
 
-    fn wait_for_report(&mut self, running: &mut Running) -> Result<(), End> {
-        match running.reports.recv_timeout(CANARY_DEADLINE) {
-            Ok(report) => self.take_report(report, running),
-            Err(_) => Err(End::Died("the canary did not come back")),
-        }
+    fn has_room(&self, bytes: usize) -> bool {
+        self.window.is_empty()
+            || (self.window.len() < WINDOW_MESSAGES_MAX && self.window_bytes + bytes <= WINDOW_BYTES_MAX)
     }
 
-    fn take_report(&mut self, report: Report, running: &mut Running) -> Result<(), End> {
-        let sequence = match report {
-            Report::Canary(sequence) => sequence,
-            Report::Died => return Err(End::Died("the router has closed a link")),
-        };
-        running.canary_on_its_way = None;
-        self.deaths_in_a_row = 0;
-        while let Some(sent) = self.window.front()
-            && sent.sequence <= sequence
-        {
-            self.window_bytes -= sent.topic.len() + sent.envelope.len();
-            self.window.pop_front();
+    /// Opens the lanes that subscriptions have asked for since the last look. Whoever sends a
+    /// publish has seen its subscriptions before, so no publish is ahead of its lane.
+    fn open_new_lanes(&mut self, running: &mut Running) -> Result<(), End> {
+        for (lane, filter) in self.shared.lanes_from(self.lanes.len()) {
+            running.flush()?;
+            let taken = Arc::new(AtomicU64::new(self.sequence));
+            let state = LaneState { lane, filter, taken };
+            let opened = running.open_lane(&state, &self.shared, &self.runtime);
+            // Kept in any case: if this router died of it, the next one is told as well.
+            self.lanes.push(state);
+            opened?;
         }
         Ok(())
     }
+
+    /// Takes note of what has arrived.
+    fn hear(&mut self, running: &mut Running) -> Result<(), End> {
+        if running.signs.died.load(Ordering::SeqCst) {
+            return Err(End::Died("the router has closed a link"));
+        }
+        while let Some(sent) = self.window.front() {
+            let is_taken = self.lanes.iter().all(|lane| {
+                sent.lanes & (1 << lane.lane) == 0 || sent.sequence <= lane.taken.load(Ordering::SeqCst)
+            });
+            if !is_taken {
+                break;
+            }
+            self.window_bytes -= sent.bytes();
+            self.window.pop_front();
+            running.window_moved = Instant::now();
+        }
+        if running.canary_on_its_way && running.canaries <= running.signs.canary.load(Ordering::SeqCst) {
+            running.canary_on_its_way = false;
+            self.deaths_in_a_row = 0;
+        }
+        if running.canary_on_its_way && ROUTER_DEADLINE <= running.canary_sent.elapsed() {
+            return Err(End::Died("the canary did not come back"));
+        }
+        if !self.window.is_empty() && ROUTER_DEADLINE <= running.window_moved.elapsed() {
+            return Err(End::Died("a message did not reach its lanes"));
+        }
+        Ok(())
+    }
+
+    /// Waits until the router has moved on far enough.
+    fn wait_until(&mut self, running: &mut Running, is_enough: impl Fn(&Self) -> bool) -> Result<(), End> {
+        if is_enough(self) {
+            return Ok(());
+        }
+        running.flush()?;
+        loop {
+            running.signs.is_awaited.store(true, Ordering::SeqCst);
+            self.hear(running)?;
+            if is_enough(self) {
+                running.signs.is_awaited.store(false, Ordering::SeqCst);
+                return Ok(());
+            }
+            if self.shared.halt.is_cancelled() {
+                return Err(End::Stop);
+            }
+            // A late bell only means another look; `hear` knows when it is too late.
+            let _ = running.bell.recv_timeout(self.shared.limits.canary_period);
+        }
+    }
 }
 
-/// One router and its links.
+/// One router and its links. Dropping it ends the router.
 struct Running {
     connect: Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send>,
     generation: usize,
@@ -343,10 +456,13 @@ struct Running {
     /// The publisher's own notifications; kept, or the router would see its link as gone.
     _publisher_rx: LinkRx,
     unflushed: usize,
-    reports: flume::Receiver<Report>,
-    report: flume::Sender<Report>,
-    canary_on_its_way: Option<Instant>,
+    signs: Arc<Signs>,
+    bell: flume::Receiver<()>,
+    canaries: u64,
+    canary_on_its_way: bool,
     canary_sent: Instant,
+    /// When the oldest message of the window last changed.
+    window_moved: Instant,
     topics: HashSet<u64>,
     hasher: RandomState,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -355,7 +471,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(generation: usize, feeder: &Feeder) -> Result<Self, LinkError> {
+    fn start(feeder: &Feeder) -> Result<Self, End> {
         let config = RouterConfig {
             max_connections: LANES_MAX + 4,
             max_outgoing_packet_count: 256,
@@ -363,32 +479,46 @@ impl Running {
             max_segment_count: SEGMENTS,
             ..RouterConfig::default()
         };
+        let generation = feeder.generation;
         let events = Router::new(generation, config).spawn();
         // The event type has no public name; the closure hides it.
         let connect =
             move |name: &str| LinkBuilder::new(name, events.clone()).build().map(|(tx, rx, _)| (tx, rx));
         let (publisher, publisher_rx) = connect("publisher")?;
-        let (mut canary, canary_rx) = connect("canary")?;
-        canary.subscribe(CANARY_TOPIC)?;
-        let (report, reports) = flume::bounded(LANES_MAX + 64);
+        let (mut canary, mut canary_rx) = connect("canary")?;
+        let (bell_sender, bell) = flume::bounded(1);
+        let signs = Arc::new(Signs {
+            died: AtomicBool::new(false),
+            canary: AtomicU64::new(0),
+            is_awaited: AtomicBool::new(false),
+            bell: bell_sender,
+            commands: feeder.shared.commands.clone(),
+        });
+        let now = Instant::now();
         let mut running = Self {
             connect: Box::new(connect),
             generation,
             publisher,
             _publisher_rx: publisher_rx,
             unflushed: 0,
-            reports,
-            report,
-            canary_on_its_way: None,
-            canary_sent: Instant::now(),
+            signs: Arc::clone(&signs),
+            bell,
+            canaries: 0,
+            canary_on_its_way: false,
+            canary_sent: now,
+            window_moved: now,
             topics: HashSet::new(),
             hasher: RandomState::new(),
             tasks: Vec::new(),
             tasks_alive: Arc::default(),
             task_ended: flume::bounded(LANES_MAX + 4),
         };
-        let report = running.report.clone();
-        running.spawn_task(&feeder.runtime, async move { watch_canary(canary_rx, report).await });
+        canary.subscribe(CANARY_TOPIC)?;
+        await_subscription(&mut canary_rx)?;
+        running.spawn_task(&feeder.runtime, async move {
+            let mourner = Mourner(signs);
+            watch_canary(canary_rx, &mourner.0).await;
+        });
         Ok(running)
     }
 
@@ -397,33 +527,32 @@ impl Running {
         runtime: &tokio::runtime::Handle,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let alive = Arc::clone(&self.tasks_alive);
-        let ended = self.task_ended.0.clone();
-        alive.fetch_add(1, Ordering::AcqRel);
+        self.tasks_alive.fetch_add(1, Ordering::AcqRel);
+        let alive = Alive(Arc::clone(&self.tasks_alive), self.task_ended.0.clone());
         self.tasks.push(runtime.spawn(async move {
             task.await;
-            alive.fetch_sub(1, Ordering::AcqRel);
-            // Full means that the other side is woken already.
-            let _ = ended.try_send(());
+            drop(alive);
         }));
     }
 
+    /// Opens a lane; when this returns, the router has its filter.
     fn open_lane(
         &mut self,
         state: &LaneState,
         shared: &Arc<Shared>,
         runtime: &tokio::runtime::Handle,
     ) -> Result<(), End> {
-        let (mut tx, rx) = (self.connect)(&format!("lane-{}-{}", self.generation, state.lane))?;
+        let (mut tx, mut rx) = (self.connect)(&format!("lane-{}-{}", self.generation, state.lane))?;
         tx.subscribe(format!("{TOPIC_PREFIX}{}", state.filter))?;
+        await_subscription(&mut rx)?;
         let drain = LaneDrain {
             lane: state.lane,
             taken: Arc::clone(&state.taken),
             next_offset: None,
+            signs: Mourner(Arc::clone(&self.signs)),
             shared: Arc::clone(shared),
         };
-        let report = self.report.clone();
-        self.spawn_task(runtime, async move { drain.run(rx, report).await });
+        self.spawn_task(runtime, drain.run(rx));
         Ok(())
     }
 
@@ -444,28 +573,26 @@ impl Running {
         Ok(())
     }
 
-    fn canary(&mut self, sequence: u64, shared: &Shared) -> Result<(), End> {
+    fn canary(&mut self, shared: &Shared) -> Result<(), End> {
         self.unflushed = 0;
-        self.publisher.publish(CANARY_TOPIC, Bytes::copy_from_slice(&sequence.to_be_bytes()))?;
+        self.canaries += 1;
+        self.publisher.publish(CANARY_TOPIC, Bytes::copy_from_slice(&self.canaries.to_be_bytes()))?;
         shared.counters.one(Counter::Canaries);
         self.canary_sent = Instant::now();
-        self.canary_on_its_way = Some(self.canary_sent);
+        self.canary_on_its_way = true;
         Ok(())
     }
 
-    fn canary_due(&self, period: Duration) -> Duration {
+    /// How long to wait for a command before the next look at the router.
+    fn next_look(&self, period: Duration) -> Duration {
+        if self.canary_on_its_way {
+            return period;
+        }
         period.saturating_sub(self.canary_sent.elapsed()).max(Duration::from_millis(5))
     }
 
     fn canary_is_due(&self, period: Duration) -> bool {
-        period <= self.canary_sent.elapsed()
-    }
-
-    fn check_canary(&self) -> Result<(), End> {
-        match self.canary_on_its_way {
-            Some(sent) if CANARY_DEADLINE <= sent.elapsed() => Err(End::Died("the canary did not come back")),
-            _ => Ok(()),
-        }
+        !self.canary_on_its_way && period <= self.canary_sent.elapsed()
     }
 
     /// Ends the router's thread by its own fault. Does not block, even if the router hangs.
@@ -484,50 +611,80 @@ impl Running {
                 break;
             }
         }
+    }
+}
+
+/// Counts a task as alive until it ends, in whatever way.
+struct Alive(Arc<AtomicUsize>, flume::Sender<()>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+        // Full means that the other side is woken already.
+        let _ = self.1.try_send(());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A second time does no harm; the first may have been left out by a panic.
+        self.kill();
         for task in &self.tasks {
             task.abort();
         }
     }
 }
 
-/// Tells the feeding thread about every canary that comes back, and about the router's death.
-async fn watch_canary(mut rx: LinkRx, report: flume::Sender<Report>) {
+/// Waits until the router has taken the one subscription of a new link.
+fn await_subscription(rx: &mut LinkRx) -> Result<(), End> {
+    let deadline = Instant::now() + ROUTER_DEADLINE;
     loop {
-        let sequence = match rx.next().await {
-            Ok(Some(Notification::Forward(forward))) => message::sequence(&forward.publish.payload),
-            Ok(Some(Notification::Unschedule)) => {
-                drop(rx.wake().await);
-                None
-            }
-            Ok(_) => None,
-            Err(_) => break,
-        };
-        if let Some(sequence) = sequence
-            && report.send_async(Report::Canary(sequence)).await.is_err()
-        {
-            return;
+        // Nothing is fed meanwhile, so nothing else can come first.
+        if let Some(Notification::DeviceAck(_)) = rx.recv_deadline(deadline)? {
+            return Ok(());
         }
     }
-    // The feeding thread may have gone on already.
-    drop(report.try_send(Report::Died));
+}
+
+/// Notes every canary that comes back, until the router is dead.
+async fn watch_canary(mut rx: LinkRx, signs: &Signs) {
+    loop {
+        match rx.next().await {
+            Ok(Some(Notification::Forward(forward))) => {
+                if let Some(number) = message::sequence(&forward.publish.payload) {
+                    signs.canary.fetch_max(number, Ordering::SeqCst);
+                    signs.moved();
+                }
+            }
+            Ok(Some(Notification::Unschedule)) => {
+                if rx.wake().await.is_err() {
+                    break;
+                }
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
 }
 
 /// One lane's way from its link to the sessions.
 struct LaneDrain {
     lane: Lane,
-    taken: Arc<std::sync::Mutex<u64>>,
+    taken: Arc<AtomicU64>,
     /// The log offset that comes next if nothing is lost.
     next_offset: Option<u64>,
+    signs: Mourner,
     shared: Arc<Shared>,
 }
 
 impl LaneDrain {
-    async fn run(mut self, mut rx: LinkRx, report: flume::Sender<Report>) {
+    async fn run(mut self, mut rx: LinkRx) {
         let mut burst = 0;
         loop {
             match rx.next().await {
                 Ok(Some(Notification::Forward(forward))) => {
                     self.forward(forward);
+                    self.signs.0.moved();
                     burst += 1;
                     if DRAIN_BURST <= burst {
                         burst = 0;
@@ -543,8 +700,6 @@ impl LaneDrain {
                 Err(_) => break,
             }
         }
-        // Full means that another task has said so already.
-        drop(report.try_send(Report::Died));
     }
 
     fn forward(&mut self, forward: rumqttd::Forward) {
@@ -559,12 +714,9 @@ impl LaneDrain {
         let Some(sequence) = message::sequence(&forward.publish.payload) else {
             return;
         };
-        {
-            let mut taken = self.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if sequence <= *taken {
-                return;
-            }
-            *taken = sequence;
+        // One step, because a task of the router before may still be at work.
+        if sequence <= self.taken.fetch_max(sequence, Ordering::SeqCst) {
+            return;
         }
         let Ok(topic) = std::str::from_utf8(&forward.publish.topic) else {
             return;

@@ -139,12 +139,28 @@ pub(crate) enum Qos2Arrival {
     TooMany,
 }
 
+/// What a PUBREL is to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pubrel {
+    Released,
+    /// Released before, or never begun.
+    Unknown,
+    /// There was no PUBREC yet: the client cannot have seen one.
+    TooEarly,
+}
+
 /// How far the retained messages of one subscription have been read.
 #[derive(Debug)]
 pub(crate) struct RetainedScan {
     pub(crate) filter: Arc<str>,
     pub(crate) qos: u8,
+    /// Leaves out what the session itself published.
+    pub(crate) no_local: bool,
     pub(crate) after: Option<Arc<str>>,
+    /// Found, and not queued yet for want of room.
+    pub(crate) found: VecDeque<Arc<Message>>,
+    /// The whole table has been looked at.
+    pub(crate) is_done: bool,
 }
 
 impl Session {
@@ -208,13 +224,15 @@ impl State {
             if !takes || (subscription.no_local && message.publisher == number) {
                 continue;
             }
+            // An older one delivers it; to look further would cost the square of the filters.
+            if chosen.is_none() && *subscription.filter != *filter {
+                return None;
+            }
             chosen = chosen.or(Some(subscription));
             qos = subscription.qos.max(qos);
             retain_as_published |= subscription.retain_as_published;
         }
-        if *chosen?.filter != *filter {
-            return None;
-        }
+        chosen?;
         let published = u8::from(message.qos != Qos::AtMostOnce);
         Some(Outbound {
             message: Arc::clone(message),
@@ -226,6 +244,7 @@ impl State {
     /// Queues a message; `false` if it was lost or skipped, which is counted.
     pub(crate) fn push(&mut self, outbound: Outbound, limits: &Limits, counters: &Counters) -> bool {
         if self.ended {
+            counters.one(Counter::LostSessionEnded);
             return false;
         }
         if self.owner.is_none() && outbound.qos == 0 {
@@ -251,6 +270,38 @@ impl State {
         self.queue.len() + self.in_flight.len()
     }
 
+    /// Whether a message finds room beside those that wait; any does if none waits.
+    pub(crate) fn has_room(&self, message: &Message, limits: &Limits) -> bool {
+        self.backlog() == 0
+            || (self.backlog() < limits.session_queue_messages_max
+                && self.queue_bytes + message.bytes() <= limits.session_queue_bytes_max)
+    }
+
+    /// Drops everything that waits; how many messages that were.
+    pub(crate) fn clear(&mut self) -> usize {
+        let backlog = self.backlog();
+        self.queue.clear();
+        self.in_flight.clear();
+        self.retained_scans.clear();
+        self.queue_bytes = 0;
+        backlog
+    }
+
+    /// Drops messages that have expired while they waited.
+    pub(crate) fn drop_expired(&mut self, now: Instant, counters: &Counters) {
+        let (mut bytes, mut messages) = (0, 0);
+        self.queue.retain(|outbound| {
+            let is_expired = outbound.message.is_expired(now);
+            if is_expired {
+                bytes += outbound.message.bytes();
+                messages += 1;
+            }
+            !is_expired
+        });
+        self.queue_bytes -= bytes;
+        counters.add(Counter::LostExpired, messages);
+    }
+
     /// Writes what may go out now, until `out` holds `out_bytes_max`. `false` if the connection
     /// does not own the session.
     pub(crate) fn write_outbound(
@@ -266,15 +317,19 @@ impl State {
         }
         let now = Instant::now();
         let mut index = 0;
-        while index < self.in_flight.len() && out.len() < out_bytes_max {
+        // The client may take fewer at once than it did on the connection before.
+        let mut sent = self.in_flight.iter().filter(|entry| entry.is_sent).count();
+        while index < self.in_flight.len() && sent < self.in_flight_max && out.len() < out_bytes_max {
             let entry = &mut self.in_flight[index];
             if entry.is_sent {
                 index += 1;
                 continue;
             }
+            sent += 1;
             let is_repeat = entry.was_sent;
             if !write_publish(&entry.outbound, Some(entry.packet_id), is_repeat, client, now, out) {
                 counters.one(Counter::LostClientPacketSize);
+                sent -= 1;
                 let lost = self.in_flight.remove(index);
                 self.queue_bytes -= lost.map_or(0, |entry| entry.outbound.message.bytes());
                 continue;
@@ -373,6 +428,18 @@ impl State {
 
     pub(crate) fn qos2_received(&mut self, packet_id: u16) {
         self.inbound_qos2.insert(packet_id, InboundQos2::Received);
+    }
+
+    /// The client says that it has seen PUBREC.
+    pub(crate) fn qos2_pubrel(&mut self, packet_id: u16) -> Pubrel {
+        match self.inbound_qos2.get(&packet_id) {
+            Some(InboundQos2::Received) => {
+                self.inbound_qos2.remove(&packet_id);
+                Pubrel::Released
+            }
+            Some(InboundQos2::Undecided) => Pubrel::TooEarly,
+            None => Pubrel::Unknown,
+        }
     }
 
     /// Frees the packet id; whether it was held.

@@ -39,17 +39,9 @@ struct Node {
 }
 
 impl Subscriptions {
-    /// Adds a session to a filter. Gives the filter's lane and, if the router does not know it
-    /// yet, the lane's filter.
-    pub(crate) fn insert(&mut self, filter: &Arc<str>, session: &Arc<Session>) -> Option<(Lane, Arc<str>)> {
-        let existing = self.lane_of(filter);
-        let (lane, opened) = match existing {
-            Some(lane) => (lane, None),
-            None => {
-                let (lane, is_new) = self.choose_lane(filter);
-                (lane, is_new.then(|| (lane, Arc::clone(&self.lanes[lane]))))
-            }
-        };
+    /// Adds a session to a filter, which gets a lane if it has none yet.
+    pub(crate) fn insert(&mut self, filter: &Arc<str>, session: &Arc<Session>) {
+        let lane = self.lane_of(filter).unwrap_or_else(|| self.choose_lane(filter));
         let mut node = &mut self.root;
         for level in filter.split('/') {
             node = node.children.entry(level.into()).or_default();
@@ -61,7 +53,6 @@ impl Subscriptions {
         if !node.subscribers.iter().any(|other| Arc::ptr_eq(other, session)) {
             node.subscribers.push(Arc::clone(session));
         }
-        opened
     }
 
     pub(crate) fn remove(&mut self, filter: &str, session: &Arc<Session>) {
@@ -109,9 +100,9 @@ impl Subscriptions {
         node.entry.as_ref().map(|(_, lane)| *lane)
     }
 
-    fn choose_lane(&mut self, filter: &str) -> (Lane, bool) {
+    fn choose_lane(&mut self, filter: &str) -> Lane {
         if let Some(lane) = self.lane_by_filter(filter) {
-            return (lane, false);
+            return lane;
         }
         if self.exact_lanes < EXACT_LANES_MAX {
             self.exact_lanes += 1;
@@ -121,26 +112,23 @@ impl Subscriptions {
         if !matches!(first, "+" | "#") {
             let coarse = format!("{first}/#");
             if let Some(lane) = self.lane_by_filter(&coarse) {
-                return (lane, false);
+                return lane;
             }
             if self.coarse_lanes < COARSE_LANES_MAX {
                 self.coarse_lanes += 1;
                 return self.open_lane(&coarse);
             }
         }
-        match self.lane_by_filter("#") {
-            Some(lane) => (lane, false),
-            None => self.open_lane("#"),
-        }
+        self.lane_by_filter("#").unwrap_or_else(|| self.open_lane("#"))
     }
 
     fn lane_by_filter(&self, filter: &str) -> Option<Lane> {
         self.lanes.iter().position(|lane| &**lane == filter)
     }
 
-    fn open_lane(&mut self, filter: &str) -> (Lane, bool) {
+    fn open_lane(&mut self, filter: &str) -> Lane {
         self.lanes.push(Arc::from(filter));
-        (self.lanes.len() - 1, true)
+        self.lanes.len() - 1
     }
 }
 

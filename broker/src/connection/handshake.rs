@@ -12,7 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
-use super::{Allowance, Connection, GOODBYE_DEADLINE, READ_BYTES_MIN, copied};
+use super::{Allowance, Connection, GOODBYE_DEADLINE, READ_BYTES_MIN, copied, linger};
 use crate::{
     broker::{AttachRefusal, SessionRequest, Shared},
     codec::{
@@ -27,6 +27,8 @@ use crate::{
     topic::topic_fault,
 };
 
+/// Largest CONNECT, a will included.
+const CONNECT_BYTES_MAX: usize = 16 * 1024;
 /// Longest client id, in bytes.
 const CLIENT_ID_BYTES_MAX: usize = 256;
 
@@ -61,7 +63,7 @@ where
         () = shared.stop.cancelled() => return None,
         first = tokio::time::timeout(
             shared.limits.connect_deadline,
-            read_connect(&mut read, &mut input, shared.limits.packet_bytes_max),
+            read_connect(&mut read, &mut input, shared.limits.packet_bytes_max.min(CONNECT_BYTES_MAX)),
         ) => first,
     };
     let frame = match first {
@@ -83,6 +85,7 @@ where
         }
         Err(error) => {
             refuse_undecoded(&frame.body, error, &shared, &mut write, &mut output).await;
+            linger(&mut read, &mut input).await;
             return None;
         }
     };
@@ -97,6 +100,7 @@ where
         Ok(admitted) => admitted,
         Err(refusal) => {
             refuse(&refusal, protocol, &shared, &mut write, &mut output).await;
+            linger(&mut read, &mut input).await;
             return None;
         }
     };
@@ -132,6 +136,7 @@ where
         output,
         read_bytes: READ_BYTES_MIN,
         pending: std::collections::VecDeque::new(),
+        pending_bytes: 0,
         keep_alive,
         last_heard: now,
         write_progress: now,
@@ -166,6 +171,7 @@ async fn read_connect<S: AsyncRead>(
                 return Ok(FirstFrame { first, body });
             }
             Ok(None) => {}
+            Err(DecodeError::TooLarge { .. }) => return Err(Counter::ConnectOversize),
             Err(_) => return Err(Counter::ConnectMalformed),
         }
         input.reserve(512);
@@ -211,7 +217,7 @@ async fn admit(connect: &Connect<'_>, peer: SocketAddr, shared: &Arc<Shared>) ->
             in_flight_max: connect.receive_maximum.min(shared.limits.receive_maximum),
         })
         .map_err(|refused| match refused {
-            AttachRefusal::ClientIdTaken => refusal(Counter::ConnectClientIdTaken, reason::NOT_AUTHORIZED, 5),
+            AttachRefusal::PrincipalFull => refusal(Counter::ConnectPrincipalFull, reason::QUOTA_EXCEEDED, 3),
             AttachRefusal::SessionsFull => refusal(Counter::ConnectSessionsFull, reason::QUOTA_EXCEEDED, 3),
         })?;
     Ok(Admitted { attached, will, expiry })

@@ -1,6 +1,7 @@
 //! What a connected client's packets do.
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -8,7 +9,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Awaited, Close, Connection, OUTPUT_BYTES_MAX, Pending, WillFate, copied};
+use super::{Awaited, Close, Connection, Pending, WillFate, copied};
 use crate::{
     codec::{
         Packet, Publish, Subscribe, Unsubscribe, decode,
@@ -18,7 +19,7 @@ use crate::{
     counters::Counter,
     hooks::{Acceptance, InboundPublish, Protocol, Qos, Verdict},
     message::Message,
-    session::{Qos2Arrival, RetainedScan, Subscription},
+    session::{Pubrel, Qos2Arrival, RetainedScan, Subscription},
     topic::{filter_fault, topic_fault},
 };
 
@@ -29,10 +30,7 @@ where
     /// Reads packets while there is room for what they cause.
     pub(super) async fn read_packets(&mut self) -> Result<(), Close> {
         let bytes_max = self.shared.limits.packet_bytes_max;
-        while self.pending.len() < usize::from(self.shared.limits.receive_maximum)
-            && self.output.len() < 2 * OUTPUT_BYTES_MAX
-            && self.allowance.paused_until().is_none()
-        {
+        while self.may_read() {
             let Some(frame) = decode::frame(&self.input, bytes_max)? else {
                 // The rest of a large packet is read in one go.
                 if READ_AHEAD_FROM < self.input.len() {
@@ -59,8 +57,15 @@ where
                 Ok(())
             }
             Packet::PubRel { packet_id } => {
-                let known = self.attached.session.state().qos2_release(packet_id);
-                let code = if known { reason::SUCCESS } else { reason::PACKET_ID_NOT_FOUND };
+                let pubrel = self.attached.session.state().qos2_pubrel(packet_id);
+                let code = match pubrel {
+                    Pubrel::Released => reason::SUCCESS,
+                    Pubrel::Unknown => reason::PACKET_ID_NOT_FOUND,
+                    // A PUBCOMP would end the exchange before the host has decided about it.
+                    Pubrel::TooEarly => {
+                        return Err(Close::because(Counter::ClosedProtocol, reason::PROTOCOL_ERROR));
+                    }
+                };
                 encode::acknowledgement(
                     &mut self.output,
                     AckType::PubComp,
@@ -74,7 +79,10 @@ where
             Packet::PubRec { .. } | Packet::PubComp { .. } => {
                 Err(Close::because(Counter::ClosedProtocol, reason::PROTOCOL_ERROR))
             }
-            Packet::Subscribe(subscribe) => self.subscribe(&subscribe).await,
+            Packet::Subscribe(subscribe) => {
+                self.subscribe(&subscribe);
+                Ok(())
+            }
             Packet::Unsubscribe(unsubscribe) => {
                 self.unsubscribe(&unsubscribe);
                 Ok(())
@@ -166,6 +174,7 @@ where
             Acceptance::Done(verdict) => Awaited::Known(verdict),
             Acceptance::Pending(verdict) => Awaited::Host(verdict),
         };
+        self.pending_bytes += message.bytes();
         self.pending.push_back(Pending {
             packet_id: publish.packet_id,
             qos,
@@ -191,9 +200,10 @@ where
         Ok(())
     }
 
-    async fn subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<(), Close> {
+    fn subscribe(&mut self, subscribe: &Subscribe<'_>) {
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for wanted in &subscribe.filters {
+            self.allowance.spend();
             let refusal = self.subscribe_refusal(wanted.filter);
             if let Some((code, counter)) = refusal {
                 self.shared.counters.one(counter);
@@ -207,27 +217,30 @@ where
             let filter: Arc<str> = Arc::from(wanted.filter);
             let qos = wanted.qos.min(1);
             let session = Arc::clone(&self.attached.session);
-            let is_new = session.state().subscriptions.iter().all(|existing| existing.filter != filter);
             let subscription = Subscription {
                 filter: Arc::clone(&filter),
                 qos,
                 no_local: wanted.no_local,
                 retain_as_published: wanted.retain_as_published,
             };
-            if let Some(command) = self.shared.subscribe(&session, subscription) {
-                self.shared.command(command).await;
-            }
+            let is_new = self.shared.subscribe(&session, subscription);
             if wanted.retain_handling == 0 || (wanted.retain_handling == 1 && is_new) {
                 let mut state = session.state();
                 state.retained_scans.retain(|scan| scan.filter != filter);
-                state.retained_scans.push_back(RetainedScan { filter, qos, after: None });
+                state.retained_scans.push_back(RetainedScan {
+                    filter,
+                    qos,
+                    no_local: wanted.no_local,
+                    after: None,
+                    found: VecDeque::new(),
+                    is_done: false,
+                });
                 self.outbound_ready = true;
             }
             self.shared.counters.one(Counter::SubscribeGranted);
             codes.push(qos);
         }
         encode::suback(&mut self.output, subscribe.packet_id, &codes, self.client.protocol);
-        Ok(())
     }
 
     fn subscribe_refusal(&self, filter: &str) -> Option<(u8, Counter)> {
@@ -255,6 +268,7 @@ where
             .filters
             .iter()
             .map(|filter| {
+                self.allowance.spend();
                 if self.shared.unsubscribe(&self.attached.session, filter) {
                     reason::SUCCESS
                 } else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use broker::Limits;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Edge, connect, credentials, frame, publish, subscribe, will};
+use crate::support::{Edge, connect, credentials, frame, publish, publish2, subscribe, will};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn k1_a_topic_that_starts_outside_ascii_is_delivered_like_any_other() {
@@ -238,14 +238,110 @@ async fn a_connect_is_refused_with_the_code_of_its_protocol() {
         assert_eq!(client.packet().await, (0x20, expected.clone()), "level {level}");
         assert_eq!(client.packet_or_end().await, None);
     }
-    // A client id belongs to who used it first.
-    let mut owner = edge.open().await;
-    owner.send(&connect(4, "shared", 0xc2, 0, &[], &credentials("alice", b"ok"))).await;
-    assert_eq!(owner.packet().await, (0x20, vec![0, 0]));
-    let mut thief = edge.open().await;
-    thief.send(&connect(4, "shared", 0xc2, 0, &[], &credentials("bob", b"ok"))).await;
-    assert_eq!(thief.packet().await, (0x20, vec![0, 5]));
-    assert!(owner.is_silent().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_id_of_another_principal_can_neither_be_taken_nor_blocked() {
+    let edge = Edge::start().await;
+    for flags in [0xc0, 0xc2] {
+        let mut owner = edge.open().await;
+        owner.send(&connect(4, "shared", flags, 0, &[], &credentials("alice", b"ok"))).await;
+        assert_eq!(owner.packet().await, (0x20, vec![0, 0]));
+        owner.subscribe(4, 1, "alice/#", 1).await;
+        let mut other = edge.open().await;
+        other.send(&connect(4, "shared", flags, 0, &[], &credentials("bob", b"ok"))).await;
+        assert_eq!(other.packet().await, (0x20, vec![0, 0]), "a session of its own");
+        let handle = edge.broker.handle();
+        handle.publish("alice/1", bytes::Bytes::from_static(b"x"), broker::Qos::AtMostOnce, false).unwrap();
+        assert_eq!(owner.packet().await, (0x30, b"\x00\x07alice/1x".to_vec()));
+        assert!(other.is_silent().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_principal_cannot_use_up_the_sessions() {
+    let limits = Limits { sessions_per_principal_max: 2, sessions_max: 4, ..Limits::default() };
+    let edge = Edge::with(limits).await;
+    // Without a connection, the oldest session gives way.
+    for n in 0..5 {
+        let mut client = edge.open().await;
+        client.send(&connect(4, &format!("c{n}"), 0xc0, 0, &[], &credentials("one", b"ok"))).await;
+        assert_eq!(client.packet().await, (0x20, vec![0, 0]));
+        client.send(&[0xe0, 0]).await;
+        assert_eq!(client.packet_or_end().await, None);
+        edge.until("it is gone", || edge.broker.handle().clients() == 0).await;
+    }
+    edge.until_count("sessions_gave_way_to_newer_of_principal", 3).await;
+    assert_eq!(edge.count("sessions"), 2);
+    // With one, it does not.
+    let mut connected = Vec::new();
+    for n in [3, 4] {
+        let mut client = edge.open().await;
+        client.send(&connect(4, &format!("c{n}"), 0xc0, 0, &[], &credentials("one", b"ok"))).await;
+        assert_eq!(client.packet().await, (0x20, vec![1, 0]), "the session is present");
+        connected.push(client);
+    }
+    for (level, refused) in [(4, vec![0, 3]), (5, vec![0, 0x97, 0])] {
+        let mut client = edge.open().await;
+        client.send(&connect(level, "c9", 0xc2, 0, &[], &credentials("one", b"ok"))).await;
+        assert_eq!(client.packet().await, (0x20, refused));
+    }
+    assert_eq!(edge.count("connect_refused_sessions_of_principal"), 2);
+    edge.serves_others().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connect_of_a_stranger_may_not_be_large() {
+    let edge = Edge::start().await;
+    let mut large = edge.open().await;
+    large.send(&connect(4, "c", 6, 0, &[], &will(4, "w", &[0; 20_000], &[]))[..100]).await;
+    assert_eq!(large.packet_or_end().await, None);
+    assert_eq!(edge.count("connect_refused_packet_too_large"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pubrel_before_pubrec_is_a_protocol_error_and_acknowledges_nothing() {
+    let edge = Edge::start().await;
+    let mut client = edge.v5("c").await;
+    client.send(&publish2(5, "held/1", 7, b"x", false)).await;
+    client.send(&[0x62, 2, 0, 7]).await;
+    assert_eq!(client.packet_or_end().await, Some((0xe0, vec![0x82, 0])), "no PUBCOMP");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_publishes_are_bounded_in_bytes() {
+    let edge = Edge::start().await;
+    let mut client = edge.v4("c").await;
+    let payload = vec![0; 200_000];
+    let sending = tokio::spawn(async move {
+        for id in 1..=12 {
+            client.send(&publish(4, "held/x", Some(id), &payload, false, false)).await;
+        }
+        client
+    });
+    edge.until("some are pending", || edge.hooks.held.lock().unwrap().len() == 6).await;
+    edge.serves_others().await;
+    assert_eq!(edge.hooks.held.lock().unwrap().len(), 6, "a mebibyte and what crossed it");
+    for _ in 1..=12 {
+        edge.until("one is pending", || !edge.hooks.held.lock().unwrap().is_empty()).await;
+        edge.hooks.held.lock().unwrap().remove(0).send(broker::Verdict::Accepted).unwrap();
+    }
+    let mut client = sending.await.unwrap();
+    for id in 1..=12 {
+        assert_eq!(client.packet().await, (0x40, vec![0, id]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_panics_costs_one_connection_and_leaves_no_ghost() {
+    let edge = Edge::start().await;
+    let mut client = edge.open().await;
+    client.send(&connect(4, "c", 2, 0, &[], &[])).await;
+    client.packet().await;
+    client.send(&publish(4, "panic/1", Some(1), b"", false, false)).await;
+    assert_eq!(client.packet_or_end().await, None);
+    edge.until("nothing of it is left", || edge.count("clients") + edge.count("sessions") == 0).await;
+    edge.serves_others().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,6 +354,8 @@ async fn who_never_says_connect_is_closed_at_the_deadline() {
     assert_eq!(silent.packet_or_end().await, None);
     assert_eq!(slow.packet_or_end().await, None);
     assert_eq!(edge.count("connect_refused_deadline"), 2);
+    // This one has time, so that it is its packet that is refused.
+    let edge = Edge::start().await;
     let mut rude = edge.open().await;
     rude.send(b"GET / HTTP/1.1\r\n\r\n").await;
     assert_eq!(rude.packet_or_end().await, None);

@@ -1,6 +1,6 @@
 //! Any bytes at all: never a panic, and others are served.
 //!
-//! Failing cases are kept in `proptest-regressions/`.
+//! A case that fails is written to `proptest-regressions/input.txt`, to be kept and tried again first.
 
 use std::sync::{
     OnceLock,

@@ -44,6 +44,7 @@ impl Hooks for TestHooks {
     }
 
     fn may_publish(&self, _: &Principal, topic: &str) -> bool {
+        assert!(!topic.starts_with("panic/"), "asked for");
         !topic.starts_with("denied/")
     }
 
@@ -91,11 +92,13 @@ impl Edge {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
+        Self::with_store(limits, Arc::new(MemoryRetained::default())).await
+    }
+
+    pub(crate) async fn with_store(limits: Limits, store: Arc<MemoryRetained>) -> Self {
         let hooks = Arc::new(TestHooks::default());
         let config = Config { tcp: Some("127.0.0.1:0".parse().unwrap()), limits };
-        let broker = Broker::start(config, Arc::clone(&hooks) as _, Arc::new(MemoryRetained::default()))
-            .await
-            .unwrap();
+        let broker = Broker::start(config, Arc::clone(&hooks) as _, store).await.unwrap();
         let port = broker.tcp_addr().unwrap().port();
         assert_ne!(port, 0);
         Self { broker, hooks, port }
@@ -106,6 +109,7 @@ impl Edge {
         *counters.get(name).unwrap_or_else(|| panic!("there is no counter `{name}`"))
     }
 
+    /// Waits for a state, within [`PATIENCE`]; the one place in these tests that polls.
     pub(crate) async fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let waiting = async {
             while !condition() {
