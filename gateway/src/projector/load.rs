@@ -100,19 +100,32 @@ impl Loaded {
 
     /// Fills the state and the ledger from what was found and says where in the journal to go on.
     #[must_use]
-    pub fn settle(mut self, journal: &Journal, planogram: &Planogram, ledger: &Ledger) -> Ready {
-        let is_lost = self.found.epoch == 0 && 0 < journal.head_seq();
-        if is_lost && self.rebuilt.is_none() && self.unavailable.is_none() {
-            self.rebuilt = Some("the database was missing; rebuilt from snapshot and journal".to_owned());
+    pub fn settle(self, journal: &Journal, planogram: &Planogram, ledger: &Ledger) -> Ready {
+        let Self { store, found, snapshot, mut rebuilt, unavailable } = self;
+        let is_lost = found.epoch == 0 && 0 < journal.head_seq();
+        // A database that refused for long is older than what the journal still has, when a snapshot covered the rest.
+        let is_behind = found.epoch == journal.epoch()
+            && found.applied_through + 1 < journal.stats().first_seq
+            && snapshot.as_ref().is_some_and(|snapshot| {
+                snapshot.epoch == found.epoch && found.applied_through < snapshot.applied_through
+            });
+        if is_lost && rebuilt.is_none() && unavailable.is_none() {
+            rebuilt = Some("the database was missing; rebuilt from snapshot and journal".to_owned());
         }
-        let mut source = if is_lost { self.snapshot.take() } else { None }.unwrap_or(self.found);
+        if is_behind {
+            rebuilt =
+                Some("the database was older than the journal; rebuilt from snapshot and journal".to_owned());
+        }
+        let newest = if is_lost || is_behind { snapshot.as_ref() } else { None };
+        let source = newest.unwrap_or(&found);
+        let mut applied_through = source.applied_through;
         let mut state = State::new(planogram.clone());
-        if let Err(reason) = fill(&source, &mut state, ledger) {
+        if let Err(reason) = fill(source, &mut state, ledger) {
             // Checksums were good, so an older or newer release wrote it: the journal says it in our words.
             tracing::error!(reason, "the state on disk cannot be read; it is rebuilt from the journal");
-            self.rebuilt = Some(reason);
+            rebuilt = Some(reason);
             state = State::new(planogram.clone());
-            source.applied_through = 0;
+            applied_through = 0;
         }
         if source.epoch != journal.epoch() {
             if source.epoch != 0 {
@@ -121,19 +134,20 @@ impl Loaded {
                 );
                 ledger.reset_acks();
             }
-            source.applied_through = 0;
+            applied_through = 0;
         }
-        let applied_through = source.applied_through.min(journal.head_seq());
+        let applied_through = applied_through.min(journal.head_seq());
         replay_retained(journal, applied_through, ledger);
         let mut unwritten = Changes::new();
-        if self.rebuilt.is_some() {
+        if rebuilt.is_some() {
+            // What the new state does not have must not come back at the next start.
+            unwritten.extend(found.entries.iter().map(|(entry, _)| (entry.clone(), None)));
             let domain = state.entities().map(|(EntityKey { tree, key }, value)| {
                 (EntryKey { tree: StoreTree::Domain(tree), key }, Some(value))
             });
             unwritten.extend(domain);
             unwritten.extend(ledger.entries().into_iter().map(|(entry, value)| (entry, Some(value))));
         }
-        let Self { store, rebuilt, unavailable, .. } = self;
         Ready { state, store, applied_through, unwritten, rebuilt, unavailable }
     }
 }

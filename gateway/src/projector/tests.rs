@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    domain::{DomainView, Planogram},
+    domain::{DomainView, Planogram, Tree},
     journal::{Journal, Options, Publish, Record},
-    store::{Ledger, Retained},
+    store::{EntryKey, Ledger, Retained, StoreTree},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ struct Hub {
     ledger: Arc<Ledger>,
     rebuilt: Option<String>,
     told: Arc<Mutex<Vec<String>>>,
-    _views: mpsc::Receiver<DomainView>,
+    views: mpsc::Receiver<DomainView>,
 }
 
 fn paths(dir: &Path) -> Paths {
@@ -49,10 +49,18 @@ fn paths(dir: &Path) -> Paths {
 
 impl Hub {
     fn start(dir: &Path) -> Self {
+        Self::start_with(dir, Options::default().segment_bytes)
+    }
+
+    fn start_with(dir: &Path, segment_bytes: u64) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let loaded = load(&paths(dir), clock.as_ref());
-        let options =
-            Options { floor: loaded.floor(), commit_interval: Duration::ZERO, ..Options::default() };
+        let options = Options {
+            floor: loaded.floor(),
+            commit_interval: Duration::ZERO,
+            segment_bytes,
+            ..Options::default()
+        };
         let (journal, _) = Journal::open(&dir.join("journal"), options, 1_795_378_680_000).unwrap();
         let ledger = Arc::<Ledger>::default();
         let ready = loaded.settle(&journal, &Planogram::default(), &ledger);
@@ -76,7 +84,7 @@ impl Hub {
             outlet: Box::new(Screen(views, Arc::clone(&told))),
         })
         .unwrap();
-        Self { journal, projector, ledger, rebuilt, told, _views: view }
+        Self { journal, projector, ledger, rebuilt, told, views: view }
     }
 
     fn publish(&self, topic: &str, payload: &str, at_ms: i64) {
@@ -307,4 +315,60 @@ fn numbers_that_a_stream_is_known_to_lack_are_not_given_again_when_the_journal_l
         Some((7, 50)),
         "the forwarder would pass over a row that is given a number below"
     );
+}
+
+#[test]
+fn a_database_older_than_the_journals_beginning_gives_way_to_the_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sled, kept) = (dir.path().join("sled"), dir.path().join("kept"));
+    let hub = Hub::start_with(dir.path(), 1_500);
+    doors(&hub, 3);
+    hub.settle();
+    hub.stop();
+    copy(&sled, &kept);
+
+    let hub = Hub::start_with(dir.path(), 1_500);
+    doors(&hub, 40);
+    hub.settle();
+    let journal = hub.journal.clone();
+    // The last snapshot covers everything, so these may go.
+    hub.projector.stop();
+    while journal.drop_oldest().unwrap().is_some() {}
+    journal.close();
+    std::fs::remove_dir_all(&sled).unwrap();
+    std::fs::rename(&kept, &sled).unwrap();
+
+    let hub = Hub::start_with(dir.path(), 1_500);
+    assert!(hub.rebuilt.as_ref().unwrap().contains("older than the journal"), "{:?}", hub.rebuilt);
+    hub.settle();
+    assert_eq!(hub.projector.status().read().missed_records, 0);
+    let mut lockers = hub.views.recv_timeout(PATIENCE).unwrap().lockers;
+    assert_eq!(lockers.pop().unwrap().compartments.len(), 40, "every compartment is known");
+    hub.stop();
+
+    let hub = Hub::start_with(dir.path(), 1_500);
+    assert_eq!(hub.rebuilt, None, "what was rebuilt stays");
+    hub.stop();
+}
+
+#[test]
+fn an_entry_that_this_release_cannot_read_is_rebuilt_once_and_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    doors(&hub, 5);
+    hub.settle();
+    hub.stop();
+    let mut opened = crate::store::Store::open(&dir.path().join("sled")).unwrap();
+    let key = EntryKey { tree: StoreTree::Domain(Tree::Lockers), key: b"locker-9".to_vec() };
+    let (epoch, through) = (opened.place.epoch, opened.place.applied_through);
+    opened.store.write(&[(key, Some(b"no JSON".to_vec()))].into(), epoch, through).unwrap();
+    drop(opened);
+
+    let hub = Hub::start(dir.path());
+    assert!(hub.rebuilt.is_some());
+    hub.settle();
+    hub.stop();
+    let hub = Hub::start(dir.path());
+    assert_eq!(hub.rebuilt, None, "the unreadable entry is gone");
+    hub.stop();
 }
