@@ -244,6 +244,7 @@ impl Feeder {
                 End::Recycle => self.shared.counters.one(Counter::RouterRecycles),
                 End::Died(reason) => {
                     if !self.outlives(reason) {
+                        self.count_the_lost();
                         break;
                     }
                 }
@@ -272,6 +273,16 @@ impl Feeder {
             thread::park_timeout(RESTART_PAUSE);
         }
         true
+    }
+
+    /// After the end: nothing is delivered any more, and each message that is not is counted.
+    fn count_the_lost(&self) {
+        while !self.shared.halt.is_cancelled() {
+            if let Ok(Command::Publish(message)) = self.commands.recv() {
+                self.shared.leave_queue(&message);
+                self.shared.counters.one(Counter::FanoutLostRestart);
+            }
+        }
     }
 
     fn give_up_window(&mut self) {
@@ -450,7 +461,7 @@ impl Feeder {
 
 /// One router and its links. Dropping it ends the router.
 struct Running {
-    connect: Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send>,
+    connect: Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), End> + Send>,
     generation: usize,
     publisher: LinkTx,
     /// The publisher's own notifications; kept, or the router would see its link as gone.
@@ -482,8 +493,10 @@ impl Running {
         let generation = feeder.generation;
         let events = Router::new(generation, config).spawn();
         // The event type has no public name; the closure hides it.
-        let connect =
-            move |name: &str| LinkBuilder::new(name, events.clone()).build().map(|(tx, rx, _)| (tx, rx));
+        let connect = move |name: &str| -> Result<_, End> {
+            let (tx, rx, _) = LinkBuilder::new(name, events.clone()).build()?;
+            Ok((tx, rx))
+        };
         let (publisher, publisher_rx) = connect("publisher")?;
         let (mut canary, mut canary_rx) = connect("canary")?;
         let (bell_sender, bell) = flume::bounded(1);

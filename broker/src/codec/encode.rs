@@ -15,6 +15,7 @@ pub(crate) struct Offer<'a> {
 
 /// An acknowledgement with a packet id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "these are the packets' own names")]
 pub(crate) enum AckType {
     PubAck,
     PubRec,
