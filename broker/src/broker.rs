@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Limits,
+    connection::VERDICT_DEADLINE,
     counters::{Counter, Counters},
     hooks::{Acceptance, Hooks, InboundPublish, Principal, Verdict},
     message::Message,
@@ -437,7 +438,13 @@ impl Shared {
         self.tasks.spawn(async move {
             let verdict = match acceptance {
                 Acceptance::Done(verdict) => verdict,
-                Acceptance::Pending(verdict) => verdict.await.unwrap_or(Verdict::NotStored),
+                Acceptance::Pending(verdict) => tokio::select! {
+                    verdict = tokio::time::timeout(VERDICT_DEADLINE, verdict) => {
+                        // Late or dropped: wills must not pile up behind a host that hangs.
+                        verdict.ok().and_then(Result::ok).unwrap_or(Verdict::NotStored)
+                    }
+                    () = shared.halt.cancelled() => Verdict::NotStored,
+                },
             };
             if verdict == Verdict::Accepted {
                 shared.counters.one(Counter::WillsPublished);

@@ -47,8 +47,10 @@ const READ_BYTES_MIN: usize = 2 * 1024;
 const READ_BYTES_MAX: usize = 32 * 1024;
 /// Output beyond which no more is taken from the session, and no more is read.
 const OUTPUT_BYTES_MAX: usize = 32 * 1024;
+/// Turns after which a passed deadline counts even though other things happen all the time.
+const OVERDUE_TURNS_MAX: u32 = 256;
 /// How long verdicts may take after the connection is gone.
-const VERDICT_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const VERDICT_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a last word may take to be written.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 /// How long, and how much, a client that was refused may go on talking before its socket is closed.
@@ -143,6 +145,8 @@ struct Connection<S> {
     last_heard: Instant,
     /// When output last moved, or began to wait.
     write_progress: Instant,
+    /// Turns since a deadline has passed without anything read or written.
+    overdue_turns: u32,
     allowance: Allowance,
     /// The session may have something to send.
     outbound_ready: bool,
@@ -244,12 +248,13 @@ where
         let stop = self.shared.stop.clone();
         let stopped = stop.cancelled();
         tokio::pin!(stopped);
+        let mut is_quiet = false;
         loop {
             if let Err(close) = self.advance().await {
                 return close;
             }
             let may_read = self.may_read();
-            let deadline = match self.next_deadline(may_read) {
+            let deadline = match self.next_deadline(may_read, is_quiet) {
                 Ok(deadline) => tokio::time::Instant::from_std(deadline),
                 Err(close) => return close,
             };
@@ -273,6 +278,10 @@ where
                 () = tokio::task::yield_now(), if self.outbound_ready && self.output.is_empty() => Event::Woken,
                 () = &mut timer => Event::Timer,
             };
+            is_quiet = matches!(event, Event::Timer);
+            if matches!(event, Event::Read(_) | Event::Written(_)) {
+                self.overdue_turns = 0;
+            }
             match event {
                 Event::Stop => {
                     return Close {
@@ -391,12 +400,15 @@ where
     }
 
     /// The next moment at which something must be looked at, or the reason to close that has come.
-    fn next_deadline(&mut self, may_read: bool) -> Result<Instant, Close> {
+    ///
+    /// This task may have been held up past a deadline while the client's bytes lay in the socket.
+    /// So a deadline counts once the turn before found nothing else to do (`is_quiet`).
+    fn next_deadline(&mut self, may_read: bool, is_quiet: bool) -> Result<Instant, Close> {
         let now = Instant::now();
         let mut next = now + Duration::from_secs(3600);
         if !self.output.is_empty() {
             let at = self.write_progress + self.shared.limits.write_deadline;
-            if at <= now {
+            if at <= now && self.is_overdue(is_quiet) {
                 return Err(Close { reason: None, ..Close::because(Counter::ClosedWriteDeadline, 0) });
             }
             next = next.min(at);
@@ -410,12 +422,17 @@ where
                 self.last_heard = now;
             }
             let at = self.last_heard + keep_alive.mul_f32(1.5);
-            if at <= now {
+            if at <= now && self.is_overdue(is_quiet) {
                 return Err(Close::because(Counter::ClosedKeepAlive, reason::KEEP_ALIVE_TIMEOUT));
             }
             next = next.min(at);
         }
         Ok(next)
+    }
+
+    fn is_overdue(&mut self, is_quiet: bool) -> bool {
+        self.overdue_turns += 1;
+        is_quiet || OVERDUE_TURNS_MAX < self.overdue_turns
     }
 
     fn make_room(&mut self) {

@@ -140,6 +140,7 @@ where
         keep_alive,
         last_heard: now,
         write_progress: now,
+        overdue_turns: 0,
         allowance: Allowance::new(limits.publishes_per_second_max),
         outbound_ready: true,
         shared,

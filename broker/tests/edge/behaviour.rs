@@ -396,6 +396,27 @@ async fn keep_alive_is_enforced_and_zero_means_never() {
     assert!(for_ever.is_silent().await);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_that_spoke_in_time_is_not_closed_because_the_host_was_slow() {
+    let edge = Edge::start().await;
+    let (gate, closed) = std::sync::mpsc::sync_channel(0);
+    *edge.hooks.gate.lock().unwrap() = Some(closed);
+    let mut client = edge.open().await;
+    client.send(&connect(5, "c", CLEAN, 1, &[], &[])).await;
+    client.packet().await;
+    client.send(&publish(5, "gate/1", Some(1), b"", false, false)).await;
+    edge.until("the host blocks", || edge.hooks.gate.lock().unwrap().is_none()).await;
+    client.send(&[0xc0, 0]).await;
+    // A client with the same keep-alive tells when the time is over.
+    let mut clock = edge.open().await;
+    clock.send(&connect(5, "clock", CLEAN, 1, &[], &[])).await;
+    clock.packet().await;
+    assert_eq!(clock.until_closed().await, Some((0xe0, vec![0x8d, 0])));
+    drop(gate);
+    assert_eq!(client.packet().await, (0x40, vec![0, 1]));
+    assert_eq!(client.packet().await, (0xd0, vec![]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn overlapping_filters_deliver_once_with_the_highest_qos() {
     let edge = Edge::start().await;

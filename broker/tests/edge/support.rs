@@ -25,6 +25,8 @@ pub(crate) struct TestHooks {
     pub(crate) accepted: Mutex<Vec<(String, Vec<u8>, Qos)>>,
     /// Verdicts for topics under `held/` wait here.
     pub(crate) held: Mutex<Vec<oneshot::Sender<Verdict>>>,
+    /// A publish under `gate/` takes one and waits for its other end to go: a host that blocks.
+    pub(crate) gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 impl Hooks for TestHooks {
@@ -45,6 +47,11 @@ impl Hooks for TestHooks {
 
     fn may_publish(&self, _: &Principal, topic: &str) -> bool {
         assert!(!topic.starts_with("panic/"), "asked for");
+        if topic.starts_with("gate/") {
+            let gate = self.gate.lock().unwrap().take().expect("the test has closed the gate");
+            // Disconnected is what it waits for.
+            let _ = gate.recv_timeout(PATIENCE);
+        }
         !topic.starts_with("denied/")
     }
 
