@@ -40,9 +40,9 @@
 //!     retained message live in memory alone, and so does one that expires.
 //! 11. Sessions live in memory, for as long as the client asked within
 //!     [`Limits::session_expiry_max`]. A session belongs to a principal and a client id: two
-//!     principals with the same client id are two clients. A will is asked for at CONNECT and goes the way of any
-//!     publish when it fires: on loss, take-over and "disconnect with will", not on a clean
-//!     goodbye and not when the broker itself shuts down.
+//!     principals with the same client id are two clients. A will is asked for at CONNECT and goes
+//!     the way of any publish when it fires: on loss, take-over and "disconnect with will", not on
+//!     a clean goodbye and not when the broker itself shuts down.
 //! 12. Not offered, and said so to 5.0 clients: topic aliases, shared subscriptions, subscription
 //!     identifiers, enhanced authentication. Topics that start with `$` belong to the broker.
 //! 13. rumqttd logs each publish and subscription in spans of its own; a host that prints logs
