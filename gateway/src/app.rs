@@ -313,6 +313,7 @@ impl Gateway {
             }));
         }
         tasks.push(watch_journal(&journal, stop.clone(), failed.clone()));
+        tasks.push(watch_broker(broker.handle(), failed.clone()));
         if let Some(gone) = projector.take_gone() {
             let stop = stop.clone();
             tasks.push(tokio::spawn(async move {
@@ -405,6 +406,14 @@ fn supervise(
         if !stop.is_cancelled() {
             failed.send(name).await.ok();
         }
+    })
+}
+
+/// Reports a broker that cannot go on. It has said why in the log.
+fn watch_broker(broker: broker::Handle, failed: mpsc::Sender<&'static str>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        broker.failed().await;
+        failed.send("mqtt").await.ok();
     })
 }
 

@@ -62,7 +62,8 @@ pub struct Hq {
     writer: WriterThread,
     ingest: Ingest,
     http_addr: SocketAddr,
-    http: JoinHandle<()>,
+    /// `None` once its end was seen.
+    http: Option<JoinHandle<()>>,
     stop: CancellationToken,
     counters: Counters,
 }
@@ -134,7 +135,7 @@ impl Hq {
         };
         let stop = CancellationToken::new();
         let http = tokio::spawn(http::serve(listener, state, stop.clone()));
-        Ok(Self { uplink, writer, ingest, http_addr, http, stop, counters })
+        Ok(Self { uplink, writer, ingest, http_addr, http: Some(http), stop, counters })
     }
 
     /// Where stores connect, when the broker is in this process.
@@ -158,6 +159,34 @@ impl Hq {
         &self.counters
     }
 
+    /// Resolves with what has broken that headquarters cannot mend while it runs; the process should end then, so
+    /// that it is started anew.
+    pub async fn failure(&mut self) -> String {
+        let broker = async {
+            match &self.uplink {
+                Uplink::Embedded(broker) => broker.handle().failed().await.to_string(),
+                Uplink::External(_) => std::future::pending().await,
+            }
+        };
+        let http = async {
+            match &mut self.http {
+                Some(http) => {
+                    // Whether it returned or panicked, it is over.
+                    let _ = http.await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            reason = broker => reason,
+            () = self.writer.ended() => "the database's thread has ended".to_owned(),
+            () = http => {
+                self.http = None;
+                "HTTP is served no more".to_owned()
+            }
+        }
+    }
+
     /// Takes no more, commits what waits, acknowledges it, and closes the file.
     pub async fn shutdown(self) {
         match self.uplink {
@@ -165,7 +194,9 @@ impl Hq {
             Uplink::External(link) => link.shutdown().await,
         }
         self.stop.cancel();
-        if self.http.await.is_err() {
+        if let Some(http) = self.http
+            && http.await.is_err()
+        {
             tracing::error!("the HTTP task panicked");
         }
         self.ingest.stop().await;
@@ -173,5 +204,41 @@ impl Hq {
         if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
             tracing::error!("waiting for the database's thread failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_headquarters_cannot_mend_is_a_failure_with_its_reason_and_it_still_closes_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hq.toml");
+        let text = "[mqtt]\nembedded = \"127.0.0.1:0\"\nanonymous = true\n[database]\nurl = \"sqlite://hq.db\"\n\
+                    [http]\nlisten = \"127.0.0.1:0\"\n";
+        std::fs::write(&file, text).unwrap();
+        let start = async || Hq::start(Config::load(&file).unwrap()).await.unwrap();
+
+        let mut hq = start().await;
+        let Uplink::Embedded(broker) = &hq.uplink else { panic!("the broker is in this process") };
+        // One death is mended; so many in a row are not.
+        for _ in 0..40 {
+            broker.handle().kill_feeder_for_tests();
+        }
+        let reason = timeout(Duration::from_secs(60), hq.failure()).await.expect("it notices");
+        assert!(reason.contains("MQTT broker"), "{reason}");
+        hq.shutdown().await;
+
+        let mut hq = start().await;
+        hq.ingest.stop().await;
+        let reason = timeout(Duration::from_secs(60), hq.failure()).await.expect("it notices");
+        assert!(reason.contains("database"), "{reason}");
+        hq.shutdown().await;
+        start().await.shutdown().await;
     }
 }

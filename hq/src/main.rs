@@ -95,17 +95,22 @@ fn serve(config: Config) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("failed to watch for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch for SIGINT")?;
-        let hq = Hq::start(config).await?;
+        let mut hq = Hq::start(config).await?;
         if let Some(addr) = hq.mqtt_addr() {
             listening("mqtt", addr)?;
         }
         listening("http", hq.http_addr())?;
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-        }
+        let failure = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            reason = hq.failure() => Some(reason),
+        };
+        tracing::info!("draining");
         hq.shutdown().await;
-        Ok(())
+        match failure {
+            Some(reason) => Err(anyhow::anyhow!("{reason}; start headquarters anew")),
+            None => Ok(()),
+        }
     })
 }
 

@@ -199,3 +199,17 @@ async fn a_task_that_ends_or_panics_unasked_is_reported_by_name_and_one_that_was
     super::supervise("asked", tokio::spawn(async {}), stop, failed).await.unwrap();
     assert_eq!(failures.recv().await, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_cannot_go_on_ends_the_hub_by_name() {
+    let site = Site::new("anonymous = true\n");
+    let mut gateway = site.start().await;
+    // One death is mended; so many in a row are not.
+    for _ in 0..40 {
+        gateway.broker.handle().kill_feeder_for_tests();
+    }
+    let part = timeout(PATIENCE, gateway.failure()).await.expect("the hub notices");
+    assert_eq!(part, "mqtt");
+    gateway.shutdown().await;
+    site.start().await.shutdown().await;
+}

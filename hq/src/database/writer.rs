@@ -25,6 +25,8 @@ use contract::{
 };
 use rusqlite::{Connection, TransactionBehavior, params};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{DatabaseError, Lock, lock, open_for_writing, signed, unsigned};
 use crate::{
     counters::Counters,
@@ -97,12 +99,20 @@ impl Record {
 
 /// The thread, to be waited for after [`crate::ingest::Ingest::stop`].
 #[derive(Debug)]
-pub struct WriterThread(thread::JoinHandle<()>);
+pub struct WriterThread {
+    thread: thread::JoinHandle<()>,
+    ended: CancellationToken,
+}
 
 impl WriterThread {
+    /// Resolves when the thread has ended, by a panic too.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
     /// Waits until the queue is empty and the file is closed. Blocking.
     pub fn join(self) {
-        if self.0.join().is_err() {
+        if self.thread.join().is_err() {
             tracing::error!("the database's thread panicked");
         }
     }
@@ -118,7 +128,10 @@ pub fn start(
     jobs: flume::Receiver<Entry>,
 ) -> Result<WriterThread, DatabaseError> {
     let mut writer = Writer::open(path, surroundings)?;
+    let ended = CancellationToken::new();
+    let alive = ended.clone().drop_guard();
     let run = move || {
+        let _alive = alive;
         while let Ok(Entry::Publish(first)) = jobs.recv() {
             if writer.take_group(first, &jobs) == Next::Stop {
                 return;
@@ -126,7 +139,7 @@ pub fn start(
         }
     };
     let thread = thread::Builder::new().name("hq-database".to_owned()).spawn(run);
-    thread.map(WriterThread).map_err(|source| DatabaseError::Thread { source })
+    thread.map(|thread| WriterThread { thread, ended }).map_err(|source| DatabaseError::Thread { source })
 }
 
 struct Writer {
