@@ -140,6 +140,7 @@ ask-staff = Our staff will gladly help.
 demo-record = demonstration data
 hop-at = { $step } · { $place }
 hop-by = { $date } · signed by { $signer }
+hop-told-by = { $date } · as stated by { $signer }
 customs = Customs declaration { $number } (format checked only)
 
 step-accepting = Accepted

@@ -140,6 +140,7 @@ ask-staff = 店员很乐意为您查询。
 demo-record = 演示数据
 hop-at = { $step } · { $place }
 hop-by = { $date } · { $signer } 签名
+hop-told-by = { $date } · 由 { $signer } 陈述
 customs = 报关单号 { $number }（仅核对格式）
 
 step-accepting = 验收

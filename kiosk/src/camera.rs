@@ -14,13 +14,20 @@ use crate::config::CameraSource;
 #[derive(Resource, Debug, Clone, Default)]
 pub struct Camera {
     source: Option<CameraSource>,
+    product: Option<CameraSource>,
 }
 
 impl Camera {
     /// The camera of a configuration.
     #[must_use]
     pub fn new(source: Option<CameraSource>) -> Self {
-        Self { source }
+        Self { source, product: None }
+    }
+
+    /// The same with another one that looks at products.
+    #[must_use]
+    pub fn with_product(self, product: Option<CameraSource>) -> Self {
+        Self { product, ..self }
     }
 
     /// Whether there is one.
@@ -32,9 +39,15 @@ impl Camera {
     /// What a worker needs to take a picture.
     #[must_use]
     pub fn shutter(&self) -> Option<Shutter> {
-        match &self.source {
+        self.source.as_ref().map(|CameraSource::File(path)| Shutter(path.clone()))
+    }
+
+    /// As [`Self::shutter`], of the camera that looks at products.
+    #[must_use]
+    pub fn product_shutter(&self) -> Option<Shutter> {
+        match &self.product {
             Some(CameraSource::File(path)) => Some(Shutter(path.clone())),
-            None => None,
+            None => self.shutter(),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Config {
     pub display: Display,
     /// What sees; nothing when absent.
     pub camera: Option<CameraSource>,
+    /// What sees products, where it is another one.
+    pub product_camera: Option<CameraSource>,
     /// Where the networks are.
     pub models: Models,
     /// What the origin screen rests on.
@@ -238,7 +240,13 @@ impl Checker<'_> {
             id,
             hub: wire.hub.map(|hub| self.hub(hub)).transpose()?,
             display: self.display(wire.display)?,
-            camera: wire.camera.map(|camera| self.camera(&camera.source)).transpose()?,
+            product_camera: wire
+                .camera
+                .as_ref()
+                .and_then(|camera| camera.product_source.as_ref())
+                .map(|source| self.camera("camera.product_source", source))
+                .transpose()?,
+            camera: wire.camera.map(|camera| self.camera("camera.source", &camera.source)).transpose()?,
             models: Models {
                 dir: wire.models.dir.map(|dir| self.file(&dir)),
                 onnxruntime: wire.models.onnxruntime.map(|library| self.file(&library)),
@@ -300,10 +308,10 @@ impl Checker<'_> {
         })
     }
 
-    fn camera(&self, source: &str) -> Result<CameraSource, ConfigError> {
+    fn camera(&self, field: &'static str, source: &str) -> Result<CameraSource, ConfigError> {
         match source.strip_prefix("file:") {
             Some(path) if !path.is_empty() => Ok(CameraSource::File(self.file(Path::new(path)))),
-            _ => Err(self.wrong("camera.source", source, "`file:PATH` is needed")),
+            _ => Err(self.wrong(field, source, "`file:PATH` is needed")),
         }
     }
 }
@@ -368,6 +376,8 @@ impl Default for DisplayWire {
 #[serde(deny_unknown_fields)]
 struct CameraWire {
     source: String,
+    #[serde(default)]
+    product_source: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -431,6 +441,10 @@ mod tests {
             ("[kiosk]\nid = \"k\"\n[display]\nidle_sec = 60", "line 4"),
             ("[kiosk]\nid = \"k\"\n[display]\norientation = \"sideways\"", "unknown variant `sideways`"),
             ("[kiosk]\nid = \"k\"\n[camera]\nsource = \"webcam\"", "`camera.source` is `webcam`"),
+            (
+                "[kiosk]\nid = \"k\"\n[camera]\nsource = \"file:a\"\nproduct_source = \"b\"",
+                "`camera.product_source` is `b`",
+            ),
             ("[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:1\"\npassword = \"x\"", "`hub.username`"),
             ("[kiosk]\nname = \"k\"", "unknown field `name`"),
         ];

@@ -18,6 +18,7 @@ mod jobs;
 pub mod link;
 pub mod origin;
 pub mod paint;
+pub mod said;
 pub mod screens;
 pub mod session;
 pub mod shot;
@@ -118,7 +119,7 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
     if config.camera.is_none() {
         warn!("no camera is configured: set `[camera] source`; skin and origin show a notice");
     }
-    world.insert_resource(Camera::new(config.camera.clone()));
+    world.insert_resource(Camera::new(config.camera.clone()).with_product(config.product_camera.clone()));
     let skin = SkinWorker::start(config.models.clone())
         .map_err(|source| StartError::Worker { name: "skin", source })?;
     world.insert_resource(skin);

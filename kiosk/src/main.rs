@@ -21,7 +21,7 @@ struct Arguments {
     /// The first screen: attract, home, skin, origin or fault.
     #[arg(long, value_name = "NAME", value_parser = screen)]
     screen: Option<Screen>,
-    /// Renders the screen to a PNG without a window, and ends.
+    /// Renders the screen to a PNG without a window, prints what it says as one line of JSON, and ends.
     #[arg(long, value_name = "FILE.png")]
     shot: Option<PathBuf>,
     /// Speaks this language instead of the configured one: zh-CN or en.
@@ -60,7 +60,8 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     }
     let screen = arguments.screen.unwrap_or_default();
     if let Some(path) = &arguments.shot {
-        shot::take(&config, screen, path).context("no picture was taken")?;
+        let said = shot::take(&config, screen, path).context("no picture was taken")?;
+        println!("{said}");
         return Ok(AppExit::Success);
     }
     if std::env::var_os("DISPLAY").is_none_or(|display| display.is_empty()) {

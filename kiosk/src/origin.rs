@@ -106,7 +106,7 @@ pub enum Answer {
         /// The product, when the store sells it.
         product: Option<Product>,
         /// How far the claim can be believed.
-        assessment: Assessment,
+        assessment: Box<Assessment>,
     },
 }
 
@@ -136,7 +136,7 @@ fn trace(
         *view = OriginView::Unavailable(OriginTrouble::Broken);
         return;
     };
-    let Some(shutter) = camera.shutter() else {
+    let Some(shutter) = camera.product_shutter() else {
         *view = OriginView::Unavailable(OriginTrouble::Camera);
         return;
     };
@@ -169,7 +169,7 @@ fn take_in(
     }
     if *view == OriginView::Looking
         && !worker.is_busy()
-        && let Some(shutter) = camera.shutter()
+        && let Some(shutter) = camera.product_shutter()
     {
         worker.submit(session.id(), shutter);
     }
@@ -239,7 +239,7 @@ impl OriginStore {
         if matches!(assessment.reasons[..], [Reason::NoRecord]) {
             info!("origin of {}: put its supplier's record into the records folder", claim.gtin());
         }
-        Answer::Item { product: self.product(claim.gtin()).cloned(), claim, assessment }
+        Answer::Item { product: self.product(claim.gtin()).cloned(), claim, assessment: Box::new(assessment) }
     }
 }
 

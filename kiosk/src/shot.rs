@@ -29,9 +29,11 @@ use crate::{
     KioskPlugin, StartError,
     config::Config,
     equip,
-    link::{LinkState, StoreFacts},
+    link::{Link, LinkState, StoreFacts},
     origin::OriginView,
+    said::said,
     screens::Screen,
+    session::Session,
     skin::{SkinStatus, SkinView},
 };
 
@@ -71,11 +73,11 @@ pub enum ShotError {
     },
 }
 
-/// Renders `screen` as `config` makes it, and writes it to `path`.
+/// Renders `screen` as `config` makes it, and writes it to `path`; gives what it says ([`said`]).
 ///
 /// # Errors
 /// When the kiosk cannot start, nothing can draw, or the screen is not finished in time.
-pub fn take(config: &Config, screen: Screen, path: &Path) -> Result<(), ShotError> {
+pub fn take(config: &Config, screen: Screen, path: &Path) -> Result<serde_json::Value, ShotError> {
     let (width, height) = config.display.orientation.size();
     let mut app = App::new();
     app.add_plugins(
@@ -86,6 +88,8 @@ pub fn take(config: &Config, screen: Screen, path: &Path) -> Result<(), ShotErro
     )
     .add_plugins(KioskPlugin);
     equip(&mut app, config, screen)?;
+    // Nobody touches a picture, and a slow renderer may take longer than a visitor's patience.
+    app.world_mut().resource_mut::<Session>().idle_max = Duration::MAX;
 
     let limit = Instant::now() + LIMIT;
     while app.plugins_state() == PluginsState::Adding {
@@ -103,7 +107,8 @@ pub fn take(config: &Config, screen: Screen, path: &Path) -> Result<(), ShotErro
     let target = stage.target(width, height);
     let pixels = stage.settle(screen, &target, limit)?;
     image::save_buffer(path, &pixels, width, height, image::ColorType::Rgb8)
-        .map_err(|source| ShotError::Write { path: path.to_owned(), source })
+        .map_err(|source| ShotError::Write { path: path.to_owned(), source })?;
+    Ok(said(stage.world(), screen))
 }
 
 /// An app that is pumped by hand.
@@ -154,6 +159,8 @@ impl Stage {
                 break;
             }
         }
+        // A busy store would never give two equal pictures: from here on the facts stand still.
+        self.world().remove_resource::<Link>();
         let mut before: Option<Vec<u8>> = None;
         while Instant::now() < limit {
             waiting = "for two equal pictures";

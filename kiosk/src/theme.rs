@@ -20,7 +20,8 @@ pub const TOUCH_PX_MIN: f32 = 60.0;
 
 /// Fits the design to the window.
 pub(crate) fn plugin(app: &mut App) {
-    app.add_systems(Update, (fit.run_if(resource_exists::<UiScale>), widgets::show_presses));
+    app.add_systems(Update, (fit.run_if(resource_exists::<UiScale>), widgets::show_presses))
+        .add_observer(widgets::drag);
 }
 
 /// Paper behind everything.

@@ -340,8 +340,10 @@ pub struct Hop {
     pub disposition: Option<String>,
     /// Where, when the record describes the place.
     pub place: Option<Place>,
-    /// Who signed it.
+    /// Who answers for it: the one who signed this step, else the one who signed the record.
     pub signer: Names,
+    /// Whether the step has a signature of its own; otherwise the record's signer tells it.
+    pub is_signed: bool,
     /// What sensors measured.
     pub temperature: Option<Temperature>,
     /// Certificates, as URIs.
@@ -646,6 +648,7 @@ fn hop(event: &Event, places: &BTreeMap<String, Place>, signer: &Signer) -> Hop 
         disposition: event.disposition.clone(),
         place: event.place.as_ref().and_then(|id| places.get(id)).cloned(),
         signer: signer.names.clone(),
+        is_signed: event.is_signed,
         temperature: temperature(&event.temperatures),
         certificates: event.certificates.clone(),
         customs: event.customs.clone(),

@@ -83,7 +83,7 @@ pub(crate) fn run(places: &Places, options: &Options) -> Result<()> {
     println!("==> setup");
     setup::run(places, extent)?;
     println!("==> build");
-    build(places, !options.headless)?;
+    let places = &build(places, !options.headless)?;
 
     let sign = StopSign::default();
     let raised = sign.clone();
@@ -98,14 +98,24 @@ pub(crate) fn run(places: &Places, options: &Options) -> Result<()> {
     result
 }
 
-/// Builds what a demonstration needs, in the profile that compiles fast.
-pub(crate) fn build(places: &Places, kiosk: bool) -> Result<()> {
-    let mut build = places.cargo();
-    build.args(["build", "--locked", "--bins", "-p", "storehub-gateway", "-p", "storehub-hq", "-p", "e2e"]);
-    if kiosk {
-        build.args(["-p", "storehub-kiosk"]);
+/// Builds what a demonstration needs, in the profile that compiles fast; gives the places where it lies.
+///
+/// Cargo joins the features of all that it builds at once, so another selection is another Bevy. With the kiosk the
+/// selection is the one of `cargo xtask test`; without it the outputs get a folder of their own.
+pub(crate) fn build(places: &Places, kiosk: bool) -> Result<Places> {
+    let mut places = places.clone();
+    if !kiosk {
+        places.target = places.target.join("headless");
     }
-    steps::call(&mut build)
+    let mut build = places.cargo();
+    build.args(["build", "--locked"]);
+    if kiosk {
+        build.args(["--workspace", "--all-targets"]);
+    } else {
+        build.args(["--bins", "-p", "storehub-gateway", "-p", "storehub-hq", "-p", "e2e"]);
+    }
+    steps::call(&mut build)?;
+    Ok(places)
 }
 
 fn folder(options: &Options) -> (PathBuf, bool) {

@@ -133,14 +133,14 @@ impl<'a> Seeding<'a> {
             }
         };
         for (table, keys) in [
-            ("camera", &["source"][..]),
+            ("camera", &["source", "product_source"][..]),
             ("models", &["dir"]),
             ("origin", &["catalogue", "records", "trust"]),
         ] {
             let Some(table) = config.get_mut(table).and_then(toml::Value::as_table_mut) else { continue };
             for key in keys {
                 if let Some(value) = table.get_mut(*key) {
-                    absolute(value, if *key == "source" { "file:" } else { "" });
+                    absolute(value, if key.ends_with("source") { "file:" } else { "" });
                 }
             }
         }

@@ -25,7 +25,7 @@ const LANGUAGES: [(&str, &str); 2] = [("zh", "zh-CN"), ("en", "en")];
 /// Makes every picture anew.
 pub(crate) fn run(places: &Places) -> Result<()> {
     setup::run(places, setup::Extent { mosquitto: false, cargo_tools: false, ..setup::Extent::ALL })?;
-    demo::build(places, true)?;
+    let places = &demo::build(places, true)?;
     let folder = places.root.join("docs/screenshots");
     fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
     let sign = StopSign::default();
@@ -39,10 +39,10 @@ pub(crate) fn run(places: &Places) -> Result<()> {
 
     for (short, tag) in LANGUAGES {
         let url = format!("http://{}/?lang={tag}", addresses.hub_http);
-        page(places, seeding.dir(), &url, tag, &folder.join(format!("staff-{short}.png")))?;
+        page(places, seeding.dir(), &url, tag, 1500, &folder.join(format!("staff-{short}.png")))?;
     }
     let url = format!("http://{}/", addresses.hq_http);
-    page(places, seeding.dir(), &url, "en", &folder.join("hq.png"))?;
+    page(places, seeding.dir(), &url, "en", 480, &folder.join("hq.png"))?;
 
     seeding.kiosk(&addresses.hub_mqtt)?;
     for screen in SCREENS {
@@ -78,11 +78,13 @@ fn wait_until_busy(children: &mut Children, hub_http: &str, sign: &StopSign) -> 
     bail!("the simulated store was not busy within {BUSY_MAX:?}")
 }
 
-fn page(places: &Places, dir: &Path, url: &str, language: &str, file: &Path) -> Result<()> {
+/// A page as a picture that is `height` pixels high.
+fn page(places: &Places, dir: &Path, url: &str, language: &str, height: u32, file: &Path) -> Result<()> {
     let mut chromium: Command = places.command("chromium");
     chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
     chromium.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-    chromium.args(["--disable-dev-shm-usage", "--hide-scrollbars", "--window-size=1280,1500"]);
+    chromium.args(["--disable-dev-shm-usage", "--hide-scrollbars"]);
+    chromium.arg(format!("--window-size=1280,{height}"));
     chromium.args([&format!("--lang={language}"), &format!("--accept-lang={language}")]);
     chromium.arg(format!("--user-data-dir={}", dir.join("browser").display()));
     chromium

@@ -4,6 +4,7 @@
 
 use bevy::{
     prelude::*,
+    text::LineBreak,
     ui_widgets::{self, Activate},
 };
 use contract::hub::ShelfStock;
@@ -234,8 +235,9 @@ fn shelf_line(list: &mut ChildSpawnerCommands, theme: &Theme, shelf: &ShelfStock
     };
     list.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|line| {
         line.spawn((
-            Node { flex_grow: 1.0, flex_basis: px(0), ..default() },
+            Node { flex_grow: 1.0, flex_basis: px(0), overflow: Overflow::clip(), ..default() },
             widgets::text(theme, Type::Body, theme::INK, Words::Names(shelf.name.clone())),
+            TextLayout::linebreak(LineBreak::NoWrap),
         ));
         line.spawn((
             Node {
@@ -261,7 +263,8 @@ fn shelf_line(list: &mut ChildSpawnerCommands, theme: &Theme, shelf: &ShelfStock
         line.spawn((
             Node { width: px(190), ..default() },
             widgets::text(theme, Type::Caption, colour, Words::key(key).with("count", pieces.to_string())),
-            TextLayout::justify(Justify::Right),
+            // Text that may break is measured at its narrowest, which makes the line three lines high.
+            TextLayout { justify: Justify::Right, linebreak: LineBreak::NoWrap },
         ));
     });
 }

@@ -3,14 +3,11 @@
 //! Reads [`OriginView`]; triggers [`Trace`] when it is entered and on request; writes nothing else. A verdict is about
 //! the record, and the screen says so: a copied code still reads.
 
-use bevy::{
-    prelude::*,
-    ui_widgets::{Activate, ScrollArea},
-};
+use bevy::{prelude::*, ui_widgets::Activate};
 use jiff::tz::{Offset, TimeZone};
 use provenance::{Assessment, Hop, Verdict};
 
-use super::{Screen, chrome, skin::image_of};
+use super::{Screen, chrome};
 use crate::{
     i18n::Words,
     link::StoreFacts,
@@ -83,11 +80,10 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &Finding, imag
         ..default()
     };
     slot.spawn(body).with_children(|body| {
-        let (width, height) = (finding.painting.width, finding.painting.height);
         let box_size = if wide { Vec2::new(880.0, 320.0) } else { Vec2::new(984.0, 330.0) };
         let seen = if wide { column(space::LINE) } else { widgets::column(space::LINE) };
         body.spawn(seen).with_children(|seen| {
-            widgets::picture(seen, image_of(&finding.painting, images), width, height, box_size);
+            widgets::picture(seen, images, &finding.painting, box_size);
             match &finding.answer {
                 Answer::NoCode => {
                     banner(seen, theme, theme::CALM, Words::key("no-code"), Words::key("no-code-note"))
@@ -106,7 +102,9 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &Finding, imag
             }
         });
         if let Answer::Item { assessment, .. } = &finding.answer {
-            body.spawn(column(space::LINE)).with_children(|told| journey(told, theme, assessment));
+            // Beside the picture the way has less height, so it gets more width: its lines then need not break.
+            let told = Node { flex_grow: if wide { 1.3 } else { 1.0 }, ..column(space::LINE) };
+            body.spawn(told).with_children(|told| journey(told, theme, assessment));
         }
     });
 }
@@ -206,16 +204,14 @@ fn journey(parent: &mut ChildSpawnerCommands, theme: &Theme, assessment: &Assess
     parent
         .spawn((
             Name::new("Journey"),
-            ScrollArea,
-            Node {
-                overflow: Overflow::scroll_y(),
+            widgets::scrolling(Node {
                 flex_grow: 1.0,
                 flex_basis: px(0),
                 min_height: px(0),
                 padding: UiRect::all(px(space::CARD)),
                 border_radius: BorderRadius::all(px(space::RADIUS)),
                 ..widgets::column(0.0)
-            },
+            }),
             BackgroundColor(theme::CARD),
             widgets::shadow(),
         ))
@@ -286,7 +282,7 @@ fn hop_line(parent: &mut ChildSpawnerCommands, theme: &Theme, hop: &Hop, is_last
             line.spawn(Node {
                 flex_grow: 1.0,
                 flex_basis: px(0),
-                padding: UiRect::bottom(px(14)),
+                padding: UiRect::bottom(px(10)),
                 ..widgets::column(0.0)
             })
             .with_children(|told| {
@@ -337,7 +333,8 @@ fn headline(hop: &Hop) -> Words {
 fn byline(hop: &Hop) -> Words {
     let offset = hop.offset.parse::<LocalOffset>().map_or(Offset::UTC, |LocalOffset(offset)| offset);
     let day = hop.at.to_zoned(TimeZone::fixed(offset)).date();
-    Words::key("hop-by").with("date", Words::date(day)).with("signer", hop.signer.clone())
+    let key = if hop.is_signed { "hop-by" } else { "hop-told-by" };
+    Words::key(key).with("date", Words::date(day)).with("signer", hop.signer.clone())
 }
 
 /// `+02:00`, whose form the record's reader has checked.
@@ -374,7 +371,7 @@ mod tests {
         Answer::Item {
             claim: ItemClaim::try_new("09521234543213", Some("L1"), Some("S1")).unwrap(),
             product: None,
-            assessment: Assessment {
+            assessment: Box::new(Assessment {
                 verdict,
                 reasons,
                 coverage: Coverage::Item,
@@ -382,7 +379,7 @@ mod tests {
                 signer: None,
                 signed_at: None,
                 is_demo: true,
-            },
+            }),
         }
     }
 
@@ -397,6 +394,7 @@ mod tests {
                 ("zh".to_owned(), "酒庄".to_owned()),
                 ("en".to_owned(), "Winery".to_owned()),
             ]),
+            is_signed: true,
             temperature: None,
             certificates: Vec::new(),
             customs: None,

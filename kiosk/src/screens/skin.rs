@@ -4,14 +4,13 @@
 //! Reads [`SkinView`]; triggers [`Measure`] when it is entered and on request; writes nothing else. Says on every
 //! result that it is uncalibrated and cosmetic.
 
-use bevy::{asset::RenderAssetUsages, image::Image, prelude::*, ui_widgets::Activate};
+use bevy::{image::Image, prelude::*, ui_widgets::Activate};
 use vision::skin::{Metric, Status, Tone};
 
 use super::{Screen, chrome};
 use crate::{
     i18n::Words,
     link::StoreFacts,
-    paint::Painting,
     skin::{Measure, SkinFinding, SkinTrouble, SkinView},
     theme::{
         self, Theme, Type, space,
@@ -68,23 +67,9 @@ fn show(
     });
 }
 
-/// A painting as an image that lives as long as somebody shows it.
-pub(super) fn image_of(painting: &Painting, images: &mut Assets<Image>) -> Handle<Image> {
-    use bevy::render::render_resource::{Extent3d, TextureDimension, TextureFormat};
-    let size = Extent3d { width: painting.width, height: painting.height, depth_or_array_layers: 1 };
-    images.add(Image::new(
-        size,
-        TextureDimension::D2,
-        painting.rgba.clone(),
-        TextureFormat::Rgba8UnormSrgb,
-        RenderAssetUsages::RENDER_WORLD,
-    ))
-}
-
 fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, images: &mut Assets<Image>) {
     let wide = theme.is_wide();
-    let (width, height) = (finding.painting.width, finding.painting.height);
-    let box_size = if wide { Vec2::new(760.0, 640.0) } else { Vec2::new(984.0, 640.0) };
+    let box_size = if wide { Vec2::new(760.0, 640.0) } else { Vec2::new(984.0, 500.0) };
     slot.spawn(Node {
         flex_direction: if wide { FlexDirection::Row } else { FlexDirection::Column },
         row_gap: px(space::CARD),
@@ -94,12 +79,13 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, 
         ..default()
     })
     .with_children(|body| {
-        widgets::picture(body, image_of(&finding.painting, images), width, height, box_size);
-        body.spawn(Node {
+        widgets::picture(body, images, &finding.painting, box_size);
+        body.spawn(widgets::scrolling(Node {
             flex_grow: 1.0,
-            flex_basis: if wide { px(0) } else { auto() },
-            ..widgets::column(space::CARD)
-        })
+            flex_basis: px(0),
+            min_height: px(0),
+            ..widgets::column(space::LINE)
+        }))
         .with_children(|results| {
             let report = &finding.report;
             if !report.capture.ok {
@@ -241,13 +227,14 @@ fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metr
         for region in &redness.regions {
             card.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|line| {
                 line.spawn((
-                    Node { width: px(250), ..default() },
+                    Node { width: px(270), ..default() },
                     widgets::text(
                         theme,
                         Type::Body,
                         theme::INK,
                         Words::key(format!("region-{}", region.id.name().replace('_', "-"))),
                     ),
+                    TextLayout::linebreak(bevy::text::LineBreak::NoWrap),
                 ));
                 bar(line, region.value);
                 line.spawn((

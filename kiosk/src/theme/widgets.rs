@@ -1,14 +1,16 @@
 //! The pieces that screens are made of. Each takes its words and a role; nothing here knows a screen.
 
 use bevy::{
+    asset::RenderAssetUsages,
+    picking::events::{Drag, Pointer},
     prelude::*,
     text::LineHeight,
     ui::{BackgroundGradient, BoxShadow, ColorStop, LinearGradient, Pressed},
-    ui_widgets,
+    ui_widgets::{self, ScrollArea},
 };
 
 use super::{Theme, Type, space};
-use crate::i18n::Words;
+use crate::{i18n::Words, paint::Painting};
 
 /// Text in a role and a colour.
 pub fn text(theme: &Theme, role: Type, colour: Color, words: Words) -> impl Bundle {
@@ -175,16 +177,29 @@ pub fn notice(parent: &mut ChildSpawnerCommands, theme: &Theme, title: Words, bo
     });
 }
 
-/// A picture in a rounded frame, as wide as its place and never higher than `height_max`.
+/// A painting as an image that lives as long as somebody shows it.
+fn image_of(painting: &Painting, images: &mut Assets<Image>) -> Handle<Image> {
+    use bevy::render::render_resource::{Extent3d, TextureDimension, TextureFormat};
+    let size = Extent3d { width: painting.width, height: painting.height, depth_or_array_layers: 1 };
+    images.add(Image::new(
+        size,
+        TextureDimension::D2,
+        painting.rgba.clone(),
+        TextureFormat::Rgba8UnormSrgb,
+        RenderAssetUsages::RENDER_WORLD,
+    ))
+}
+
+/// A painting in a rounded frame, as large as fits into `box_size`.
 pub fn picture(
     parent: &mut ChildSpawnerCommands,
-    image: Handle<Image>,
-    width: u32,
-    height: u32,
+    images: &mut Assets<Image>,
+    painting: &Painting,
     box_size: Vec2,
 ) {
+    let image = image_of(painting, images);
     #[expect(clippy::cast_precision_loss, reason = "a painting's side is at most 1200")]
-    let aspect = width as f32 / height as f32;
+    let aspect = painting.width as f32 / painting.height as f32;
     let shown = if box_size.x / aspect <= box_size.y {
         Vec2::new(box_size.x, box_size.x / aspect)
     } else {
@@ -203,4 +218,20 @@ pub fn picture(
         },
         shadow(),
     ));
+}
+
+/// What scrolls: by wheel, and by a finger that drags it.
+pub fn scrolling(node: Node) -> impl Bundle {
+    (ScrollArea, Node { overflow: Overflow::scroll_y(), ..node })
+}
+
+/// Lets a finger drag what [`scrolling`] made.
+pub(super) fn drag(
+    drag: On<Pointer<Drag>>,
+    mut areas: Query<(&ComputedNode, &mut ScrollPosition), With<ScrollArea>>,
+) {
+    if let Ok((node, mut position)) = areas.get_mut(drag.entity) {
+        let hidden = (node.content_size().y - node.size().y) * node.inverse_scale_factor;
+        position.y = (position.y - drag.delta.y).clamp(0.0, hidden.max(0.0));
+    }
 }

@@ -1,0 +1,129 @@
+//! What a screen says, as one line of JSON: for tests and for those who cannot see pixels.
+//!
+//! `--shot` prints it on standard output. Keys and words are stable; translated words, measured numbers, pictures and
+//! outlines are left out on purpose: a visitor's report never leaves memory.
+
+use bevy::prelude::World;
+use serde_json::{Value, json};
+
+use crate::{
+    i18n::I18n,
+    link::{LinkState, StoreFacts},
+    origin::{Answer, OriginTrouble, OriginView, verdict_key},
+    screens::Screen,
+    skin::{SkinTrouble, SkinView},
+};
+
+/// What `screen` says in this world.
+///
+/// `{"screen", "locale", "hub"}`, and with them for `attract` and `home` `"store"`, for `skin` `"skin"`, for `origin`
+/// `"origin"`.
+#[must_use]
+pub fn said(world: &World, screen: Screen) -> Value {
+    let facts = world.resource::<StoreFacts>();
+    let mut said = json!({
+        "screen": screen.name(),
+        "locale": world.resource::<I18n>().locale().tag(),
+        "hub": match facts.link {
+            LinkState::Alone => "alone",
+            LinkState::Connecting => "connecting",
+            LinkState::Online => "online",
+            LinkState::Offline => "offline",
+        },
+    });
+    match screen {
+        Screen::Attract | Screen::Home => said["store"] = store(facts),
+        Screen::Skin => said["skin"] = skin(world.resource::<SkinView>()),
+        Screen::Origin => said["origin"] = origin(world.resource::<OriginView>()),
+        Screen::Fault => {}
+    }
+    said
+}
+
+fn store(facts: &StoreFacts) -> Value {
+    let lockers = facts.lockers_free();
+    json!({
+        "visitors": facts.visitors(),
+        "lockers_free": lockers.map(|(free, _)| free),
+        "lockers": lockers.map(|(_, all)| all),
+        "pieces": facts.pieces(),
+        "shelves": facts.shelves.len(),
+    })
+}
+
+fn skin(view: &SkinView) -> Value {
+    match view {
+        SkinView::Idle | SkinView::Looking => json!({"state": "looking"}),
+        SkinView::Unavailable(trouble) => json!({
+            "state": "unavailable",
+            "trouble": match trouble {
+                SkinTrouble::Camera => "camera",
+                SkinTrouble::Models => "models",
+                SkinTrouble::Broken => "broken",
+            },
+        }),
+        SkinView::Found(finding) => {
+            let report = &finding.report;
+            let mut metrics = serde_json::Map::from_iter([("tone".to_owned(), json!(report.tone.status))]);
+            metrics.extend(report.metrics.iter().map(|metric| (metric.id.to_owned(), json!(metric.status))));
+            json!({
+                "state": "found",
+                "fit_to_measure": report.capture.ok,
+                "advice": report.capture.advice,
+                "metrics": metrics,
+            })
+        }
+    }
+}
+
+fn origin(view: &OriginView) -> Value {
+    match view {
+        OriginView::Idle | OriginView::Looking => json!({"state": "looking"}),
+        OriginView::Unavailable(trouble) => json!({
+            "state": "unavailable",
+            "trouble": match trouble {
+                OriginTrouble::Camera => "camera",
+                OriginTrouble::Broken => "broken",
+            },
+        }),
+        OriginView::Found(finding) => match &finding.answer {
+            Answer::NoCode => json!({"state": "no_code"}),
+            Answer::NotAProduct { .. } => json!({"state": "no_product"}),
+            Answer::Item { claim, product, assessment } => json!({
+                "state": "found",
+                "gtin": claim.gtin(),
+                "sold_here": product.is_some(),
+                "verdict": verdict_key(assessment.verdict),
+                "reasons": assessment.reasons.iter().map(provenance::Reason::key).collect::<Vec<_>>(),
+                "hops": assessment.journey.len(),
+                "demo": assessment.is_demo,
+            }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{origin::Finding, paint::Painting, screens::testing::screen_app};
+
+    #[test]
+    fn a_screen_says_where_it_is_in_which_language_and_what_stands_in_the_way() {
+        let mut app = screen_app(Screen::Skin);
+        app.insert_resource(SkinView::Unavailable(SkinTrouble::Models));
+        assert_eq!(
+            said(app.world(), Screen::Skin),
+            json!({"screen": "skin", "locale": "zh-CN", "hub": "alone",
+                "skin": {"state": "unavailable", "trouble": "models"}})
+        );
+        assert_eq!(said(app.world(), Screen::Home)["store"]["visitors"], Value::Null);
+    }
+
+    #[test]
+    fn a_picture_without_a_code_is_said_so() {
+        let mut app = screen_app(Screen::Origin);
+        let painting = Painting { width: 1, height: 1, rgba: vec![0; 4] };
+        app.insert_resource(OriginView::Found(Box::new(Finding { painting, answer: Answer::NoCode })));
+        assert_eq!(said(app.world(), Screen::Origin)["origin"], json!({"state": "no_code"}));
+    }
+}
