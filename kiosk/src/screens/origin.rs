@@ -80,7 +80,13 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &Finding, imag
         ..default()
     };
     slot.spawn(body).with_children(|body| {
-        let box_size = if wide { Vec2::new(880.0, 320.0) } else { Vec2::new(984.0, 330.0) };
+        // A verdict that needs more words leaves the picture less room.
+        let is_short = matches!(&finding.answer, Answer::Item { assessment, .. } if assessment.verdict == Verdict::Genuine);
+        let box_size = match (wide, is_short) {
+            (false, _) => Vec2::new(984.0, 330.0),
+            (true, true) => Vec2::new(780.0, 320.0),
+            (true, false) => Vec2::new(780.0, 210.0),
+        };
         let seen = if wide { column(space::LINE) } else { widgets::column(space::LINE) };
         body.spawn(seen).with_children(|seen| {
             widgets::picture(seen, images, &finding.painting, box_size);

@@ -69,7 +69,7 @@ fn show(
 
 fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, images: &mut Assets<Image>) {
     let wide = theme.is_wide();
-    let box_size = if wide { Vec2::new(760.0, 640.0) } else { Vec2::new(984.0, 500.0) };
+    let box_size = if wide { Vec2::new(760.0, 590.0) } else { Vec2::new(984.0, 500.0) };
     slot.spawn(Node {
         flex_direction: if wide { FlexDirection::Row } else { FlexDirection::Column },
         row_gap: px(space::CARD),
