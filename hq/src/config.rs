@@ -98,13 +98,20 @@ pub enum ConfigError {
         /// What the system said.
         source: io::Error,
     },
-    /// No TOML, an unknown key, or a value of another type; the source shows line and column.
-    #[error("failed to parse `{path}`")]
+    /// No TOML, an unknown key, or a value of another type. The parser's own error is not kept: it holds the text of
+    /// the line, which may be a secret.
+    #[error("{}:{line}:{column}: {}{reason}", path.display(), within(field))]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// The table and key at that place as far as they are known words; may be empty.
+        field: String,
+        /// What kind of mistake it is, without the value.
+        reason: String,
     },
     /// A value that cannot be used.
     #[error("{path}:{line}: `{field}` = `{value}`: {reason}")]
@@ -120,6 +127,10 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         reason: String,
     },
+}
+
+fn within(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!("`{field}`: ") }
 }
 
 #[derive(Deserialize)]
@@ -183,9 +194,8 @@ impl Config {
     /// # Errors
     /// As [`Config::load`], but for reading.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let wire: ConfigWire = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
         let file = File { path, text };
+        let wire: ConfigWire = toml::from_str(text).map_err(|error| file.unparsable(&error))?;
         Ok(Self {
             mqtt: file.mqtt(&wire)?,
             database: file.database(&wire.database.url)?,
@@ -200,7 +210,62 @@ struct File<'a> {
     text: &'a str,
 }
 
+/// The words that may be shown wherever they stand; any other word may be a secret in the wrong place.
+const KNOWN_WORDS: [&str; 12] = [
+    "mqtt",
+    "embedded",
+    "anonymous",
+    "url",
+    "client_id",
+    "user",
+    "password",
+    "database",
+    "http",
+    "listen",
+    "stores",
+    "secret",
+];
+
 impl File<'_> {
+    /// The parser's error without anything that was written as a value.
+    fn unparsable(&self, error: &toml::de::Error) -> ConfigError {
+        let at = error.span().map_or(0, |span| span.start);
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        ConfigError::Parse {
+            path: self.path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            field: self.field_at(line_start),
+            reason: without_values(error.message()),
+        }
+    }
+
+    /// The table and key of the line that starts at `line_start`, as far as they are known words or ids of stores.
+    fn field_at(&self, line_start: usize) -> String {
+        let line = self.text[line_start..].lines().next().unwrap_or_default().trim();
+        let tables = self.text[..line_start].lines().chain([line]).map(str::trim);
+        let table = tables.filter(|line| line.starts_with('[')).last().unwrap_or_default();
+        let table = table.split(']').next().unwrap_or_default().trim_start_matches('[');
+        let key = match line.split_once('=') {
+            Some((key, _)) if !line.starts_with('[') => key,
+            _ => "",
+        };
+        let mut field = String::new();
+        for words in [table, key] {
+            for word in words.split('.').map(|word| word.trim().trim_matches(['"', '\''])) {
+                let store = field == "stores" && StoreId::parse(word).is_ok();
+                if !store && !KNOWN_WORDS.contains(&word) {
+                    break;
+                }
+                let dot = if field.is_empty() { "" } else { "." };
+                field.push_str(dot);
+                field.push_str(word);
+            }
+        }
+        field
+    }
+
     fn error(
         &self,
         table: &str,
@@ -360,6 +425,26 @@ impl File<'_> {
     }
 }
 
+/// The parser's words in one line. It quotes a value of the wrong type, which may be a secret: that is cut out.
+fn without_values(message: &str) -> String {
+    let message = message.trim_end().replace('\n', "; ");
+    let wrong_value = ["invalid type: ", "invalid value: ", "invalid length: "];
+    if !wrong_value.iter().any(|kind| message.starts_with(kind)) {
+        return message;
+    }
+    let kind = message.split(['`', '"', ',']).next().unwrap_or_default().trim_end();
+    // From the right: a value can contain these words.
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("{kind}, expected {}", expected_words(expected)),
+        None => kind.to_owned(),
+    }
+}
+
+/// What was expected, in an operator's words where ours would show.
+fn expected_words(expected: &str) -> &str {
+    if expected.starts_with("struct ") { "a table" } else { expected }
+}
+
 /// The part of a URL that may be shown.
 fn without_login(url: &str) -> &str {
     url.rsplit('@').next().unwrap_or_default()
@@ -373,12 +458,53 @@ mod tests {
         Config::parse(Path::new("/etc/storehub/hq.toml"), text)
     }
 
-    /// The error with its causes, as `main` prints it.
+    /// The error with its causes and as `Debug`, which is more than `main` prints.
     fn refusal(text: &str) -> String {
-        let error = parse(text).unwrap_err();
-        match &error {
-            ConfigError::Parse { source, .. } => format!("{error}: {source}"),
-            _ => error.to_string(),
+        let error = anyhow::Error::from(parse(text).unwrap_err());
+        format!("{error:#}\n{error:?}")
+    }
+
+    #[test]
+    fn a_mistake_in_a_line_with_a_secret_is_named_with_its_place_but_without_the_secret() {
+        let head = "[http]\nlisten = \"127.0.0.1:0\"\n[database]\nurl = \"sqlite://x\"\n[mqtt]\nembedded = \"127.0.0.1:0\"\n";
+        let cases = [
+            (
+                "[stores.s1]\nsecrt = \"hunter2hunter2\"\n",
+                "hq.toml:8:1: `stores.s1`: unknown field `secrt`, expected `secret`",
+            ),
+            ("[stores.s1]\nsecret = \"hunter2hunter2\n", "hq.toml:8:"),
+            ("[stores.s1]\nsecret = \"hunter2hunter2\n", "`stores.s1.secret`: invalid basic string"),
+            ("[stores.s1]\nsecret = hunter2hunter2\n", "hq.toml:8:10: `stores.s1.secret`: "),
+            (
+                "[stores.s1]\nsecret = 12345678\n",
+                "hq.toml:8:10: `stores.s1.secret`: invalid type: integer, expected a string",
+            ),
+            ("[stores.s1]\nsecret = 12345678.5\n", "invalid type: floating point, expected a string"),
+            ("[stores.s1]\nsecret = [\"hunter2hunter2\"]\n", "invalid type: sequence, expected a string"),
+            (
+                "[stores]\ns1 = \"hunter2, expected x hunter2\"\n",
+                "`stores.s1`: invalid type: string, expected a table",
+            ),
+            (
+                "[stores]\nsecret = \"hunter2hunter2\"\n",
+                "hq.toml:8:10: `stores.secret`: invalid type: string",
+            ),
+            ("stores = \"hunter2hunter2\"\n", "hq.toml:7:1"),
+            (
+                "[stores.s1]\nsecret = \"hunter2hunter2\"\nsecret = \"hunter2hunter2\"\n",
+                "hq.toml:9:1: `stores.s1.secret`: duplicate key",
+            ),
+            ("[stores.s1]\nsecret = \"\"\"\nhunter2=hunter2\n", "hq.toml:"),
+            (
+                "password = 12345678\n",
+                "hq.toml:7:12: `mqtt.password`: invalid type: integer, expected a string",
+            ),
+            ("[stores.s1]\nsecret \"hunter2hunter2\"\n", "hq.toml:8:"),
+        ];
+        for (text, reason) in cases {
+            let refusal = refusal(&format!("{head}{text}"));
+            assert!(refusal.contains(reason), "{text}\n{reason}\n{refusal}");
+            assert!(!refusal.contains("hunter2") && !refusal.contains("12345678"), "{text}\n{refusal}");
         }
     }
 

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use hq::{
     app::Hq,
-    config::{Config, ConfigError, Mqtt},
+    config::{Config, Mqtt},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -62,13 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn load(path: &std::path::Path) -> anyhow::Result<Config> {
-    Config::load(path).map_err(|error| match error {
-        // The source shows the line with a marker below it: better on lines of its own.
-        ConfigError::Parse { path, source } => {
-            anyhow::anyhow!("failed to parse `{}`\n{source}", path.display())
-        }
-        other => other.into(),
-    })
+    Ok(Config::load(path)?)
 }
 
 fn check(config: &Config) -> anyhow::Result<()> {
