@@ -26,6 +26,10 @@ pub const QUEUE_MAX: usize = 2_048;
 /// Most payload bytes that wait for the database.
 pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// No store gets here: epochs are milliseconds since 1970, seqs and boots count from 1. Greater ones would be rounded by
+/// whoever reads our JSON into doubles (2^53 - 1), and would leave no room after them.
+pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+
 /// What became of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -119,9 +123,11 @@ pub enum Rejection {
         /// In the topic.
         topic: Stream,
     },
-    /// Larger than SQLite's integers.
-    #[error("`{field}` = {value} is more than {}", i64::MAX)]
+    /// More than [`NUMBER_MAX`].
+    #[error("`{document}.{field}` = {value} is more than {NUMBER_MAX}")]
     Range {
+        /// In which document.
+        document: &'static str,
         /// Which number.
         field: &'static str,
         /// Its value.
@@ -148,7 +154,8 @@ impl Rejection {
             Self::Batch { source: BatchError::Rows { .. } } => "batches_refused_rows",
             Self::Batch { source: BatchError::Order { .. } } => "batches_refused_order",
             Self::Stream { .. } => "batches_refused_stream",
-            Self::Range { .. } => "batches_refused_range",
+            Self::Range { document: "batch", .. } => "batches_refused_range",
+            Self::Range { .. } => "documents_refused_range",
             Self::Json { .. } => "documents_refused_json",
         }
     }
@@ -168,19 +175,34 @@ impl Document {
                     return Err(Rejection::Stream { batch: batch.data.stream, topic: *stream });
                 }
                 let last_seq = batch.data.rows.last().map_or(0, |row| row.seq);
-                for (field, value) in [("epoch", batch.data.epoch), ("seq", last_seq)] {
-                    if i64::try_from(value).is_err() {
-                        return Err(Rejection::Range { field, value });
-                    }
-                }
+                within_range("batch", [("epoch", batch.data.epoch), ("seq", last_seq)])?;
                 Ok(Self::Batch(batch))
             }
-            StoreTopic::Birth => serde_json::from_slice(payload).map(Self::Birth).map_err(json("birth")),
-            StoreTopic::Status => serde_json::from_slice(payload).map(Self::Status).map_err(json("status")),
+            StoreTopic::Birth => {
+                let birth: Birth = serde_json::from_slice(payload).map_err(json("birth"))?;
+                within_range("birth", [("epoch", birth.epoch), ("boot", birth.boot)])?;
+                Ok(Self::Birth(birth))
+            }
+            StoreTopic::Status => {
+                let status: StoreStatus = serde_json::from_slice(payload).map_err(json("status"))?;
+                let numbers = [("boot", status.boot), ("waiting_rows", status.waiting_rows)];
+                within_range("status", numbers)?;
+                Ok(Self::Status(status))
+            }
             StoreTopic::CommandResult(id) => serde_json::from_slice(payload)
                 .map(|result| Self::CommandResult { id: id.clone(), result })
                 .map_err(json("command result")),
         }
+    }
+}
+
+fn within_range<const N: usize>(
+    document: &'static str,
+    numbers: [(&'static str, u64); N],
+) -> Result<(), Rejection> {
+    match numbers.into_iter().find(|&(_, value)| NUMBER_MAX < value) {
+        Some((field, value)) => Err(Rejection::Range { document, field, value }),
+        None => Ok(()),
     }
 }
 
@@ -252,12 +274,35 @@ mod tests {
             Document::parse(&store, &topic, text.replace("SEQ", seq).as_bytes()).unwrap_err().counter()
         };
         assert_eq!(refusal(StoreTopic::Batch(Stream::Rollups), "1"), "batches_refused_stream");
-        assert_eq!(
-            refusal(StoreTopic::Batch(Stream::Events), "9223372036854775808"),
-            "batches_refused_range"
-        );
         assert_eq!(refusal(StoreTopic::Batch(Stream::Events), "0"), "batches_refused_order");
         assert_eq!(refusal(StoreTopic::Birth, "1"), "documents_refused_json");
+    }
+
+    #[test]
+    fn numbers_that_no_store_reaches_are_refused_with_their_counter() {
+        let store = StoreId::parse("hz-1").unwrap();
+        let batch = r#"{"specversion":"1.0","id":"x","source":"/stores/hz-1","type":"storehub.batch.v1","time":"2026-01-01T00:00:00.000Z","datacontenttype":"application/json","data":{"stream":"events","epoch":EPOCH,"prev_seq":0,"rows":[{"seq":SEQ,"at":"2026-01-01T00:00:00.000Z","kind":"k","data":{}}]}}"#;
+        let birth = r#"{"version":"1","epoch":EPOCH,"boot":SEQ,"started_at":"2026-01-01T00:00:00.000Z","config_digest":"","streams":[],"devices":[]}"#;
+        let status = r#"{"online":true,"boot":SEQ,"waiting_rows":EPOCH}"#;
+        let documents = [
+            (StoreTopic::Batch(Stream::Events), batch, "batches_refused_range"),
+            (StoreTopic::Birth, birth, "documents_refused_range"),
+            (StoreTopic::Status, status, "documents_refused_range"),
+        ];
+        for (topic, text, counter) in documents {
+            let parse = |epoch: u64, seq: u64| {
+                let text = text.replace("EPOCH", &epoch.to_string()).replace("SEQ", &seq.to_string());
+                Document::parse(&store, &topic, text.as_bytes())
+            };
+            assert!(parse(NUMBER_MAX, NUMBER_MAX).is_ok(), "{text}");
+            for beyond in [NUMBER_MAX + 1, i64::MAX as u64 - 1, i64::MAX as u64 + 1, u64::MAX] {
+                for refused in [parse(beyond, 1), parse(1, beyond)] {
+                    let rejection = refused.unwrap_err();
+                    assert_eq!(rejection.counter(), counter, "{text}");
+                    assert!(rejection.to_string().contains(&beyond.to_string()), "{rejection}");
+                }
+            }
+        }
     }
 
     #[test]
