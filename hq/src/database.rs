@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //!
-//! - A row is inserted once: its key is `(store, stream, epoch, seq)`, repeats are ignored.
+//! - A row is inserted once: its key is `(store, stream, epoch, seq)`, repeats are ignored. A repeat with other content
+//!   does not replace it: it is kept in `conflicts`, within the bounds of [`writer`].
 //! - How far a stream is, and what is kept beyond its gaps, changes in the same transaction as its rows.
 //! - One process at a time: a lock on `<file>.lock` says so before anything is opened.
 //!
@@ -27,7 +28,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// The schema's version, in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE rows (
@@ -59,6 +60,21 @@ const SCHEMA: &str = "
         status TEXT,
         last_seen INTEGER NOT NULL
     ) WITHOUT ROWID;
+";
+
+/// What version 2 has more than version 1, whose files are brought up to date when they are opened.
+const SCHEMA_2: &str = "
+    CREATE TABLE conflicts (
+        store TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        received_at INTEGER NOT NULL,
+        row TEXT NOT NULL
+    );
+    CREATE INDEX conflicts_place ON conflicts (store, stream, epoch, seq);
+    ALTER TABLE progress ADD COLUMN conflicts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE progress ADD COLUMN begins_at INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Why the database cannot be used.
@@ -151,6 +167,10 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     let mut version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version == 0 {
         transaction.execute_batch(SCHEMA)?;
+        version = 1;
+    }
+    if version == 1 {
+        transaction.execute_batch(SCHEMA_2)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         version = SCHEMA_VERSION;
     }

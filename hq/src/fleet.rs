@@ -25,6 +25,11 @@ pub struct StreamState {
     pub rows: u64,
     /// Gaps that a resend must close.
     pub gaps_open: u64,
+    /// Rows that came again with other content.
+    pub conflicts: u64,
+    /// When the first thing that ever came of this stream followed rows that are not here: the first row that is here
+    /// by now. What was before it, the store had no more when it was asked.
+    pub begins_at: Option<u64>,
     /// When the newest row happened, by the store's clock.
     pub last_row_at: Option<Timestamp>,
     /// When the last batch was committed, by our clock.

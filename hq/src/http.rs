@@ -110,6 +110,10 @@ struct StoreDocument {
     config_digest: Option<String>,
     waiting_rows: Option<u64>,
     degraded: Vec<String>,
+    /// Rows that came again with other content, over all streams and lives of the journal.
+    conflicts: u64,
+    /// What somebody should look into, in words; empty when all is well.
+    problems: Vec<String>,
     streams: BTreeMap<&'static str, StreamDocument>,
     /// Streams of older lives of the journal.
     older: Vec<OlderDocument>,
@@ -121,9 +125,19 @@ struct StreamDocument {
     through_seq: u64,
     rows: u64,
     gaps_open: u64,
+    conflicts: u64,
+    missing_before: Option<MissingDocument>,
     last_row_at: Option<Timestamp>,
     committed_at: Option<Timestamp>,
     lag_seconds: Option<f64>,
+}
+
+/// Rows after `after_seq` and before `before_seq` that the store sent once, and no more when it was asked again. How many
+/// they were, nobody knows: seqs have holes.
+#[derive(Serialize)]
+struct MissingDocument {
+    after_seq: u64,
+    before_seq: u64,
 }
 
 #[derive(Serialize)]
@@ -148,6 +162,8 @@ impl StreamDocument {
             through_seq: state.through_seq,
             rows: state.rows,
             gaps_open: state.gaps_open,
+            conflicts: state.conflicts,
+            missing_before: state.begins_at.map(|before_seq| MissingDocument { after_seq: 0, before_seq }),
             last_row_at: state.last_row_at,
             committed_at: state.committed_at,
             lag_seconds,
@@ -168,6 +184,16 @@ impl StoreDocument {
                 older.push(OlderDocument { stream: stream.as_str(), state: document });
             }
         }
+        let conflicts = store.streams.values().map(|stream| stream.conflicts).sum();
+        let mut problems = Vec::new();
+        if 0 < conflicts {
+            problems.push(format!("conflicts: {conflicts}"));
+        }
+        for ((stream, _), state) in &store.streams {
+            if let Some(seq) = state.begins_at {
+                problems.push(format!("missing_before: {stream} {seq}"));
+            }
+        }
         let (birth, status) = (store.birth.as_ref(), store.status.as_ref());
         Self {
             id: id.clone(),
@@ -180,6 +206,8 @@ impl StoreDocument {
             config_digest: birth.map(|birth| birth.config_digest.clone()),
             waiting_rows: status.map(|status| status.waiting_rows),
             degraded: status.map(|status| status.degraded.clone()).unwrap_or_default(),
+            conflicts,
+            problems,
             streams,
             older,
         }

@@ -8,6 +8,9 @@
 //! - Nothing is acknowledged, and no progress in memory moves, before the commit that carries it has returned.
 //! - A failed commit (a full disk) is answered [`Outcome::NotStored`] for the whole group and tried again when the
 //!   stores send it again; until one succeeds, health says so.
+//! - A row that comes again with other content (a store whose data was put back reuses its seqs) is acknowledged, since
+//!   it could never be stored under its key, but it does not vanish: it is counted and, within
+//!   [`CONFLICTS_PER_STORE_MAX`] and [`CONFLICT_BYTES_PER_STORE_MAX`], kept.
 //! - A resend is asked for at most once per [`RESEND_EVERY`] and stream, unless the prefix has moved since.
 
 use std::{
@@ -21,7 +24,7 @@ use std::{
 
 use contract::{
     StoreId, Timestamp,
-    upstream::{self, Ack, Batch, Birth, Command, Epoch, StoreStatus, Stream},
+    upstream::{self, Ack, Batch, Birth, Command, Epoch, Row, StoreStatus, Stream},
 };
 use rusqlite::{Connection, TransactionBehavior, params};
 
@@ -41,6 +44,10 @@ pub const GROUP_JOBS_MAX: usize = 64;
 pub const GROUP_ROWS_MAX: usize = 16_384;
 /// Most lives of its journal that one store may have: each costs a little memory for ever.
 pub const EPOCHS_PER_STREAM_MAX: usize = 64;
+/// Most rows in `conflicts` for one store; more are counted only.
+pub const CONFLICTS_PER_STORE_MAX: u64 = 10_000;
+/// Most bytes of rows in `conflicts` for one store; more are counted only.
+pub const CONFLICT_BYTES_PER_STORE_MAX: u64 = 16 * 1024 * 1024;
 /// Least time between two resend commands for the same place.
 pub const RESEND_EVERY: Duration = Duration::from_secs(5);
 
@@ -81,16 +88,31 @@ type Key = (StoreId, Stream, Epoch);
 struct Record {
     progress: Progress,
     rows: u64,
+    conflicts: u64,
+    /// See [`StreamState::begins_at`].
+    begins_at: Option<u64>,
     last_row_at: Option<Timestamp>,
     committed_at: Option<Timestamp>,
 }
 
 impl Record {
+    /// Notes whether rows are missing before the very first ones; to be called before their progress is taken.
+    fn note_beginning(&mut self, prev_seq: u64, first_seq: u64) {
+        let nothing_before = self.rows == 0 && self.progress == Progress::default();
+        if nothing_before && 0 < prev_seq {
+            self.begins_at = Some(first_seq);
+        }
+        // A resend brings what the store still has. Before seq 1 there is nothing.
+        self.begins_at = self.begins_at.map(|begins_at| begins_at.min(first_seq)).filter(|&seq| 1 < seq);
+    }
+
     fn state(&self) -> StreamState {
         StreamState {
             through_seq: self.progress.through_seq(),
             rows: self.rows,
             gaps_open: self.progress.kept().len() as u64,
+            conflicts: self.conflicts,
+            begins_at: self.begins_at,
             last_row_at: self.last_row_at,
             committed_at: self.committed_at,
         }
@@ -147,6 +169,8 @@ struct Writer {
     around: Surroundings,
     records: HashMap<Key, Record>,
     resends: HashMap<Key, (u64, Instant)>,
+    /// How full `conflicts` is.
+    conflicts: HashMap<StoreId, Room>,
     commands: u64,
     _lock: Lock,
 }
@@ -156,6 +180,33 @@ struct Writer {
 enum Next {
     Go,
     Stop,
+}
+
+/// What one store has in `conflicts`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Room {
+    rows: u64,
+    bytes: u64,
+}
+
+impl Room {
+    /// With one more row, when it fits.
+    fn with(self, bytes: u64) -> Option<Self> {
+        let room = Self { rows: self.rows + 1, bytes: self.bytes + bytes };
+        let fits = room.rows <= CONFLICTS_PER_STORE_MAX && room.bytes <= CONFLICT_BYTES_PER_STORE_MAX;
+        fits.then_some(room)
+    }
+}
+
+/// What a row that was not inserted is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Repeat {
+    /// The same row again, or the same conflict again.
+    Same,
+    /// Other content, now in `conflicts`.
+    Kept(Room),
+    /// Other content, for which `conflicts` has no room.
+    Full,
 }
 
 /// A group of publishes, read.
@@ -173,6 +224,9 @@ struct Committed {
     records: BTreeMap<Key, Record>,
     gaps: Vec<Key>,
     inserted: u64,
+    conflicting: u64,
+    conflicts_not_kept: u64,
+    conflicts: HashMap<StoreId, Room>,
 }
 
 impl Writer {
@@ -187,7 +241,8 @@ impl Writer {
             stores.entry(store.clone()).or_default().streams.insert((*stream, *epoch), record.state());
         }
         drop(stores);
-        Ok(Self { connection, around, records, resends: HashMap::new(), commands: 0, _lock: lock })
+        let conflicts = load_conflicts(&connection).map_err(failed)?;
+        Ok(Self { connection, around, records, resends: HashMap::new(), conflicts, commands: 0, _lock: lock })
     }
 
     fn take_group(&mut self, first: Job, jobs: &flume::Receiver<Entry>) -> Next {
@@ -284,7 +339,17 @@ impl Writer {
         counters.add("batches", batches.len() as u64);
         counters.add("rows_inserted", committed.inserted);
         let offered: u64 = batches.iter().map(|(_, batch)| batch.data.rows.len() as u64).sum();
-        counters.add("rows_repeated", offered - committed.inserted);
+        counters.add("rows_repeated", offered - committed.inserted - committed.conflicting);
+        if 0 < committed.conflicting {
+            counters.add("rows_conflicting", committed.conflicting);
+            counters.add("conflicts_not_kept", committed.conflicts_not_kept);
+            let stores: Vec<&str> = committed.conflicts.keys().map(StoreId::as_str).collect();
+            tracing::warn!(
+                rows = committed.conflicting,
+                "rows came again with other content, kept in `conflicts` of {stores:?}: was a store's data put back?"
+            );
+        }
+        self.conflicts.extend(committed.conflicts);
 
         let online = self.show(&committed.records, &births, statuses);
         let mut acks: Vec<Key> = committed.records.keys().cloned().collect();
@@ -313,7 +378,8 @@ impl Writer {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut records: BTreeMap<Key, Record> = BTreeMap::new();
         let mut gaps = Vec::new();
-        let mut inserted = 0;
+        let (mut inserted, mut conflicting, mut conflicts_not_kept) = (0, 0, 0);
+        let mut conflicts: HashMap<StoreId, Room> = HashMap::new();
         {
             let mut insert = transaction.prepare_cached(
                 "INSERT OR IGNORE INTO rows (store, stream, epoch, seq, at, kind, device, data, received_at)
@@ -322,9 +388,9 @@ impl Writer {
             for (store, batch) in batches {
                 let data = &batch.data;
                 let key = (store.clone(), data.stream, data.epoch);
-                let mut new_rows = 0;
+                let (mut new_rows, mut other_rows) = (0, 0);
                 for row in &data.rows {
-                    new_rows += insert.execute(params![
+                    let new = insert.execute(params![
                         store.as_str(),
                         data.stream.as_str(),
                         signed(data.epoch),
@@ -334,12 +400,31 @@ impl Writer {
                         row.device,
                         row.data.get(),
                         now.as_millis(),
-                    ])? as u64;
+                    ])?;
+                    if new != 0 {
+                        new_rows += 1;
+                        continue;
+                    }
+                    let room = conflicts.get(store).or_else(|| self.conflicts.get(store));
+                    match compare(&transaction, &key, row, room.copied().unwrap_or_default(), now)? {
+                        Repeat::Same => {}
+                        Repeat::Kept(room) => {
+                            other_rows += 1;
+                            conflicts.insert(store.clone(), room);
+                        }
+                        Repeat::Full => {
+                            other_rows += 1;
+                            conflicts_not_kept += 1;
+                        }
+                    }
                 }
                 let record = records
                     .entry(key.clone())
                     .or_insert_with(|| self.records.get(&key).cloned().unwrap_or_default());
                 let last = data.rows.last().expect("a parsed batch has rows");
+                record.note_beginning(data.prev_seq, data.rows[0].seq);
+                record.conflicts += other_rows;
+                conflicting += other_rows;
                 record.rows += new_rows;
                 record.last_row_at = record.last_row_at.max(Some(last.at));
                 record.committed_at = Some(now);
@@ -376,7 +461,7 @@ impl Writer {
         gaps.dedup();
         // What a later batch of the same group has closed needs no resend.
         gaps.retain(|key| !records[key].progress.kept().is_empty());
-        Ok(Committed { records, gaps, inserted })
+        Ok(Committed { records, gaps, inserted, conflicting, conflicts_not_kept, conflicts })
     }
 
     /// Brings the picture up to date; gives the stores that have come online.
@@ -449,6 +534,75 @@ impl Writer {
     }
 }
 
+/// Compares a row that was not inserted with what is stored under its key, and keeps it when it is another one.
+fn compare(
+    connection: &Connection,
+    (store, stream, epoch): &Key,
+    row: &Row,
+    room: Room,
+    now: Timestamp,
+) -> rusqlite::Result<Repeat> {
+    let (epoch, seq) = (signed(*epoch), signed(row.seq));
+    let (alike, stored): (bool, Option<String>) = connection
+        .prepare_cached(
+            "SELECT at = ?5 AND kind = ?6 AND device IS ?7, CASE WHEN data = ?8 THEN NULL ELSE data END
+             FROM rows WHERE store = ?1 AND stream = ?2 AND epoch = ?3 AND seq = ?4",
+        )?
+        .query_row(
+            params![
+                store.as_str(),
+                stream.as_str(),
+                epoch,
+                seq,
+                row.at.as_millis(),
+                row.kind,
+                row.device,
+                row.data.get(),
+            ],
+            |found| Ok((found.get(0)?, found.get(1)?)),
+        )?;
+    if alike && stored.is_none_or(|stored| same_json(&stored, row.data.get())) {
+        return Ok(Repeat::Same);
+    }
+    let text = serde_json::to_string(row).expect("a row that was read can be written");
+    let known: bool = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM conflicts
+             WHERE store = ?1 AND stream = ?2 AND epoch = ?3 AND seq = ?4 AND row = ?5)",
+        )?
+        .query_row(params![store.as_str(), stream.as_str(), epoch, seq, text], |found| found.get(0))?;
+    if known {
+        return Ok(Repeat::Same);
+    }
+    let Some(room) = room.with(text.len() as u64) else { return Ok(Repeat::Full) };
+    connection
+        .prepare_cached(
+            "INSERT INTO conflicts (store, stream, epoch, seq, received_at, row) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![store.as_str(), stream.as_str(), epoch, seq, now.as_millis(), text])?;
+    Ok(Repeat::Kept(room))
+}
+
+/// Another release of the hub may write the same content with other spaces or in another order.
+fn same_json(one: &str, other: &str) -> bool {
+    let read = |text| serde_json::from_str::<serde_json::Value>(text).ok();
+    read(one).is_some_and(|one| read(other) == Some(one))
+}
+
+fn load_conflicts(connection: &Connection) -> rusqlite::Result<HashMap<StoreId, Room>> {
+    // The bytes as `String::len` counts them.
+    let mut statement = connection
+        .prepare("SELECT store, count(*), sum(length(CAST(row AS BLOB))) FROM conflicts GROUP BY store")?;
+    let mut found = statement.query([])?;
+    let mut conflicts = HashMap::new();
+    while let Some(row) = found.next()? {
+        let store: String = row.get(0)?;
+        let Ok(store) = StoreId::parse(&store) else { continue };
+        conflicts.insert(store, Room { rows: unsigned(row.get(1)?), bytes: unsigned(row.get(2)?) });
+    }
+    Ok(conflicts)
+}
+
 /// `prev-last,prev-last`: small, and readable in the file.
 fn kept_text(kept: &[Range]) -> String {
     let mut text = String::new();
@@ -472,11 +626,12 @@ fn save_record(connection: &Connection, key: &Key, record: &Record, now: Timesta
     let (store, stream, epoch) = key;
     connection
         .prepare_cached(
-            "INSERT INTO progress (store, stream, epoch, through_seq, kept, rows, last_row_at, committed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO progress (store, stream, epoch, through_seq, kept, rows, last_row_at, committed_at,
+             conflicts, begins_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (store, stream, epoch) DO UPDATE SET through_seq = excluded.through_seq,
              kept = excluded.kept, rows = excluded.rows, last_row_at = excluded.last_row_at,
-             committed_at = excluded.committed_at",
+             committed_at = excluded.committed_at, conflicts = excluded.conflicts,
+             begins_at = excluded.begins_at",
         )?
         .execute(params![
             store.as_str(),
@@ -487,13 +642,16 @@ fn save_record(connection: &Connection, key: &Key, record: &Record, now: Timesta
             signed(record.rows),
             record.last_row_at.map(Timestamp::as_millis),
             now.as_millis(),
+            signed(record.conflicts),
+            signed(record.begins_at.unwrap_or(0)),
         ])?;
     Ok(())
 }
 
 fn load_records(connection: &Connection) -> rusqlite::Result<HashMap<Key, Record>> {
     let mut statement = connection.prepare(
-        "SELECT store, stream, epoch, through_seq, kept, rows, last_row_at, committed_at FROM progress",
+        "SELECT store, stream, epoch, through_seq, kept, rows, last_row_at, committed_at, conflicts, begins_at
+         FROM progress",
     )?;
     let mut found = statement.query([])?;
     let mut records = HashMap::new();
@@ -507,6 +665,8 @@ fn load_records(connection: &Connection) -> rusqlite::Result<HashMap<Key, Record
         let record = Record {
             progress: Progress::restored(unsigned(row.get(3)?), &kept_from(&kept)),
             rows: unsigned(row.get(5)?),
+            conflicts: unsigned(row.get(8)?),
+            begins_at: Some(unsigned(row.get(9)?)).filter(|&seq| seq != 0),
             last_row_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::saturating_from_millis),
             committed_at: Some(Timestamp::saturating_from_millis(row.get(7)?)),
         };

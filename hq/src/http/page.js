@@ -47,7 +47,7 @@ function storeRows(store, now) {
     if (place === 0) {
       cell(row, store.id).dataset.store = store.id;
       const state = cell(row, store.online ? word("up") : word("down"), store.online ? "good" : "bad");
-      for (const trouble of store.degraded) {
+      for (const trouble of store.degraded.concat(store.problems)) {
         const note = document.createElement("span");
         note.className = "trouble warn";
         note.textContent = trouble;

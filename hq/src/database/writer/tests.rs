@@ -266,3 +266,123 @@ fn rows_are_read_page_by_page_across_lives_of_the_journal() {
     }
     assert_eq!(found, [(7, 1), (7, 2), (7, 3), (9, 1), (9, 2)]);
 }
+
+/// The same seqs as `batch` makes, with other content.
+fn other_batch(prev_seq: u64, seqs: impl IntoIterator<Item = u64>, text: &str) -> Vec<u8> {
+    String::from_utf8(batch(prev_seq, seqs)).unwrap().replace("xxxxx", text).into_bytes()
+}
+
+impl Bench {
+    fn conflicts(&self) -> Vec<(i64, String)> {
+        let mut statement =
+            self.writer.connection.prepare("SELECT seq, row FROM conflicts ORDER BY seq").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+}
+
+#[test]
+fn rows_that_come_again_with_other_content_are_acknowledged_counted_and_kept_once() {
+    let mut bench = Bench::new();
+    bench.events(0, [2, 5, 9]);
+    let again = || (StoreTopic::Batch(Stream::Events), other_batch(2, [5, 9, 12], "yyyyy"));
+    assert_eq!(bench.offer([again()]), [Outcome::Committed]);
+    assert_eq!(bench.acked(), Some(12));
+    assert_eq!(bench.offer([again(), again()]), [Outcome::Committed, Outcome::Committed]);
+    assert_eq!(bench.state().conflicts, 2);
+    assert_eq!(bench.around.counters.value("rows_conflicting"), 2);
+    assert_eq!(bench.around.counters.value("rows_repeated"), 6);
+    let conflicts = bench.conflicts();
+    assert_eq!(conflicts.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [5, 9]);
+    let kept: Row = serde_json::from_str(&conflicts[0].1).unwrap();
+    assert!(kept.seq == 5 && kept.data.get().contains("yyyyy"), "{kept:?}");
+    assert_eq!(bench.seqs(), [2, 5, 9, 12]);
+
+    let mut bench = bench.restarted();
+    assert_eq!(bench.state().conflicts, 2);
+    assert_eq!(bench.offer([again()]), [Outcome::Committed]);
+    assert_eq!(
+        bench.offer([(StoreTopic::Batch(Stream::Events), other_batch(2, [5], "zzzzz"))]),
+        [Outcome::Committed]
+    );
+    assert_eq!((bench.state().conflicts, bench.conflicts().len()), (3, 3));
+}
+
+#[test]
+fn each_part_of_a_row_can_conflict_and_the_same_content_written_otherwise_does_not() {
+    for (from, to, conflicts) in [
+        ("\"kind\":\"shelf.reading\"", "\"kind\":\"shelf.other\"", 1),
+        ("\"device\":\"shelf-01\",", "", 1),
+        ("\"device\":\"shelf-01\"", "\"device\":\"shelf-02\"", 1),
+        ("1970-01-01T00:00:01", "1970-01-01T00:00:02", 1),
+        ("{\"seq\":1,\"text\":", "{\"seq\":2,\"text\":", 1),
+        ("{\"seq\":1,\"text\":", "{ \"seq\": 1,  \"text\":", 0),
+    ] {
+        let mut bench = Bench::new();
+        bench.events(0, [1]);
+        let text = String::from_utf8(batch(0, [1])).unwrap();
+        assert!(text.contains(from), "{from} is not in {text}");
+        bench.offer([(StoreTopic::Batch(Stream::Events), text.replace(from, to).into_bytes())]);
+        assert_eq!(bench.state().conflicts, conflicts, "{to}");
+        assert_eq!(bench.around.counters.value("rows_conflicting"), conflicts, "{to}");
+    }
+}
+
+#[test]
+fn conflicts_that_find_no_room_are_counted_and_the_stream_goes_on() {
+    let mut bench = Bench::new();
+    bench.events(0, [1, 2]);
+    let full = Room { rows: CONFLICTS_PER_STORE_MAX - 1, bytes: 0 };
+    bench.writer.conflicts.insert(store(), full);
+    let outcomes = bench.offer([(StoreTopic::Batch(Stream::Events), other_batch(0, [1, 2, 3], "yyyyy"))]);
+    assert_eq!((outcomes, bench.acked()), (vec![Outcome::Committed], Some(3)));
+    assert_eq!((bench.state().conflicts, bench.conflicts().len()), (2, 1));
+    assert_eq!(bench.around.counters.value("conflicts_not_kept"), 1);
+    assert_eq!(Room { rows: 0, bytes: CONFLICT_BYTES_PER_STORE_MAX }.with(1), None);
+    let bench = bench.restarted();
+    let bytes = bench.conflicts()[0].1.len() as u64;
+    assert_eq!(bench.writer.conflicts[&store()], Room { rows: 1, bytes });
+}
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_date_with_its_rows() {
+    let mut bench = Bench::new();
+    bench.events(0, [1, 2]);
+    bench
+        .writer
+        .connection
+        .execute_batch(
+            "DROP TABLE conflicts; ALTER TABLE progress DROP COLUMN conflicts;
+             ALTER TABLE progress DROP COLUMN begins_at; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    let mut bench = bench.restarted();
+    assert_eq!((bench.state().through_seq, bench.state().conflicts), (2, 0));
+    bench.offer([(StoreTopic::Batch(Stream::Events), other_batch(0, [1], "yyyyy"))]);
+    assert_eq!((bench.state().conflicts, bench.conflicts().len()), (1, 1));
+}
+
+#[test]
+fn rows_that_a_store_has_no_more_after_our_file_was_lost_stay_visible_as_missing_without_blocking() {
+    let mut bench = Bench::new();
+    // The file is new, the store goes on where it was.
+    bench.events(900, [901, 902]);
+    assert_eq!((bench.state().gaps_open, bench.state().begins_at), (1, Some(901)));
+    // Asked for everything, it sends what it still has, which begins at 500.
+    bench.events(0, [500, 900]);
+    assert_eq!((bench.state().gaps_open, bench.state().through_seq), (0, 902));
+    assert_eq!(bench.state().begins_at, Some(500));
+    let mut bench = bench.restarted();
+    bench.events(902, [903]);
+    assert_eq!((bench.state().through_seq, bench.state().begins_at), (903, Some(500)));
+
+    // One that begins at its beginning misses nothing, nor does one that sends everything again.
+    let mut bench = Bench::new();
+    bench.events(0, [7, 9]);
+    bench.events(12, [13]);
+    assert_eq!(bench.state().begins_at, None);
+    let mut bench = Bench::new();
+    bench.events(900, [901]);
+    bench.events(0, [1, 900]);
+    assert_eq!((bench.state().through_seq, bench.state().begins_at), (901, None));
+}
