@@ -2,7 +2,11 @@
 //!
 //! Owns: counters and the last refused payloads. Does not own: connections, devices, the journal.
 //!
-//! Invariant: a publish of QoS 1 or 2 gets a verdict only after its record is durable, or after it was refused.
+//! # Invariants
+//!
+//! - A publish of QoS 1 or 2 gets a verdict only after its record is durable, or after it was refused.
+//! - A refused payload is journalled as a short mark and its beginning, which no mapper takes: it can neither become
+//!   a reading on replay nor take the room of readings that headquarters does not have yet.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,6 +34,11 @@ use crate::{
 const REJECTIONS_MAX: usize = 20;
 /// Bytes of each that are remembered.
 const REJECTION_BYTES_MAX: usize = 512;
+/// Bytes of a refused payload that the journal keeps, behind [`REFUSED_MARK`].
+const REFUSED_BYTES_MAX: usize = 512;
+/// What the payload of a refused publish begins with in the journal. A cut payload could be a valid one (a reading
+/// followed by blanks, say); NUL is neither JSON nor a status word, so that this one never is.
+const REFUSED_MARK: &[u8] = b"\0refused\0";
 
 /// One refused payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -139,6 +148,12 @@ impl Edge {
     }
 }
 
+/// A refused payload as the journal keeps it.
+fn refused_record(payload: &[u8]) -> Vec<u8> {
+    let beginning = &payload[..payload.len().min(REFUSED_BYTES_MAX)];
+    [REFUSED_MARK, beginning].concat()
+}
+
 /// A device id from any client id: what is outside the alphabet becomes `-`.
 fn anonymous_name(client_id: &str) -> String {
     let name: String = client_id
@@ -173,17 +188,19 @@ impl Hooks for Edge {
 
     fn accept(&self, publish: InboundPublish) -> Acceptance {
         let received_at = self.clock.now();
-        let verdict = match map(&publish.topic, &publish.payload, received_at) {
-            Ok(_) => Verdict::Accepted,
+        let refused;
+        let (verdict, payload) = match map(&publish.topic, &publish.payload, received_at) {
+            Ok(_) => (Verdict::Accepted, &*publish.payload),
             Err(rejection) => {
                 self.counts.reject(&publish, received_at, &rejection);
-                Verdict::RefusedPayload
+                refused = refused_record(&publish.payload);
+                (Verdict::RefusedPayload, &*refused)
             }
         };
         let record = Record::Publish(Publish {
             device: &publish.principal.name,
             topic: &publish.topic,
-            payload: &publish.payload,
+            payload,
             retain: publish.retain,
             qos: match publish.qos {
                 Qos::AtMostOnce => 0,
@@ -223,7 +240,94 @@ impl Hooks for Edge {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use contract::topic::{Channel, SensorKind, SensorTopic};
+
     use super::*;
+    use crate::{
+        clock::SystemClock,
+        devices::Registry,
+        journal::{Options, Reader},
+    };
+
+    fn edge(dir: &std::path::Path) -> Edge {
+        let (journal, _) = Journal::open(&dir.join("journal"), Options::default(), 1).unwrap();
+        Edge {
+            journal,
+            gatekeeper: Arc::new(Gatekeeper::open(Registry::in_dir(dir)).unwrap()),
+            counts: Arc::default(),
+            clock: Arc::new(SystemClock::start()),
+            boot: 1,
+            is_open: false,
+        }
+    }
+
+    async fn accept(edge: &Edge, topic: &str, payload: Vec<u8>) -> Verdict {
+        let acceptance = edge.accept(InboundPublish {
+            principal: Principal { name: "s1".into(), kind: "shelf".into() },
+            topic: topic.into(),
+            payload: Bytes::from(payload),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+        });
+        match acceptance {
+            Acceptance::Done(verdict) => verdict,
+            Acceptance::Pending(verdict) => verdict.await.unwrap(),
+        }
+    }
+
+    /// Topic and payload of the next publish.
+    fn next(reader: &mut Reader) -> (String, Vec<u8>) {
+        match reader.next().unwrap().expect("a record").record {
+            Record::Publish(publish) => (publish.topic.to_owned(), publish.payload.to_vec()),
+            other => panic!("{other:?} is no publish"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_payload_takes_little_room_in_the_journal_and_never_becomes_a_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        let edge = edge(dir.path());
+        let topic = "sensors/shelf/s1/reading";
+        let reading = b"{\"count\":7}".to_vec();
+        // Too long only because of what is cut off.
+        let blanks = [reading.clone(), vec![b' '; 100_000]].concat();
+        assert_eq!(accept(&edge, topic, vec![b'x'; 200_000]).await, Verdict::RefusedPayload);
+        assert_eq!(accept(&edge, topic, blanks).await, Verdict::RefusedPayload);
+        assert_eq!(accept(&edge, topic, Vec::new()).await, Verdict::RefusedPayload);
+        assert_eq!(accept(&edge, topic, reading.clone()).await, Verdict::Accepted);
+
+        let mut reader = edge.journal.reader(1);
+        for _ in 0..3 {
+            let (topic, payload) = next(&mut reader);
+            assert!(payload.len() <= REFUSED_MARK.len() + REFUSED_BYTES_MAX);
+            assert!(payload.starts_with(REFUSED_MARK));
+            assert!(map(&topic, &payload, Timestamp::UNIX_EPOCH).is_err());
+        }
+        assert_eq!(next(&mut reader), (topic.to_owned(), reading), "a reading is kept as it came");
+        let codes: Vec<_> = edge.counts.rejections().iter().map(|rejected| rejected.code).collect();
+        assert_eq!(codes, ["too_large", "too_large", "not_json"]);
+        assert!(edge.counts.rejections()[0].payload.starts_with("xxx"), "the integrator sees its beginning");
+        edge.journal.close();
+    }
+
+    #[test]
+    fn no_mapper_takes_a_marked_payload_whatever_it_is() {
+        let d = contract::DeviceId::parse("d1").unwrap();
+        let topics = SensorKind::ALL.iter().flat_map(|&kind| {
+            let topic = |&channel: &Channel| SensorTopic { kind, device: d.clone(), channel }.to_string();
+            Channel::of(kind).iter().map(topic).collect::<Vec<_>>()
+        });
+        let topics = topics.chain(["kiosk/k1/experience".to_owned(), "sensors/lamp/d1/reading".to_owned()]);
+        for topic in topics {
+            for payload in
+                ["", "online", "offline", "{}", "{\"count\":1}", "{\"present\":[]}", "1", "\u{feff}{}"]
+            {
+                let kept = refused_record(payload.as_bytes());
+                assert!(map(&topic, &kept, Timestamp::UNIX_EPOCH).is_err(), "{topic}: {payload}");
+            }
+        }
+    }
 
     #[test]
     fn any_client_id_becomes_a_device_id_when_the_hub_is_open() {

@@ -36,7 +36,7 @@ pub struct Publish<'a> {
     pub device: &'a str,
     /// Where.
     pub topic: &'a str,
-    /// What, untouched.
+    /// What, untouched; of a refused publish the edge's mark and its beginning.
     pub payload: &'a [u8],
     /// Whether it was to be retained.
     pub retain: bool,
