@@ -1,9 +1,11 @@
 //! The fleet over HTTP: the API, health, metrics, and one page.
 //!
 //! Reads the [`Fleet`] picture and rows; changes nothing. There is no login: it listens on loopback by default, and a
-//! proxy in front of it decides who may see it.
+//! proxy in front of it decides who may see it. [`connections`] bounds what slow or many clients can hold.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+pub mod connections;
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -26,9 +28,12 @@ use crate::{
     fleet::{Fleet, StoreState, StreamState},
     ingest::Ingest,
 };
+use connections::{Door, Limits};
 
 /// Rows in one answer unless told.
 pub const LIMIT_DEFAULT: usize = 1_000;
+/// How long answers may take to end after the stop.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Most rows in one answer.
 pub const LIMIT_MAX: usize = 10_000;
 
@@ -60,6 +65,7 @@ pub struct State {
 
 /// Serves until `stop`.
 pub async fn serve(listener: TcpListener, state: State, stop: CancellationToken) {
+    let counters = state.counters.clone();
     let router = Router::new()
         .route("/", get(|| asset("text/html; charset=utf-8", PAGE)))
         .route("/page.js", get(|| asset("text/javascript; charset=utf-8", SCRIPT)))
@@ -70,10 +76,31 @@ pub async fn serve(listener: TcpListener, state: State, stop: CancellationToken)
         .route("/metrics", get(metrics))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "path", "", "there is nothing here") })
         .with_state(state);
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!("HTTP stopped: {error}");
+    serve_within(listener, router, Limits::default(), counters, stop).await;
+}
+
+async fn serve_within(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    counters: Counters,
+    stop: CancellationToken,
+) {
+    let cut = CancellationToken::new();
+    let door = Door::new(listener, limits, counters, cut.clone());
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN_MAX).await;
+    };
+    tokio::select! {
+        served = axum::serve(door, router).with_graceful_shutdown(stop.clone().cancelled_owned()) => {
+            if let Err(error) = served {
+                tracing::error!("HTTP stopped: {error}");
+            }
+        }
+        () = late => tracing::warn!("HTTP connections did not end in {DRAIN_MAX:?} and were cut"),
     }
+    cut.cancel();
 }
 
 async fn asset(kind: &'static str, body: &'static str) -> Response {
