@@ -433,6 +433,27 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_should_look_into_is_a_problem_of_the_store_with_its_range() {
+        let mut store = StoreState::default();
+        let state = StreamState { conflicts: 2, begins_at: Some(500), ..StreamState::default() };
+        store.streams.insert((Stream::Events, 7), state);
+        store.streams.insert((Stream::Events, 6), StreamState { conflicts: 1, ..StreamState::default() });
+        let id = StoreId::parse("hz-1").unwrap();
+        let shown = serde_json::to_value(StoreDocument::new(&id, &store, Timestamp::UNIX_EPOCH)).unwrap();
+        assert_eq!(shown["conflicts"], 3);
+        assert_eq!(shown["problems"], serde_json::json!(["conflicts: 3", "missing_before: events 500"]));
+        let range = serde_json::json!({ "after_seq": 0, "before_seq": 500 });
+        assert_eq!(shown["streams"]["events"]["missing_before"], range);
+        assert_eq!(
+            (&shown["streams"]["events"]["conflicts"], &shown["older"][0]["conflicts"]),
+            (&2.into(), &1.into())
+        );
+        let fine =
+            serde_json::to_value(StoreDocument::new(&id, &StoreState::default(), Timestamp::UNIX_EPOCH));
+        assert_eq!(fine.unwrap()["problems"], serde_json::json!([]));
+    }
+
+    #[test]
     fn the_page_needs_nothing_from_elsewhere() {
         for (name, text) in [("page.html", PAGE), ("page.js", SCRIPT), ("page.css", STYLE)] {
             for foreign in ["http://", "https://", "style=\"", "onclick", "<script>", "innerHTML"] {

@@ -229,6 +229,56 @@ async fn batches_are_stored_once_acknowledged_and_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_data_was_put_back_is_shown_with_its_conflicts_and_slow_http_does_not_disturb_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let hq = start(dir.path(), OPEN).await;
+    let mut slow = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(hq.http_addr()).await.unwrap();
+        // Beyond the limit it is closed already, which is what is wanted.
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\n").await;
+        slow.push(stream);
+    }
+    let mut store = Store::connect(hq.mqtt_addr().unwrap(), "hz-1", None).await;
+    store.batch(0, 1..=20).await;
+    store.acked_through(20).await;
+    let mut other = rows(11..=30);
+    for row in &mut other {
+        row.kind = "shelf.other".to_owned();
+    }
+    let data = BatchData { stream: Stream::Events, epoch: EPOCH, prev_seq: 10, rows: other };
+    let payload = serde_json::to_vec(&Batch::new(&store.id, Timestamp::UNIX_EPOCH, data)).unwrap();
+    store.publish(upstream::batch_topic(&store.id, Stream::Events), payload).await;
+    store.acked_through(30).await;
+    assert!(150 < hq.counters().value("http_connections_refused"));
+    drop(slow);
+
+    // The slow ones' places are free a moment after they have gone.
+    let fleet = timeout(LIMIT, async {
+        loop {
+            let mut stream = TcpStream::connect(hq.http_addr()).await.unwrap();
+            let request = b"GET /api/stores HTTP/1.1\r\nhost: hq\r\nconnection: close\r\n\r\n";
+            let mut answer = String::new();
+            if stream.write_all(request).await.is_ok()
+                && stream.read_to_string(&mut answer).await.is_ok()
+                && let Some((_, body)) = answer.split_once("\r\n\r\n")
+            {
+                break serde_json::from_str::<Value>(body).unwrap();
+            }
+        }
+    })
+    .await
+    .unwrap();
+    let shown = &fleet["stores"][0];
+    assert_eq!((&shown["conflicts"], &shown["problems"][0]), (&10.into(), &"conflicts: 10".into()));
+    assert_eq!(shown["streams"]["events"]["rows"], 30);
+    let (_, metrics) = get(hq.http_addr(), "/metrics").await;
+    assert!(metrics.contains("storehub_hq_rows_conflicting_total 10"), "{metrics}");
+    drop(store);
+    hq.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gap_is_asked_for_and_a_restart_remembers_what_was_kept() {
     let dir = tempfile::tempdir().unwrap();
     let hq = start(dir.path(), OPEN).await;

@@ -5,14 +5,14 @@ const WORDS = {
     seen: "最近消息", version: "版本", devices: "设备", stream: "数据流", through: "已确认至", lag: "延迟", up: "在线", down: "离线",
     empty: "还没有门店连接。请检查门店网关的 [upstream] 配置。", ok: "入库正常", degraded: "数据库无法写入", away: "与总部服务失去连接",
     other: "English", seconds: "秒", never: "从未", ago: "前", minutes: "分钟", hours: "小时", days: "天",
-    rollups: "汇总", events: "事件", experience: "体验", readings: "原始读数",
+    conflicts: "内容冲突", missing: "此序号之前的记录门店已无法补传：", rollups: "汇总", events: "事件", experience: "体验", readings: "原始读数",
   },
   en: {
     title: "Fleet", online: "stores online", rows: "rows stored", waiting: "rows waiting", gaps: "gaps", store: "Store", state: "State",
     seen: "Last seen", version: "Version", devices: "Devices", stream: "Stream", through: "Through", lag: "Lag", up: "online", down: "offline",
     empty: "No store has connected yet. Look at [upstream] in the store's gateway configuration.", ok: "storing", degraded: "the database takes no rows", away: "no answer from headquarters",
     other: "中文", seconds: "s", never: "never", ago: " ago", minutes: "min", hours: "h", days: "d",
-    rollups: "Roll-ups", events: "Events", experience: "Experience", readings: "Raw readings",
+    conflicts: "conflicts", missing: "the store had no more what was before", rollups: "Roll-ups", events: "Events", experience: "Experience", readings: "Raw readings",
   },
 };
 const REFRESH_MS = 2000;
@@ -39,6 +39,15 @@ function cell(row, text, ...classes) {
   return made;
 }
 
+function problems(store) {
+  const found = store.conflicts ? [`${word("conflicts")}: ${number(store.conflicts)}`] : [];
+  const streams = Object.entries(store.streams).concat(store.older.map((older) => [older.stream, older]));
+  for (const [name, stream] of streams) {
+    if (stream.missing_before) found.push(`${word(name)}: ${word("missing")} ${stream.missing_before.before_seq}`);
+  }
+  return found;
+}
+
 function storeRows(store, now) {
   const streams = Object.entries(store.streams);
   if (streams.length === 0) streams.push(["", null]);
@@ -47,7 +56,7 @@ function storeRows(store, now) {
     if (place === 0) {
       cell(row, store.id).dataset.store = store.id;
       const state = cell(row, store.online ? word("up") : word("down"), store.online ? "good" : "bad");
-      for (const trouble of store.degraded.concat(store.problems)) {
+      for (const trouble of store.degraded.concat(problems(store))) {
         const note = document.createElement("span");
         note.className = "trouble warn";
         note.textContent = trouble;
