@@ -23,7 +23,7 @@ use crate::{
     counters::{Counter, Counters},
     hooks::{Acceptance, Hooks, InboundPublish, Principal, Verdict},
     message::Message,
-    retained::{RetainedStore, RetainedTable},
+    retained::{By, NotLoaded, RetainedStore, RetainedTable},
     router::Command,
     session::{Control, Order, Session, Subscription},
     subscriptions::{Lane, Subscriptions},
@@ -51,6 +51,9 @@ pub(crate) struct Shared {
     pub(crate) halt: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) clients: AtomicUsize,
+    /// Open connections, and those among them that have not completed their CONNECT.
+    pub(crate) open: AtomicUsize,
+    pub(crate) handshakes: AtomicUsize,
     pub(crate) commands: flume::Sender<Command>,
     /// Cancelled when the thread that feeds the router has ended.
     pub(crate) feeder_ended: CancellationToken,
@@ -130,9 +133,17 @@ impl Shared {
         store: Arc<dyn RetainedStore>,
         commands: flume::Sender<Command>,
     ) -> Self {
-        let (retained, left_out) =
-            RetainedTable::load(&*store, limits.retained_messages_max, limits.retained_bytes_max);
+        let (retained, NotLoaded { left_out, dropped }) = RetainedTable::load(
+            &*store,
+            |topic| hooks.retained_owner(topic),
+            limits.retained_messages_max,
+            limits.retained_bytes_max,
+        );
         let counters = Counters::default();
+        if dropped != 0 {
+            counters.add(Counter::RetainedDropped, dropped as u64);
+            tracing::warn!(dropped, "the store had retained messages on topics where nobody may retain");
+        }
         if left_out != 0 {
             counters.add(Counter::RetainedRefusedFull, left_out as u64);
             tracing::warn!(left_out, "the store has more retained messages than the limits allow");
@@ -152,6 +163,8 @@ impl Shared {
             halt: CancellationToken::new(),
             tasks: TaskTracker::new(),
             clients: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            handshakes: AtomicUsize::new(0),
             commands,
             feeder_ended: CancellationToken::new(),
             failed: CancellationToken::new(),
@@ -369,13 +382,25 @@ impl Shared {
         });
     }
 
-    /// Keeps or removes the retained message.
-    pub(crate) fn retain(&self, message: &Arc<Message>) -> bool {
-        let kept = self.retained.apply(message, &*self.store);
-        if !kept {
+    /// Whether a publish of a client is retained: it asks for that and may.
+    pub(crate) fn is_retained(&self, asked: bool, principal: &Principal, topic: &str) -> bool {
+        let may = asked && self.hooks.may_retain(principal, topic);
+        if asked && !may {
+            self.counters.one(Counter::RetainedNotAllowed);
+        }
+        may
+    }
+
+    /// Keeps or removes the retained message of a client, if there is room.
+    pub(crate) fn retain(&self, message: &Arc<Message>) {
+        if !self.retained.apply(message, By::Client, &*self.store) {
             self.counters.one(Counter::RetainedRefusedFull);
         }
-        kept
+    }
+
+    /// Keeps or removes the host's own retained message, for which there is always room.
+    pub(crate) fn retain_own(&self, message: &Arc<Message>) {
+        self.retained.apply(message, By::Host, &*self.store);
     }
 
     /// Hands a message to the router without waiting. `Err` gives it back when the queue is full.
@@ -542,7 +567,10 @@ impl Shared {
         let gauges = [
             ("clients", clients),
             ("sessions", self.sessions().len()),
+            ("connections_open", self.open.load(Ordering::Relaxed)),
+            ("handshakes_open", self.handshakes.load(Ordering::Relaxed)),
             ("retained_messages", self.retained.len()),
+            ("retained_full", usize::from(self.retained.is_full())),
             ("subscribed_filters", filters),
             ("router_lanes", lanes),
             ("router_queue_messages", self.commands.len()),

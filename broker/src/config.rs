@@ -23,6 +23,9 @@ pub struct Limits {
     pub connections: usize,
     /// Open client connections from one IP address.
     pub connections_per_address: usize,
+    /// Open connections from one IP address that have not completed their CONNECT, so that silent
+    /// sockets of one address cannot hold every place; `None` means half of `connections`.
+    pub handshakes_per_address_max: Option<usize>,
     /// Largest packet a client may send: fixed header, variable header and payload. A CONNECT may
     /// have 16 KiB at most, because it is read before anybody knows who sends it.
     pub packet_bytes_max: usize,
@@ -43,9 +46,9 @@ pub struct Limits {
     pub session_queue_bytes_max: usize,
     /// Topic filters of one session.
     pub subscriptions_per_session_max: usize,
-    /// Retained messages of the whole broker.
+    /// Retained messages of all clients. The host's own are bounded by the host.
     pub retained_messages_max: usize,
-    /// Topic and payload bytes of all retained messages.
+    /// Topic and payload bytes of these.
     pub retained_bytes_max: usize,
     /// Distinct topics that the router is shown before it is replaced by a fresh one: rumqttd
     /// remembers every topic it ever saw.
@@ -71,6 +74,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// [`Self::handshakes_per_address_max`], with its default.
+    pub(crate) fn handshakes_per_address(&self) -> usize {
+        self.handshakes_per_address_max.unwrap_or(self.connections.div_ceil(2))
+    }
+
     /// The limits within what the protocol can express.
     pub(crate) fn within_protocol(mut self) -> Self {
         self.packet_bytes_max = self.packet_bytes_max.min(PACKET_BYTES_CEILING);
@@ -89,6 +97,7 @@ impl Default for Limits {
         Self {
             connections: 2_000,
             connections_per_address: 2_000,
+            handshakes_per_address_max: None,
             packet_bytes_max: 256 * 1024,
             connect_deadline: Duration::from_secs(10),
             write_deadline: Duration::from_secs(10),

@@ -38,6 +38,7 @@ use crate::{
     },
     counters::Counter,
     hooks::{Principal, Protocol, Qos, Verdict},
+    listener::Greeting,
     message::Message,
     session::{ClientLimits, InboundQos2, Order, Outbound},
 };
@@ -204,7 +205,8 @@ enum Event {
 }
 
 /// Serves one client on any stream until it is gone, its verdicts are in and its will is settled.
-pub(crate) async fn serve<S>(stream: S, peer: SocketAddr, shared: Arc<Shared>)
+/// `greeting` is dropped once the client is let in.
+pub(crate) async fn serve<S>(stream: S, peer: SocketAddr, shared: Arc<Shared>, greeting: Greeting)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -212,6 +214,7 @@ where
     let Some(mut connection) = handshake::shake_hands(read, write, peer, Arc::clone(&shared)).await else {
         return;
     };
+    drop(greeting);
     let counted = Counted::new(&shared);
     shared.counters.one(Counter::Connected);
     let close = connection.run().await;

@@ -115,9 +115,20 @@ pub enum Acceptance {
     Pending(oneshot::Receiver<Verdict>),
 }
 
+/// Whose a retained message is that was kept from an earlier run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetainedOwner {
+    /// The host's own: not held against the limits.
+    Host,
+    /// A client's.
+    Client,
+    /// Nobody's who may retain there: it is dropped and counted.
+    Nobody,
+}
+
 /// The host's decisions.
 ///
-/// `may_publish`, `may_subscribe` and `accept` are called on the runtime's workers for each packet:
+/// `may_publish`, `may_retain`, `may_subscribe` and `accept` are called on the runtime's workers for each packet:
 /// they must not block.
 pub trait Hooks: Send + Sync + 'static {
     /// Who is this? Bounded by [`Limits::connect_deadline`](crate::Limits::connect_deadline).
@@ -128,6 +139,17 @@ pub trait Hooks: Send + Sync + 'static {
 
     /// May this client publish to this topic? Also asked for the will, at CONNECT.
     fn may_publish(&self, principal: &Principal, topic: &str) -> bool;
+
+    /// May this client's message stay on this topic? One that may not is delivered as one that is not
+    /// retained, and counted. Also asked for the will, at CONNECT.
+    fn may_retain(&self, _principal: &Principal, _topic: &str) -> bool {
+        true
+    }
+
+    /// Whose is this message, which the store has kept from an earlier run?
+    fn retained_owner(&self, _topic: &str) -> RetainedOwner {
+        RetainedOwner::Client
+    }
 
     /// May this client subscribe to this filter?
     fn may_subscribe(&self, principal: &Principal, filter: &str) -> bool;

@@ -81,7 +81,7 @@ use crate::{broker::Shared, counters::Counter, message::Message, router::Command
 pub use config::{Config, Limits};
 pub use hooks::{
     Acceptance, BoxFuture, ConnectRefusal, ConnectRequest, Hooks, InboundPublish, Principal, Protocol, Qos,
-    Verdict,
+    RetainedOwner, Verdict,
 };
 pub use retained::{MemoryRetained, RetainedMessage, RetainedStore};
 
@@ -125,16 +125,6 @@ pub enum PublishError {
         /// The payload's size.
         bytes: usize,
         /// The limit.
-        bytes_max: usize,
-    },
-    /// There are too many retained messages already, in number or in bytes.
-    #[error("topic `{topic}` cannot be retained: the limit is {max} messages and {bytes_max} bytes")]
-    RetainedFull {
-        /// The topic.
-        topic: String,
-        /// The limit of messages.
-        max: usize,
-        /// The limit of topics' and payloads' bytes.
         bytes_max: usize,
     },
     /// The router's queue is full, in messages or in bytes: the message was not fanned out.
@@ -253,7 +243,8 @@ impl Drop for Broker {
 }
 
 impl Handle {
-    /// Publishes a message of the host's own: no ACL, no verdict. Never blocks.
+    /// Publishes a message of the host's own: no ACL, no verdict, and always room to be retained (how
+    /// many topics it retains on is the host's to bound). Never blocks.
     pub fn publish(&self, topic: &str, payload: Bytes, qos: Qos, retain: bool) -> Result<(), PublishError> {
         let limits = &self.shared.limits;
         let topic_owned = || topic.to_owned();
@@ -276,12 +267,8 @@ impl Handle {
             expires_at: None,
             publisher: 0,
         });
-        if retain && !self.shared.retain(&message) {
-            return Err(PublishError::RetainedFull {
-                topic: topic_owned(),
-                max: limits.retained_messages_max,
-                bytes_max: limits.retained_bytes_max,
-            });
+        if retain {
+            self.shared.retain_own(&message);
         }
         self.shared.try_route(message).map_err(|_| {
             self.shared.counters.one(Counter::FanoutQueueFull);
@@ -291,6 +278,13 @@ impl Handle {
                 bytes_max: limits.router_queue_bytes_max,
             }
         })
+    }
+
+    /// Removes every retained message whose topic is to go, of clients and the host; how many that were.
+    pub fn remove_retained(&self, is_to_go: impl Fn(&str) -> bool) -> usize {
+        let removed = self.shared.retained.remove_where(is_to_go, &*self.shared.store);
+        self.shared.counters.add(Counter::RetainedForgotten, removed as u64);
+        removed
     }
 
     /// Closes every connection of this principal (5.0: DISCONNECT 0x98) and forgets its sessions.
@@ -308,7 +302,7 @@ impl Handle {
     }
 
     /// Every refusal, drop and loss by reason, what was done, and a few gauges (`clients`,
-    /// `sessions`, `retained_messages`, `subscribed_filters`, `router_lanes`,
+    /// `sessions`, `connections_open`, `handshakes_open`, `retained_messages`, `retained_full`, `subscribed_filters`, `router_lanes`,
     /// `router_queue_messages`, `failed`).
     pub fn counters(&self) -> BTreeMap<String, u64> {
         self.shared.snapshot()

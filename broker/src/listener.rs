@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -21,28 +21,67 @@ const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 struct Open {
     total: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<IpAddr, OfAddress>,
+}
+
+/// Open connections of one address.
+#[derive(Debug, Default)]
+struct OfAddress {
+    total: usize,
+    /// Those that have not completed their CONNECT.
+    handshakes: usize,
 }
 
 /// One connection's place in the count; gives it back when dropped.
 struct Place {
     open: Arc<Mutex<Open>>,
     address: IpAddr,
+    shared: Arc<Shared>,
+}
+
+/// One connection's place among those of its address that have not completed their CONNECT; gives it
+/// back when dropped. The connection has a [`Place`] for as long.
+pub(crate) struct Greeting {
+    open: Arc<Mutex<Open>>,
+    address: IpAddr,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Greeting {
+    fn drop(&mut self) {
+        self.shared.handshakes.fetch_sub(1, Ordering::Relaxed);
+        let mut counts = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_address) = counts.by_address.get_mut(&self.address) {
+            of_address.handshakes -= 1;
+        }
+    }
 }
 
 impl Place {
-    fn try_take(open: &Arc<Mutex<Open>>, address: IpAddr, shared: &Shared) -> Result<Self, Counter> {
+    fn try_take(
+        open: &Arc<Mutex<Open>>,
+        address: IpAddr,
+        shared: &Arc<Shared>,
+    ) -> Result<(Self, Greeting), Counter> {
         let mut counts = open.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.limits.connections <= counts.total {
             return Err(Counter::ConnectionsRefusedTotal);
         }
         let of_address = counts.by_address.entry(address).or_default();
-        if shared.limits.connections_per_address <= *of_address {
+        if shared.limits.connections_per_address <= of_address.total {
             return Err(Counter::ConnectionsRefusedAddress);
         }
-        *of_address += 1;
+        if shared.limits.handshakes_per_address() <= of_address.handshakes {
+            return Err(Counter::ConnectionsRefusedHandshakes);
+        }
+        of_address.total += 1;
+        of_address.handshakes += 1;
         counts.total += 1;
-        Ok(Self { open: Arc::clone(open), address })
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        shared.handshakes.fetch_add(1, Ordering::Relaxed);
+        let place = Self { open: Arc::clone(open), address, shared: Arc::clone(shared) };
+        let greeting = Greeting { open: Arc::clone(open), address, shared: Arc::clone(shared) };
+        Ok((place, greeting))
     }
 }
 
@@ -50,9 +89,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total -= 1;
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(of_address) = counts.by_address.get_mut(&self.address) {
-            *of_address -= 1;
-            if *of_address == 0 {
+            of_address.total -= 1;
+            if of_address.total == 0 {
                 counts.by_address.remove(&self.address);
             }
         }
@@ -76,8 +116,8 @@ pub(crate) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let place = match Place::try_take(&open, peer.ip(), &shared) {
-            Ok(place) => place,
+        let (place, greeting) = match Place::try_take(&open, peer.ip(), &shared) {
+            Ok(taken) => taken,
             Err(counter) => {
                 shared.counters.one(counter);
                 continue;
@@ -90,7 +130,7 @@ pub(crate) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
         shared.tasks.spawn(async move {
             let halt = for_client.halt.clone();
             tokio::select! {
-                () = connection::serve(stream, peer, for_client) => {}
+                () = connection::serve(stream, peer, for_client, greeting) => {}
                 // The deadline of the shutdown is over: what is not said now stays unsaid.
                 () = halt.cancelled() => {}
             }

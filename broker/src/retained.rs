@@ -1,7 +1,7 @@
 //! Retained messages: the durable home is the host's, behind [`RetainedStore`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    hooks::Qos,
+    hooks::{Qos, RetainedOwner},
     message::Message,
     topic::{filter_matches, literal_prefix},
 };
@@ -72,7 +72,28 @@ pub(crate) struct RetainedTable {
 #[derive(Debug, Default)]
 struct State {
     messages: BTreeMap<Arc<str>, Arc<Message>>,
+    /// The topics whose message is the host's: these count neither in number nor in bytes.
+    of_host: BTreeSet<Arc<str>>,
+    /// Topic and payload bytes of the clients' messages.
     bytes: usize,
+    /// A message was refused and there is no more room since.
+    has_refused: bool,
+}
+
+/// Who retains a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Host,
+    Client,
+}
+
+/// What loading could not take.
+#[derive(Debug, Default)]
+pub(crate) struct NotLoaded {
+    /// For lack of room.
+    pub(crate) left_out: usize,
+    /// Because nobody may retain there any more; the store has forgotten these.
+    pub(crate) dropped: usize,
 }
 
 /// What a look at the table brought.
@@ -84,11 +105,25 @@ pub(crate) struct Page {
 }
 
 impl RetainedTable {
-    /// Takes what the store has, as far as it fits; the second is how many did not.
-    pub(crate) fn load(store: &dyn RetainedStore, messages_max: usize, bytes_max: usize) -> (Self, usize) {
+    /// Takes what the store has and somebody may retain, as far as it fits.
+    pub(crate) fn load(
+        store: &dyn RetainedStore,
+        owner: impl Fn(&str) -> RetainedOwner,
+        messages_max: usize,
+        bytes_max: usize,
+    ) -> (Self, NotLoaded) {
         let mut state = State::default();
-        let mut left_out = 0;
+        let mut not_loaded = NotLoaded::default();
         for retained in store.load() {
+            let by = match owner(&retained.topic) {
+                RetainedOwner::Host => By::Host,
+                RetainedOwner::Client => By::Client,
+                RetainedOwner::Nobody => {
+                    store.remove(&retained.topic);
+                    not_loaded.dropped += 1;
+                    continue;
+                }
+            };
             let message = Message {
                 topic: retained.topic,
                 payload: retained.payload,
@@ -98,21 +133,38 @@ impl RetainedTable {
                 expires_at: None,
                 publisher: 0,
             };
-            if !state.insert(&Arc::new(message), messages_max, bytes_max) {
-                left_out += 1;
+            if !state.insert(&Arc::new(message), by, messages_max, bytes_max) {
+                not_loaded.left_out += 1;
             }
         }
-        (Self { state: Mutex::new(state), messages_max, bytes_max }, left_out)
+        (Self { state: Mutex::new(state), messages_max, bytes_max }, not_loaded)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.lock().messages.len()
     }
 
+    /// Whether a client's next message may find no room.
+    pub(crate) fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.has_refused || self.messages_max <= state.of_clients()
+    }
+
+    /// Removes every message whose topic is to go; how many that were.
+    pub(crate) fn remove_where(&self, is_to_go: impl Fn(&str) -> bool, store: &dyn RetainedStore) -> usize {
+        let mut state = self.lock();
+        let going: Vec<_> = state.messages.keys().filter(|topic| is_to_go(topic)).cloned().collect();
+        for topic in &going {
+            state.remove(topic);
+            store.remove(topic);
+        }
+        going.len()
+    }
+
     /// Keeps, replaces or, if its payload is empty, removes. `false` if there is no room.
     ///
     /// The store is told under the lock, so that it sees changes in the order that the table does.
-    pub(crate) fn apply(&self, message: &Arc<Message>, store: &dyn RetainedStore) -> bool {
+    pub(crate) fn apply(&self, message: &Arc<Message>, by: By, store: &dyn RetainedStore) -> bool {
         let mut state = self.lock();
         if message.payload.is_empty() {
             if state.remove(&message.topic) {
@@ -120,7 +172,8 @@ impl RetainedTable {
             }
             return true;
         }
-        if !state.insert(message, self.messages_max, self.bytes_max) {
+        if !state.insert(message, by, self.messages_max, self.bytes_max) {
+            state.has_refused = true;
             return false;
         }
         if message.expires_at.is_some() {
@@ -188,20 +241,36 @@ impl RetainedTable {
 }
 
 impl State {
-    fn insert(&mut self, message: &Arc<Message>, messages_max: usize, bytes_max: usize) -> bool {
-        let before = self.messages.get(&message.topic).map(|message| message.bytes());
-        let bytes = self.bytes - before.unwrap_or(0) + message.bytes();
-        if bytes_max < bytes || (before.is_none() && messages_max <= self.messages.len()) {
-            return false;
+    fn of_clients(&self) -> usize {
+        self.messages.len() - self.of_host.len()
+    }
+
+    fn insert(&mut self, message: &Arc<Message>, by: By, messages_max: usize, bytes_max: usize) -> bool {
+        let of_host = self.of_host.contains(&message.topic);
+        let before = self.messages.get(&message.topic).filter(|_| !of_host).map(|message| message.bytes());
+        let without = self.bytes - before.unwrap_or(0);
+        if by == By::Host {
+            self.bytes = without;
+            self.of_host.insert(Arc::clone(&message.topic));
+        } else {
+            let bytes = without + message.bytes();
+            if bytes_max < bytes || (before.is_none() && messages_max <= self.of_clients()) {
+                return false;
+            }
+            self.has_refused &= bytes >= self.bytes;
+            self.bytes = bytes;
+            self.of_host.remove(&message.topic);
         }
-        self.bytes = bytes;
         self.messages.insert(Arc::clone(&message.topic), Arc::clone(message));
         true
     }
 
     fn remove(&mut self, topic: &str) -> bool {
-        let removed = self.messages.remove(topic);
-        self.bytes -= removed.as_ref().map_or(0, |message| message.bytes());
-        removed.is_some()
+        let Some(removed) = self.messages.remove(topic) else { return false };
+        if !self.of_host.remove(topic) {
+            self.bytes -= removed.bytes();
+            self.has_refused = false;
+        }
+        true
     }
 }

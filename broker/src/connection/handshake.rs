@@ -258,7 +258,7 @@ fn will(connect: &Connect<'_>, principal: &Principal, shared: &Shared) -> Result
             1 => Qos::AtLeastOnce,
             _ => Qos::ExactlyOnce,
         },
-        retain: will.retain,
+        retain: shared.is_retained(will.retain, principal, will.topic),
         forwarded: Bytes::copy_from_slice(&will.properties.forwarded),
         expires_at: will
             .properties

@@ -155,7 +155,7 @@ where
             topic: Arc::from(publish.topic),
             payload: copied(publish.payload),
             qos,
-            retain: publish.retain,
+            retain: shared.is_retained(publish.retain, &self.principal, publish.topic),
             forwarded: Bytes::from(publish.properties.forwarded),
             expires_at: publish
                 .properties

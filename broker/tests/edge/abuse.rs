@@ -100,6 +100,31 @@ async fn k5_a_full_house_refuses_and_serves_again_when_somebody_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn silent_sockets_of_one_address_leave_room_for_those_who_say_who_they_are() {
+    let edge = Edge::with(Limits { connections: 8, ..Limits::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(edge.open().await);
+    }
+    edge.until_count("handshakes_open", 4).await;
+    let mut refused = edge.open().await;
+    assert_eq!(refused.packet_or_end().await, None, "half of all places is the most for silence");
+    assert_eq!(edge.count("connections_refused_limit_handshakes_of_address"), 1);
+    // Each that goes, or says who it is, makes room for another.
+    silent.pop();
+    edge.until("one has left", || edge.count("handshakes_open") == 3).await;
+    let mut clients = Vec::new();
+    for n in 0..4 {
+        clients.push(edge.v4(&format!("c{n}")).await);
+        edge.until("it is let in", || edge.count("handshakes_open") == 3).await;
+    }
+    assert_eq!((edge.count("connections_open"), edge.broker.handle().clients()), (7, 4));
+    drop(silent);
+    edge.until("the silent ones are gone", || edge.count("connections_open") == 4).await;
+    assert_eq!(edge.count("handshakes_open"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn k6_packets_that_only_a_server_may_send_cost_their_sender_the_connection() {
     let edge = Edge::start().await;
     for first in [0x20, 0x90, 0xb0, 0xd0, 0x00] {

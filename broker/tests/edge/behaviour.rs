@@ -164,14 +164,10 @@ async fn retained_messages_are_replaced_removed_and_all_of_them_sent() {
 async fn retained_messages_are_bounded_and_v5_retain_options_are_kept() {
     let edge = Edge::with(Limits { retained_messages_max: 2, ..Limits::default() }).await;
     let handle = edge.broker.handle();
-    for topic in ["a", "b", "a"] {
-        handle.publish(topic, Bytes::from_static(b"x"), Qos::AtLeastOnce, true).unwrap();
+    let mut publisher = edge.v4("p").await;
+    for topic in ["a", "b", "a", "c"] {
+        publisher.retain(topic, b"x").await;
     }
-    let refused = handle.publish("c", Bytes::from_static(b"x"), Qos::AtLeastOnce, true).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "topic `c` cannot be retained: the limit is 2 messages and 16777216 bytes"
-    );
     assert_eq!(edge.count("retained_refused_full"), 1);
     let mut client = edge.v5("c").await;
     // Retain handling 2: none. 1: only if new. Retain as published: 8.
@@ -641,18 +637,73 @@ async fn thousands_of_filters_share_a_bounded_number_of_router_links() {
 async fn retained_messages_are_bounded_in_bytes_also_when_they_are_loaded() {
     let store = std::sync::Arc::new(broker::MemoryRetained::default());
     let edge = Edge::with_store(Limits::default(), std::sync::Arc::clone(&store)).await;
-    let handle = edge.broker.handle();
+    let mut publisher = edge.v4("p").await;
     for topic in ["a", "b", "c"] {
-        handle.publish(topic, Bytes::from(vec![0; 40]), Qos::AtMostOnce, true).unwrap();
+        publisher.retain(topic, &[0; 40]).await;
     }
     edge.broker.shutdown(Duration::from_secs(5)).await;
     let edge = Edge::with_store(Limits { retained_bytes_max: 100, ..Limits::default() }, store).await;
     assert_eq!((edge.count("retained_messages"), edge.count("retained_refused_full")), (2, 1));
-    let handle = edge.broker.handle();
-    handle.publish("a", Bytes::from(vec![0; 60]), Qos::AtMostOnce, true).unwrap_err();
-    handle.publish("a", Bytes::from(vec![0; 20]), Qos::AtMostOnce, true).unwrap();
-    handle.publish("a", Bytes::from(vec![0; 50]), Qos::AtMostOnce, true).unwrap();
-    handle.publish("d", Bytes::from_static(b"more"), Qos::AtMostOnce, true).unwrap();
+    let mut publisher = edge.v4("p").await;
+    publisher.retain("a", &[0; 60]).await;
+    assert_eq!((edge.count("retained_refused_full"), edge.count("retained_full")), (2, 1));
+    publisher.retain("a", &[0; 20]).await;
+    assert_eq!(edge.count("retained_full"), 0, "there is room again");
+    publisher.retain("a", &[0; 50]).await;
+    publisher.retain("d", b"more").await;
+    assert_eq!((edge.count("retained_messages"), edge.count("retained_refused_full")), (3, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_clients_have_filled_takes_the_hosts_own_messages_also_after_a_restart() {
+    let store = std::sync::Arc::new(broker::MemoryRetained::default());
+    let limits = Limits { retained_messages_max: 2, retained_bytes_max: 100, ..Limits::default() };
+    let edge = Edge::with_store(limits.clone(), std::sync::Arc::clone(&store)).await;
+    let mut publisher = edge.v4("p").await;
+    for topic in ["a", "b", "c"] {
+        publisher.retain(topic, b"x").await;
+    }
+    assert_eq!((edge.count("retained_messages"), edge.count("retained_full")), (2, 1));
+    for n in 0..5 {
+        let topic = format!("host/{n}");
+        edge.broker.handle().publish(&topic, Bytes::from(vec![0; 90]), Qos::AtLeastOnce, true).unwrap();
+    }
+    assert_eq!(edge.count("retained_messages"), 7);
+    // What an earlier release let through.
+    let stray = broker::RetainedMessage {
+        topic: "fleeting/1".into(),
+        payload: Bytes::from_static(b"x"),
+        qos: Qos::AtLeastOnce,
+    };
+    broker::RetainedStore::put(&*store, &stray);
+    edge.broker.shutdown(Duration::from_secs(5)).await;
+
+    let edge = Edge::with_store(limits, std::sync::Arc::clone(&store)).await;
+    assert_eq!((edge.count("retained_messages"), edge.count("retained_refused_full")), (7, 0));
+    assert_eq!(edge.count("retained_dropped_at_start"), 1);
+    assert_eq!(broker::RetainedStore::load(&*store).len(), 7, "the store has forgotten it too");
+    // A device is removed: what it has retained goes, and there is room again.
+    assert_eq!(edge.broker.handle().remove_retained(|topic| topic == "a"), 1);
+    assert_eq!(broker::RetainedStore::load(&*store).len(), 6);
+    let mut publisher = edge.v4("p").await;
+    publisher.retain("c", b"x").await;
+    assert_eq!((edge.count("retained_messages"), edge.count("retained_refused_full")), (7, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_or_will_that_may_not_be_retained_is_delivered_all_the_same() {
+    let edge = Edge::start().await;
+    let mut subscriber = edge.v5("s").await;
+    subscriber.subscribe(5, 1, "fleeting/+", 8).await;
+    let mut publisher = edge.v4("p").await;
+    publisher.retain("fleeting/1", b"live").await;
+    assert_eq!(subscriber.packet().await, (0x30, b"\x00\x0afleeting/1\x00live".to_vec()));
+    let mut dying = edge.open().await;
+    dying.send(&connect(4, "dying", 0x26, 0, &[], &will(4, "fleeting/2", b"bye", &[]))).await;
+    dying.packet().await;
+    drop(dying);
+    assert_eq!(subscriber.packet().await, (0x30, b"\x00\x0afleeting/2\x00bye".to_vec()));
+    assert_eq!((edge.count("retained_messages"), edge.count("retained_refused_not_allowed")), (0, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::{
 
 use broker::{
     Acceptance, BoxFuture, Broker, Config, ConnectRefusal, ConnectRequest, Hooks, InboundPublish, Limits,
-    MemoryRetained, Principal, Qos, Verdict,
+    MemoryRetained, Principal, Qos, RetainedOwner, Verdict,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -53,6 +53,18 @@ impl Hooks for TestHooks {
             let _ = gate.recv_timeout(PATIENCE);
         }
         !topic.starts_with("denied/")
+    }
+
+    fn may_retain(&self, _: &Principal, topic: &str) -> bool {
+        !topic.starts_with("fleeting/")
+    }
+
+    fn retained_owner(&self, topic: &str) -> RetainedOwner {
+        match topic.split('/').next() {
+            Some("host") => RetainedOwner::Host,
+            Some("fleeting") => RetainedOwner::Nobody,
+            _ => RetainedOwner::Client,
+        }
     }
 
     fn may_subscribe(&self, _: &Principal, filter: &str) -> bool {
@@ -214,6 +226,12 @@ impl Raw {
     pub(crate) async fn is_silent(&mut self) -> bool {
         self.send(&[0xc0, 0]).await;
         self.packet().await == (0xd0, vec![])
+    }
+
+    /// Publishes with the retain flag and QoS 1, as a 3.1.1 client.
+    pub(crate) async fn retain(&mut self, topic: &str, payload: &[u8]) {
+        self.send(&publish(4, topic, Some(1), payload, true, false)).await;
+        assert_eq!(self.packet().await, (0x40, vec![0, 1]));
     }
 
     pub(crate) async fn subscribe(&mut self, level: u8, packet_id: u16, filter: &str, options: u8) {
