@@ -244,8 +244,8 @@ impl File<'_> {
     /// The table and key of the line that starts at `line_start`, as far as they are known words or ids of stores.
     fn field_at(&self, line_start: usize) -> String {
         let line = self.text[line_start..].lines().next().unwrap_or_default().trim();
-        let tables = self.text[..line_start].lines().chain([line]).map(str::trim);
-        let table = tables.filter(|line| line.starts_with('[')).last().unwrap_or_default();
+        let mut tables = self.text[..line_start].lines().chain([line]).map(str::trim);
+        let table = tables.rfind(|line| line.starts_with('[')).unwrap_or_default();
         let table = table.split(']').next().unwrap_or_default().trim_start_matches('[');
         let key = match line.split_once('=') {
             Some((key, _)) if !line.starts_with('[') => key,
@@ -308,7 +308,7 @@ impl File<'_> {
 
     fn database(&self, url: &str) -> Result<PathBuf, ConfigError> {
         let refuse =
-            |reason: &str| Err(self.error("database", "url", "database.url", without_login(url), reason));
+            |reason: &str| Err(self.error("database", "url", "database.url", &without_login(url), reason));
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             return refuse("PostgreSQL comes in a later release; use `sqlite://FILE`");
         }
@@ -346,13 +346,13 @@ impl File<'_> {
                 if mqtt.anonymous || !wire.stores.is_empty() {
                     let reason =
                         "an external broker admits stores itself: leave out `anonymous` and `[stores]`";
-                    return Err(self.error("mqtt", "url", "mqtt.url", without_login(url), reason));
+                    return Err(self.error("mqtt", "url", "mqtt.url", &without_login(url), reason));
                 }
                 self.external(mqtt, url).map(Mqtt::External)
             }
             (Some(_), Some(url)) => {
                 let reason = "either `embedded` or `url`, not both";
-                Err(self.error("mqtt", "url", "mqtt.url", without_login(url), reason))
+                Err(self.error("mqtt", "url", "mqtt.url", &without_login(url), reason))
             }
             (None, None) => {
                 let reason = "needs `embedded = \"127.0.0.1:1884\"` or `url = \"mqtt://HOST:PORT\"`";
@@ -388,7 +388,7 @@ impl File<'_> {
     }
 
     fn external(&self, mqtt: &MqttWire, url: &str) -> Result<External, ConfigError> {
-        let refuse = |reason: &str| self.error("mqtt", "url", "mqtt.url", without_login(url), reason);
+        let refuse = |reason: &str| self.error("mqtt", "url", "mqtt.url", &without_login(url), reason);
         let place = match url.split_once("://") {
             Some(("mqtt" | "tcp", place)) => place.strip_suffix('/').unwrap_or(place),
             Some(("mqtts" | "ssl" | "ws" | "wss", _)) => {
@@ -445,9 +445,21 @@ fn expected_words(expected: &str) -> &str {
     if expected.starts_with("struct ") { "a table" } else { expected }
 }
 
-/// The part of a URL that may be shown.
-fn without_login(url: &str) -> &str {
-    url.rsplit('@').next().unwrap_or_default()
+/// The part of a URL that may be shown: no login, also none whose `@` and host were forgotten, and no parameters.
+fn without_login(url: &str) -> String {
+    let url = url.rsplit('@').next().unwrap_or_default();
+    let url = url.split('?').next().unwrap_or_default();
+    let (scheme, place) =
+        url.split_once("://").map_or(("", url), |(scheme, _)| url.split_at(scheme.len() + 3));
+    match place.split_once(':') {
+        Some((host, port))
+            if !place.starts_with('[')
+                && port.split('/').next().is_none_or(|port| port.parse::<u16>().is_err()) =>
+        {
+            format!("{scheme}{host}:…")
+        }
+        _ => url.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -533,6 +545,18 @@ mod tests {
             ),
             ("[database]\nurl = \"sqlite://x\"\n[mqtt]\nurl = \"mqtts://h:1\"\n", "hq.toml:6: `mqtt.url`"),
             (
+                "[database]\nurl = \"sqlite://x\"\n[mqtt]\nurl = \"mqtt://user:hunter2\"\n",
+                "hq.toml:6: `mqtt.url` = `mqtt://user:…`: the port is not a number",
+            ),
+            (
+                "[database]\nurl = \"postgres://user:hunter2@db:x\"\n[mqtt]\nembedded = \"127.0.0.1:0\"\nanonymous = true\n",
+                "`database.url` = `db:…`: PostgreSQL comes",
+            ),
+            (
+                "[database]\nurl = \"postgres://db:5432/x?password=hunter2\"\n[mqtt]\nembedded = \"127.0.0.1:0\"\nanonymous = true\n",
+                "`database.url` = `postgres://db:5432/x`: PostgreSQL comes",
+            ),
+            (
                 "[database]\nurl = \"sqlite://x\"\n[mqtt]\nembedded = \"127.0.0.1:0\"\n",
                 "nobody could connect",
             ),
@@ -553,7 +577,7 @@ mod tests {
         for (text, reason) in cases {
             let refusal = refusal(&format!("{head}{text}"));
             assert!(refusal.contains(reason), "{reason}\n{refusal}");
-            assert!(!refusal.contains("secret@"), "{refusal}");
+            assert!(!refusal.contains("secret@") && !refusal.contains("hunter2"), "{refusal}");
         }
     }
 
