@@ -227,6 +227,8 @@ struct Committed {
     conflicting: u64,
     conflicts_not_kept: u64,
     conflicts: HashMap<StoreId, Room>,
+    /// Gaps that were closed without a row that is known to have been in them.
+    incomplete: Vec<(Key, u64)>,
 }
 
 impl Writer {
@@ -350,6 +352,10 @@ impl Writer {
             );
         }
         self.conflicts.extend(committed.conflicts);
+        for ((store, stream, epoch), seq) in &committed.incomplete {
+            counters.count("gaps_closed_without_their_rows");
+            tracing::warn!(%store, %stream, epoch, seq, "a gap was closed, but the store has its last row no more");
+        }
 
         let online = self.show(&committed.records, &births, statuses);
         let mut acks: Vec<Key> = committed.records.keys().cloned().collect();
@@ -380,6 +386,7 @@ impl Writer {
         let mut gaps = Vec::new();
         let (mut inserted, mut conflicting, mut conflicts_not_kept) = (0, 0, 0);
         let mut conflicts: HashMap<StoreId, Room> = HashMap::new();
+        let mut incomplete = Vec::new();
         {
             let mut insert = transaction.prepare_cached(
                 "INSERT OR IGNORE INTO rows (store, stream, epoch, seq, at, kind, device, data, received_at)
@@ -428,8 +435,15 @@ impl Writer {
                 record.rows += new_rows;
                 record.last_row_at = record.last_row_at.max(Some(last.at));
                 record.committed_at = Some(now);
+                // What was kept beyond gaps says after which rows it follows: those rows exist, or did.
+                let followed: Vec<u64> = record.progress.kept().iter().map(|range| range.prev_seq).collect();
                 if record.progress.take(data.prev_seq, last.seq) == Step::Gap {
-                    gaps.push(key);
+                    gaps.push(key.clone());
+                }
+                for seq in followed.into_iter().filter(|&seq| seq <= record.progress.through_seq()) {
+                    if !is_stored(&transaction, &key, seq)? {
+                        incomplete.push((key.clone(), seq));
+                    }
                 }
                 inserted += new_rows;
             }
@@ -461,7 +475,7 @@ impl Writer {
         gaps.dedup();
         // What a later batch of the same group has closed needs no resend.
         gaps.retain(|key| !records[key].progress.kept().is_empty());
-        Ok(Committed { records, gaps, inserted, conflicting, conflicts_not_kept, conflicts })
+        Ok(Committed { records, gaps, inserted, conflicting, conflicts_not_kept, conflicts, incomplete })
     }
 
     /// Brings the picture up to date; gives the stores that have come online.
@@ -581,6 +595,16 @@ fn compare(
         )?
         .execute(params![store.as_str(), stream.as_str(), epoch, seq, now.as_millis(), text])?;
     Ok(Repeat::Kept(room))
+}
+
+fn is_stored(connection: &Connection, (store, stream, epoch): &Key, seq: u64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM rows WHERE store = ?1 AND stream = ?2 AND epoch = ?3 AND seq = ?4)",
+        )?
+        .query_row(params![store.as_str(), stream.as_str(), signed(*epoch), signed(seq)], |found| {
+            found.get(0)
+        })
 }
 
 /// Another release of the hub may write the same content with other spaces or in another order.

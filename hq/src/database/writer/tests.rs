@@ -386,3 +386,18 @@ fn rows_that_a_store_has_no_more_after_our_file_was_lost_stay_visible_as_missing
     bench.events(0, [1, 900]);
     assert_eq!((bench.state().through_seq, bench.state().begins_at), (901, None));
 }
+
+#[test]
+fn a_gap_that_is_closed_without_the_row_before_what_was_kept_is_counted() {
+    let mut bench = Bench::new();
+    bench.events(0, [1, 2]);
+    bench.events(8, [9]);
+    // The store has lost 3 to 8: the resend goes from 2 to 9.
+    bench.events(2, [9, 10]);
+    assert_eq!((bench.state().through_seq, bench.state().gaps_open), (10, 0));
+    assert_eq!(bench.around.counters.value("gaps_closed_without_their_rows"), 1);
+    bench.events(14, [15]);
+    bench.events(10, [12, 14]);
+    assert_eq!(bench.state().through_seq, 15);
+    assert_eq!(bench.around.counters.value("gaps_closed_without_their_rows"), 1);
+}
