@@ -404,7 +404,13 @@ pub fn verify(document: &[u8], trust: &TrustList, item: &ItemClaim, now: Timesta
     };
     let signed = match proof::check(&document) {
         Ok(signed) => signed,
-        Err(ProofError::Missing) => return fail(Reason::Unsigned),
+        // Without a proof it may still be a record that nobody vouches for; anything else is no record at all.
+        Err(ProofError::Missing) => {
+            return fail(match Record::read(&document) {
+                Ok(_) => Reason::Unsigned,
+                Err(error) => Reason::Unreadable(error.to_string()),
+            });
+        }
         Err(error) => return fail(Reason::SignatureBroken(chain(&error))),
     };
     let record = match Record::read(&document) {

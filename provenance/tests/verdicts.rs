@@ -398,8 +398,16 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_is_thrown_at_it_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn nothing_that_is_thrown_at_it_makes_it_panic_or_say_more_than_invalid(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert_eq!(verify(&bytes, &trust(), &s1(), time(NOW)).verdict, Verdict::Invalid);
+    }
+}
+
+#[test]
+fn json_that_is_no_record_is_invalid_even_without_a_signature() {
+    for json in ["0", "null", "[]", "{}", "\"a record\""] {
+        let assessment = verify(json.as_bytes(), &trust(), &s1(), time(NOW));
+        assert_eq!(assessment.verdict, Verdict::Invalid, "{json}");
     }
 }
 
