@@ -11,7 +11,7 @@
 mod data_dir;
 mod edge;
 mod monitor;
-mod rows;
+pub(crate) mod rows;
 
 #[cfg(test)]
 mod tests;
@@ -236,6 +236,7 @@ impl Gateway {
                 journal: journal.clone(),
                 ledger: Arc::clone(&ledger),
                 tally: projector.tally(),
+                applied: projector.applied(),
                 lanes: BTreeMap::new(),
             };
             let identity = upstream::Identity {
@@ -257,7 +258,8 @@ impl Gateway {
                 identity,
                 source: Box::new(rows),
                 cursors: Box::new(Cursors(Arc::clone(&ledger))),
-                new_rows: journal.head(),
+                new_rows: projector.applied(),
+                durable_seq: journal.head_seq(),
                 degraded,
                 clock: Arc::new(move || clock.now()),
                 jitter: upstream::random_jitter(),

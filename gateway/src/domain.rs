@@ -21,6 +21,7 @@ mod fixed;
 mod lockers;
 mod mapping;
 mod planogram;
+mod recent;
 mod rollups;
 mod state;
 mod stock;
@@ -94,6 +95,8 @@ pub struct Effects {
     pub rows: Vec<DerivedRow>,
     /// Retained `hub/…` messages: topic and JSON.
     pub hub: Vec<(String, Vec<u8>)>,
+    /// The publish is one that was applied before, sent again: it is no further row of the stream `readings`.
+    pub is_repeat: bool,
 }
 
 impl Effects {
@@ -134,6 +137,8 @@ pub struct EntityKey {
 pub enum Tree {
     /// The last state of every device.
     Twins,
+    /// What every device has said recently, to tell a repetition.
+    Recent,
     /// What lies on every shelf.
     Stock,
     /// Every bank of lockers.
@@ -154,8 +159,9 @@ pub enum Tree {
 
 impl Tree {
     /// All trees.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Twins,
+        Self::Recent,
         Self::Stock,
         Self::Lockers,
         Self::Traffic,
@@ -171,6 +177,7 @@ impl Tree {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Twins => "twins",
+            Self::Recent => "recent",
             Self::Stock => "stock",
             Self::Lockers => "lockers",
             Self::Traffic => "traffic",

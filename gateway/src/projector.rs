@@ -5,6 +5,8 @@
 //!
 //! # Invariants
 //!
+//! - A repeated reading is noted in the transaction that holds its effects and stays noted for as long as the journal
+//!   has it; the place that others may read to ([`Projector::applied`]) moves after that.
 //! - Records are applied in order, each exactly once in effect: the place is written in the transaction that holds
 //!   the effects, and only after every row for headquarters that they caused is durable in the journal.
 //! - On replay a row whose `(cause_seq, ordinal)` is in the journal already is not appended again.
@@ -34,7 +36,7 @@ use std::{
 
 use contract::upstream::Stream;
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use self::{
     load::{Loaded, Ready, load},
@@ -189,6 +191,7 @@ pub struct Projector {
     stop: Arc<AtomicBool>,
     status: Arc<Mutex<Status>>,
     tally: Arc<Tally>,
+    applied: watch::Receiver<u64>,
     gone: Option<oneshot::Receiver<()>>,
 }
 
@@ -218,12 +221,13 @@ impl Projector {
         let status = Arc::new(Mutex::new(Status { store: "ok", ..Status::default() }));
         let tally = Arc::new(Tally::default());
         let (alive, gone) = oneshot::channel::<()>();
-        let worker = Worker::new(start, Arc::clone(&stop), Arc::clone(&status), Arc::clone(&tally));
+        let (place, applied) = watch::channel(start.ready.applied_through);
+        let worker = Worker::new(start, Arc::clone(&stop), Arc::clone(&status), Arc::clone(&tally), place);
         let thread = thread::Builder::new().name("projector".to_owned()).spawn(move || {
             let _alive = alive;
             worker.run();
         })?;
-        Ok(Self { thread, stop, status, tally, gone: Some(gone) })
+        Ok(Self { thread, stop, status, tally, applied, gone: Some(gone) })
     }
 
     /// How it is.
@@ -236,6 +240,13 @@ impl Projector {
     #[must_use]
     pub fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.tally)
+    }
+
+    /// Follows the last record that has had its effect, so that it is known whether it is a repetition. Never beyond
+    /// what is durable.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.clone()
     }
 
     /// Resolves when the thread has ended; to be taken once.
@@ -277,6 +288,7 @@ struct Worker {
     stop: Arc<AtomicBool>,
     status: Arc<Mutex<Status>>,
     tally: Arc<Tally>,
+    place: watch::Sender<u64>,
 
     applied_through: u64,
     /// Records through this one were counted by the first scan.
@@ -302,7 +314,13 @@ struct Deadlines {
 }
 
 impl Worker {
-    fn new(start: Start, stop: Arc<AtomicBool>, status: Arc<Mutex<Status>>, tally: Arc<Tally>) -> Self {
+    fn new(
+        start: Start,
+        stop: Arc<AtomicBool>,
+        status: Arc<Mutex<Status>>,
+        tally: Arc<Tally>,
+        place: watch::Sender<u64>,
+    ) -> Self {
         let Start { journal, ready, ledger, paths, pace, streams, clock, boot, outlet } = start;
         let now = Instant::now();
         {
@@ -344,6 +362,7 @@ impl Worker {
             stop,
             status,
             tally,
+            place,
             applied_through: ready.applied_through,
             tallied_through: 0,
             known_rows: HashSet::new(),
@@ -421,7 +440,9 @@ impl Worker {
                     {
                         self.known_rows.insert((row.cause_seq, row.ordinal));
                     }
-                    tally(&self.tally, &self.streams, entry.seq, &entry.record);
+                    if !self.ledger.is_repeat(entry.seq) {
+                        tally(&self.tally, &self.streams, entry.seq, &entry.record);
+                    }
                 }
                 Ok(_) => break,
                 Err(error) => {
@@ -438,6 +459,13 @@ impl Worker {
     }
 
     fn read_some(&mut self) {
+        self.apply_some();
+        // After the repetitions are noted, so that whoever reads up to here knows them.
+        let applied_through = self.applied_through;
+        self.place.send_if_modified(|place| std::mem::replace(place, applied_through) != applied_through);
+    }
+
+    fn apply_some(&mut self) {
         for _ in 0..RECORDS_PER_TURN_MAX {
             if ROWS_IN_FLIGHT_MAX <= self.rows.len() && !self.settle_rows() {
                 return;
@@ -453,9 +481,7 @@ impl Worker {
                     break;
                 }
             };
-            if self.tallied_through < entry.seq {
-                tally(&self.tally, &self.streams, entry.seq, &entry.record);
-            }
+            let is_tallied = entry.seq <= self.tallied_through;
             let seq = entry.seq;
             let input = match entry.record {
                 Record::Publish(publish) => Input {
@@ -471,11 +497,20 @@ impl Worker {
                 },
                 Record::Tick { at, mono_ms, boot } => Input { seq, at, mono_ms, boot, kind: InputKind::Tick },
                 Record::Derived(_) => {
+                    if !is_tallied {
+                        tally(&self.tally, &self.streams, seq, &entry.record);
+                    }
                     self.applied_through = seq;
                     continue;
                 }
             };
             let effects = self.state.apply(&input);
+            if effects.is_repeat {
+                self.ledger.note_repeat(seq);
+                self.tally.withdraw(Stream::Readings, seq);
+            } else if !is_tallied && !self.ledger.is_repeat(seq) {
+                tally(&self.tally, &self.streams, seq, &entry.record);
+            }
             self.is_view_stale |= !effects.changed.is_empty();
             for (key, value) in effects.changed {
                 let entry = EntryKey { tree: StoreTree::Domain(key.tree), key: key.key };
@@ -672,6 +707,8 @@ impl Worker {
             match self.journal.drop_oldest() {
                 Ok(Some((first_seq, last_seq))) => {
                     self.tally.dropped(last_seq);
+                    // One segment late: a reader may be just behind the last record of this one.
+                    self.ledger.forget_repeats_before(first_seq);
                     if 0 < records {
                         tracing::warn!(
                             first_seq,

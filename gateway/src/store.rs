@@ -15,6 +15,7 @@
 //! - sled's own flush (every second) is enough: after a power cut the place is older and the journal is replayed.
 
 mod ledger;
+mod repeats;
 mod snapshot;
 
 #[cfg(test)]
@@ -55,12 +56,14 @@ pub enum StoreTree {
     Retained,
     /// What headquarters has acknowledged, by stream.
     Uplink,
+    /// Which journal records are repetitions of earlier ones.
+    Repeats,
 }
 
 impl StoreTree {
     /// All trees; their order is the order in a transaction.
     pub fn all() -> impl Iterator<Item = Self> {
-        DomainTree::ALL.into_iter().map(Self::Domain).chain([Self::Retained, Self::Uplink])
+        DomainTree::ALL.into_iter().map(Self::Domain).chain([Self::Retained, Self::Uplink, Self::Repeats])
     }
 
     /// The tree's stable name.
@@ -70,6 +73,7 @@ impl StoreTree {
             Self::Domain(tree) => tree.as_str(),
             Self::Retained => "retained",
             Self::Uplink => "uplink",
+            Self::Repeats => "repeats",
         }
     }
 

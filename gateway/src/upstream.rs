@@ -31,7 +31,7 @@ pub type SourceError = Box<dyn Error + Send + Sync>;
 
 /// Where rows come from. Called on a blocking thread, never by two at a time.
 pub trait RowSource: Send + 'static {
-    /// The stream's durable rows with `after_seq < seq`, rising, none left out between the first and the last.
+    /// The stream's rows with `after_seq < seq` that are durable and final, rising, none left out between the first and the last.
     ///
     /// At most `rows_max` rows, and no more than about `bytes_max` bytes of `data`, yet always at least one row
     /// when there is one: an empty answer means that no row after `after_seq` is durable now.
@@ -80,8 +80,11 @@ pub struct Start {
     pub source: Box<dyn RowSource>,
     /// Keeps cursors.
     pub cursors: Box<dyn CursorStore>,
-    /// The journal's last durable `seq`; a change means that there may be new rows. Its value at start counts too.
+    /// The last `seq` that the source may answer with; a change means that there may be new rows. Its value at start
+    /// counts too.
     pub new_rows: watch::Receiver<u64>,
+    /// The journal's last durable `seq` at start: headquarters may have rows up to here.
+    pub durable_seq: u64,
     /// Reduced modes in words, for the status document; a sender that is gone leaves the last value.
     pub degraded: watch::Receiver<Vec<String>>,
     /// The wall clock, for the `time` of batches and statuses.

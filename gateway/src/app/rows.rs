@@ -2,11 +2,17 @@
 //!
 //! Owns: one journal reader per stream, so that a stream is read once and in order. A stream's rows are a filtered
 //! range of the journal: publishes that map are `readings`, the other streams are the projector's rows.
+//!
+//! # Invariants
+//!
+//! - Nothing is read beyond what the projector has applied: whether a publish repeats an earlier one is known then,
+//!   and a repetition is no row. So the answer for a place never changes, however often it is asked.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use contract::upstream::{Row, Stream};
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use crate::{
     domain::map,
@@ -21,6 +27,8 @@ pub(crate) struct Rows {
     pub(crate) journal: Journal,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) tally: Arc<Tally>,
+    /// The last record that the projector has applied.
+    pub(crate) applied: watch::Receiver<u64>,
     pub(crate) lanes: BTreeMap<Stream, Lane>,
 }
 
@@ -28,7 +36,7 @@ pub(crate) struct Rows {
 pub(crate) struct Lane {
     after_seq: u64,
     reader: Reader,
-    /// A row that was read and did not fit into the batch.
+    /// A row that was read and did not fit into the batch, or lies beyond what is applied: damage was passed over.
     held: Option<Row>,
 }
 
@@ -56,16 +64,24 @@ impl RowSource for Rows {
             self.lanes.insert(stream, Lane { after_seq, reader, held: None });
         }
         let lane = self.lanes.get_mut(&stream).expect("the lane was made above");
+        let through_seq = *self.applied.borrow();
         let mut rows = Vec::new();
         let mut bytes = 0;
         while rows.len() < rows_max {
             let row = match lane.held.take() {
                 Some(row) => row,
-                None => match next_row(&mut lane.reader, stream)? {
+                None => match next_row(&mut lane.reader, stream, through_seq)? {
                     Some(row) => row,
                     None => break,
                 },
             };
+            if through_seq < row.seq {
+                lane.held = Some(row);
+                break;
+            }
+            if stream == Stream::Readings && self.ledger.is_repeat(row.seq) {
+                continue;
+            }
             bytes += row.data.get().len();
             if bytes_max < bytes && !rows.is_empty() {
                 lane.held = Some(row);
@@ -75,7 +91,8 @@ impl RowSource for Rows {
             rows.push(row);
         }
         if rows.is_empty() {
-            self.ledger.empty(stream, after_seq, lane.reader.next_seq() - 1);
+            let empty_through = (lane.reader.next_seq() - 1).min(through_seq);
+            self.ledger.empty(stream, after_seq, empty_through);
         }
         Ok(rows)
     }
@@ -85,8 +102,11 @@ impl RowSource for Rows {
     }
 }
 
-fn next_row(reader: &mut Reader, stream: Stream) -> Result<Option<Row>, SourceError> {
+fn next_row(reader: &mut Reader, stream: Stream, through_seq: u64) -> Result<Option<Row>, SourceError> {
     loop {
+        if through_seq < reader.next_seq() {
+            return Ok(None);
+        }
         let Some(entry) = reader.next()? else { return Ok(None) };
         let (at, kind, device, data) = match entry.record {
             Record::Derived(row) if row.stream == stream => {
@@ -126,10 +146,11 @@ mod tests {
     use contract::Timestamp;
 
     use super::*;
-    use crate::journal::{Derived, Options};
+    use crate::journal::{Derived, Options, Publish};
 
     struct Bench {
         rows: Rows,
+        place: watch::Sender<u64>,
         _dir: tempfile::TempDir,
     }
 
@@ -138,9 +159,10 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let options = Options { segment_bytes, ..Options::default() };
             let (journal, _) = Journal::open(dir.path(), options, 1).unwrap();
-            let rows =
-                Rows { journal, ledger: Arc::default(), tally: Arc::default(), lanes: BTreeMap::new() };
-            Self { rows, _dir: dir }
+            let (place, applied) = watch::channel(u64::MAX);
+            let (ledger, tally) = (Arc::default(), Arc::default());
+            let rows = Rows { journal, ledger, tally, applied, lanes: BTreeMap::new() };
+            Self { rows, place, _dir: dir }
         }
 
         /// Appends a row of the stream and gives its number.
@@ -207,6 +229,49 @@ mod tests {
         bench.append(Stream::Rollups);
         let next = bench.append(Stream::Events);
         assert_eq!(bench.after(11, 100, usize::MAX), [next], "after a place between the rows");
+        bench.rows.journal.close();
+    }
+
+    #[test]
+    fn nothing_is_read_beyond_what_is_applied_and_a_repetition_is_no_row() {
+        let mut bench = Bench::new(1_200);
+        bench.place.send_replace(0);
+        let publish = |seq: u64| {
+            let payload = format!("{{\"weight_g\":1,\"seq\":{seq}}}");
+            let record = Record::Publish(Publish {
+                device: "s1",
+                topic: "sensors/shelf/s1/reading",
+                payload: payload.as_bytes(),
+                retain: false,
+                qos: 1,
+                received_at: Timestamp::UNIX_EPOCH,
+                mono_ms: 1,
+                boot: 1,
+            });
+            bench.rows.journal.append(&record).blocking_recv().unwrap().unwrap()
+        };
+        let seqs = [1, 2, 2, 3, 3, 3, 4].map(publish);
+        bench.append(Stream::Events);
+        let ledger = Arc::clone(&bench.rows.ledger);
+        let mut after = |after_seq, applied: u64| {
+            bench.place.send_replace(applied);
+            let rows = bench.rows.rows_after(Stream::Readings, after_seq, 100, usize::MAX).unwrap();
+            rows.into_iter().map(|row| row.seq).collect::<Vec<_>>()
+        };
+        assert_eq!(after(0, 0), Vec::<u64>::new(), "the projector has not seen it");
+        ledger.note_repeat(seqs[2]);
+        assert_eq!(after(0, seqs[2]), seqs[..2]);
+        assert_eq!(ledger.acked(Stream::Readings).empty_through_seq, 0);
+        assert_eq!(after(seqs[1], seqs[2]), Vec::<u64>::new());
+        for repeat in [seqs[4], seqs[5]] {
+            ledger.note_repeat(repeat);
+        }
+        assert_eq!(after(seqs[1], seqs[5]), [seqs[3]]);
+        assert_eq!(after(seqs[3], seqs[5]), Vec::<u64>::new());
+        let all = [seqs[0], seqs[1], seqs[3], seqs[6]];
+        assert_eq!(after(0, 99), all, "asked again from the start");
+        assert_eq!(after(seqs[1], 99), all[2..]);
+        assert_eq!(after(seqs[2], 99), all[2..], "after a repetition");
         bench.rows.journal.close();
     }
 

@@ -250,6 +250,59 @@ proptest! {
     }
 }
 
+/// A shelf's reading with the device's counter.
+fn numbered(seq: u64) -> String {
+    format!(r#"{{"count":4,"seq":{seq}}}"#)
+}
+
+#[test]
+fn a_message_is_known_again_within_the_window_also_after_a_restart_and_not_beyond() {
+    let shelf = "sensors/shelf/s1/reading";
+    let window = u64::try_from(recent::RECENT_MIN).unwrap();
+    let block = u64::try_from(recent::BLOCK_DIGESTS).unwrap();
+    // Wherever in a block the first one falls.
+    for lead in 0..block + 2 {
+        let mut hub = Hub::new();
+        for seq in 0..lead + window {
+            assert!(!hub.say(shelf, &numbered(seq)).is_repeat);
+        }
+        let mut restored = State::new(planogram());
+        for (key, value) in hub.stored.clone() {
+            restored.restore(key, &value).unwrap();
+        }
+        hub.state = restored;
+        assert!(hub.say(shelf, &numbered(lead)).is_repeat, "the window's oldest");
+        assert!(hub.say(shelf, &numbered(lead + window - 1)).is_repeat, "the newest");
+        for seq in lead + window..=lead + window + block {
+            assert!(!hub.say(shelf, &numbered(seq)).is_repeat);
+        }
+        assert!(!hub.say(shelf, &numbered(lead)).is_repeat, "beyond the window nothing is known");
+    }
+}
+
+#[test]
+fn only_what_carries_a_counter_or_a_believed_time_can_be_a_repetition() {
+    let mut hub = Hub::new();
+    let mut twice = |topic: &str, payload: &str| {
+        assert!(!hub.say(topic, payload).is_repeat);
+        hub.say(topic, payload).is_repeat
+    };
+    assert!(twice("sensors/shelf/s1/reading", r#"{"count":4,"seq":1}"#));
+    assert!(twice("sensors/shelf/s1/reading", r#"{"count":4,"at":"2026-11-22T20:17:30Z"}"#));
+    assert!(twice("sensors/shelf/s2/reading", r#"{"count":4,"seq":1}"#), "another device");
+    assert!(twice(
+        "sensors/traffic/t1/count",
+        r#"{"line":"a","from":"2026-11-22T20:16:00Z","to":"2026-11-22T20:17:00Z","in":3,"out":1}"#
+    ));
+    assert!(!twice("sensors/shelf/s1/reading", r#"{"count":4}"#));
+    assert!(!twice("sensors/shelf/s1/status", "online"));
+    assert!(
+        !twice("sensors/shelf/s1/reading", r#"{"count":4,"at":"1970-01-01T00:00:00Z"}"#),
+        "a clock that starts anew says the same time for something new"
+    );
+    assert!(!twice("kiosk/k1/experience", r#"{"feature":"skin","seq":1}"#));
+}
+
 #[test]
 fn goods_taken_and_put_back_are_events_once_the_weight_has_settled() {
     let mut hub = Hub::new();
@@ -464,6 +517,8 @@ fn a_foreign_entity_is_refused_by_tree_and_key() {
         (Tree::Rollups, &b"w\x09a\0b12345678"[..]),
         (Tree::Lockers, b"b"),
         (Tree::Twins, b"A"),
+        (Tree::Recent, b"a"),
+        (Tree::Recent, b"A/1"),
         (Tree::Meta, b"x"),
         (Tree::Traffic, b"i"),
     ] {
@@ -472,6 +527,12 @@ fn a_foreign_entity_is_refused_by_tree_and_key() {
     }
     let error = state.restore(entity(Tree::Twins, b"a"), b"[]x").unwrap_err();
     assert_eq!(error.to_string(), "entity `a` of `twins` cannot be read");
+    for (key, value) in
+        [(&b"a/0"[..], &[0; 8][..]), (b"a/0", &[0; 17]), (b"a/1", &[0; 16]), (b"a/0", &[1; 16])]
+    {
+        let error = state.restore(entity(Tree::Recent, key), value).unwrap_err();
+        assert!(error.to_string().ends_with("bytes that mean nothing"), "{error}");
+    }
 }
 
 #[test]

@@ -68,6 +68,16 @@ pub enum RestoreError {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// A value that is no JSON has another form than the tree's values.
+    #[error("entity `{key}` of `{tree}` has {len} bytes that mean nothing")]
+    Bytes {
+        /// Which tree.
+        tree: &'static str,
+        /// The key, as text where it is text.
+        key: String,
+        /// Its size.
+        len: usize,
+    },
 }
 
 /// The domain's part of a [`StoreView`].
@@ -236,6 +246,7 @@ impl State {
         let key = &entity.key;
         match entity.tree {
             Tree::Twins => self.twins.restore(key, value),
+            Tree::Recent => self.twins.restore_recent(key, value),
             Tree::Stock => self.stock.restore(key, value),
             Tree::Lockers => self.lockers.restore(key, value),
             Tree::Traffic => self.traffic.restore(key, value),
@@ -256,6 +267,7 @@ impl State {
         let of = |tree: Tree| move |(key, value): (Vec<u8>, Vec<u8>)| (EntityKey { tree, key }, value);
         let meta = self.boot.iter().map(|boot| (BOOT_KEY.to_vec(), json(boot)));
         (self.twins.entities().map(of(Tree::Twins)))
+            .chain(self.twins.recent_entities().map(of(Tree::Recent)))
             .chain(self.stock.entities().map(of(Tree::Stock)))
             .chain(self.lockers.entities().map(of(Tree::Lockers)))
             .chain(self.traffic.entities().map(of(Tree::Traffic)))

@@ -1,17 +1,14 @@
 //! Twins: the last thing that every device has said, value by value.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use contract::{DeviceId, Timestamp, hub::SensorSeen, native::Presence, topic::SensorKind};
 use serde::{Deserialize, Serialize};
 
 use super::{
     DEVICES_MAX, Effects, Reading, RestoreError, Tree, What, counters::Counters, deadlines::Moment,
-    fixed::Micro, json, state, supersedes,
+    fixed::Micro, json, recent::Recents, state, supersedes,
 };
-
-/// Messages of each device that are remembered to tell a repetition: more than a client has in flight by default.
-const RECENT_MAX: usize = 32;
 
 /// What [`Twins::note`] made of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +23,10 @@ pub(super) enum Noted {
 
 /// All twins by device.
 #[derive(Debug, Default)]
-pub(super) struct Twins(BTreeMap<String, Twin>);
+pub(super) struct Twins {
+    twins: BTreeMap<String, Twin>,
+    recent: Recents,
+}
 
 /// One device as it was last seen. Kept as JSON: names are short because there is one per device and batch.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -39,9 +39,6 @@ struct Twin {
     clock_wrong: bool,
     /// Last value by name, with the time of its reading.
     values: BTreeMap<String, (i64, Micro)>,
-    /// Digests of the last messages that can be told from others by the device's time or counter.
-    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
-    recent: VecDeque<u64>,
 }
 
 #[derive(Serialize)]
@@ -60,28 +57,27 @@ impl Twins {
         effects: &mut Effects,
     ) -> Noted {
         let device = reading.device.as_str();
-        if !self.0.contains_key(device) {
-            if DEVICES_MAX <= self.0.len() {
+        if !self.twins.contains_key(device) {
+            if DEVICES_MAX <= self.twins.len() {
                 counters.bump("devices.over_limit", effects);
                 return Noted::OverLimit;
             }
-            self.0.insert(device.to_owned(), Twin::default());
+            self.twins.insert(device.to_owned(), Twin::default());
         }
-        let twin = self.0.get_mut(device).expect("it was there or has just been inserted");
+        let twin = self.twins.get_mut(device).expect("it was there or has just been inserted");
         if twin.kind != reading.sensor.as_str() {
             reading.sensor.as_str().clone_into(&mut twin.kind);
         }
         twin.seen_ms = now.at.as_millis();
-        let digest = digest(reading, payload);
-        if digest.is_some_and(|digest| twin.recent.contains(&digest)) {
+        if let Some(digest) = digest(reading, payload) {
+            effects.is_repeat = self.recent.note(device, digest, effects);
+        }
+        // Intervals have a longer memory of their own, which counts their repetitions.
+        if effects.is_repeat && !matches!(reading.what, What::Interval { .. }) {
             counters.bump("readings.repeated", effects);
             effects.put(Tree::Twins, device, json(twin));
             return Noted::Repeated;
         }
-        if RECENT_MAX <= twin.recent.len() && digest.is_some() {
-            twin.recent.pop_front();
-        }
-        twin.recent.extend(digest);
         twin.clock_wrong = reading.is_time_replaced;
         if twin.clock_wrong {
             counters.bump("readings.time_replaced", effects);
@@ -110,12 +106,20 @@ impl Twins {
 
     pub(super) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         let device = state::device_key(Tree::Twins, key)?;
-        self.0.insert(device, state::value(Tree::Twins, key, value)?);
+        self.twins.insert(device, state::value(Tree::Twins, key, value)?);
         Ok(())
     }
 
+    pub(super) fn restore_recent(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
+        self.recent.restore(key, value)
+    }
+
+    pub(super) fn recent_entities(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        self.recent.entities()
+    }
+
     pub(super) fn entities(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-        self.0.iter().map(|(device, twin)| (device.clone().into_bytes(), json(twin)))
+        self.twins.iter().map(|(device, twin)| (device.clone().into_bytes(), json(twin)))
     }
 
     pub(super) fn view(&self) -> Vec<SensorSeen> {
@@ -128,23 +132,21 @@ impl Twins {
                 battery_pct: twin.values.get("battery_pct").map(|(_, value)| value.to_f64()),
             })
         };
-        self.0.iter().filter_map(seen).collect()
+        self.twins.iter().filter_map(seen).collect()
     }
 }
 
-/// FNV-1a over channel and payload, for messages that carry the device's time or counter and so differ whenever they
-/// mean something new. Intervals have a longer memory of their own.
+/// FNV-1a over kind, channel and payload, for messages that carry the device's counter or a time that is believed
+/// and so differ whenever they mean something new. A clock that stands still or starts anew tells nothing.
 fn digest(reading: &Reading, payload: &[u8]) -> Option<u64> {
-    let is_telling = reading.seq.is_some() || reading.device_at.is_some();
-    if !is_telling || matches!(reading.what, What::Interval { .. } | What::Presence(_)) {
+    let has_time = reading.device_at.is_some() && !reading.is_time_replaced;
+    if reading.seq.is_none() && !has_time {
         return None;
     }
-    let bytes = reading.channel.as_str().bytes().chain(payload.iter().copied());
-    Some(
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        }),
-    )
+    let parts =
+        [reading.sensor.as_str().as_bytes(), b"/", reading.channel.as_str().as_bytes(), b"/", payload];
+    let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    Some(parts.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, part| part.iter().fold(hash, add)))
 }
 
 /// The plain measurements of a reading, by the names of their fields.

@@ -132,7 +132,7 @@ impl Loaded {
                 tracing::warn!(
                     "the journal is another one than the database knows: it is applied from its start"
                 );
-                ledger.reset_acks();
+                ledger.reset_journal();
             }
             applied_through = 0;
         }
@@ -182,7 +182,7 @@ fn fill(source: &Snapshot, state: &mut State, ledger: &Ledger) -> Result<(), Str
                 let entity = EntityKey { tree, key: entry.key.clone() };
                 state.restore(entity, value).map_err(|error| chain(&error))?;
             }
-            StoreTree::Retained | StoreTree::Uplink => {
+            StoreTree::Retained | StoreTree::Uplink | StoreTree::Repeats => {
                 ledger.restore(entry, value);
             }
         }

@@ -60,6 +60,19 @@ impl Tally {
         }
     }
 
+    /// What was noted is no row after all.
+    pub fn withdraw(&self, stream: Stream, seq: u64) {
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(buckets) = streams.get_mut(&stream) else { return };
+        let number = seq / BUCKET_SEQS;
+        if let Ok(at) = buckets.binary_search_by_key(&number, |bucket| bucket.number) {
+            buckets[at].rows &= !(1 << (seq % BUCKET_SEQS));
+            if buckets[at].rows == 0 {
+                buckets.remove(at);
+            }
+        }
+    }
+
     /// What waits after `acked_seq`; earlier buckets are forgotten.
     pub fn waiting(&self, stream: Stream, acked_seq: u64) -> Waiting {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,6 +116,19 @@ mod tests {
         assert_eq!((last.rows, last.oldest_seq), (1, Some(200)));
         assert_eq!(tally.waiting(Stream::Events, 200).rows, 0);
         assert_eq!(tally.waiting(Stream::Readings, 0).rows, 0);
+    }
+
+    #[test]
+    fn what_is_withdrawn_waits_no_more() {
+        let tally = Tally::default();
+        for seq in [1, 2, 70, 200] {
+            tally.note(Stream::Readings, seq, Timestamp::UNIX_EPOCH);
+        }
+        for seq in [1, 70, 71, 500] {
+            tally.withdraw(Stream::Readings, seq);
+        }
+        let waiting = tally.waiting(Stream::Readings, 0);
+        assert_eq!((waiting.rows, waiting.oldest_seq), (2, Some(2)));
     }
 
     #[test]

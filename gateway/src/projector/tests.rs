@@ -13,10 +13,12 @@ use super::{
     retention::{Decision, Sight, decide},
 };
 use crate::{
+    app::rows::Rows,
     clock::{Clock, SystemClock},
     domain::{DomainView, Planogram, Tree},
     journal::{Journal, Options, Publish, Record},
     store::{EntryKey, Ledger, Retained, StoreTree},
+    upstream::RowSource as _,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,7 +80,7 @@ impl Hub {
             ledger: Arc::clone(&ledger),
             paths: paths(dir),
             pace,
-            streams: vec![Stream::Events, Stream::Rollups],
+            streams: vec![Stream::Events, Stream::Rollups, Stream::Readings],
             clock,
             boot: 1,
             outlet: Box::new(Screen(views, Arc::clone(&told))),
@@ -129,6 +131,23 @@ impl Hub {
             }
         }
         rows
+    }
+
+    /// What headquarters would get, asked anew.
+    fn readings(&self) -> Vec<(u64, String)> {
+        let mut rows = Rows {
+            journal: self.journal.clone(),
+            ledger: Arc::clone(&self.ledger),
+            tally: self.projector.tally(),
+            applied: self.projector.applied(),
+            lanes: std::collections::BTreeMap::new(),
+        };
+        let rows = rows.rows_after(Stream::Readings, 0, usize::MAX, usize::MAX).unwrap();
+        rows.into_iter().map(|row| (row.seq, row.data.get().to_owned())).collect()
+    }
+
+    fn readings_waiting(&self) -> u64 {
+        self.projector.tally().waiting(Stream::Readings, 0).rows
     }
 
     fn stop(self) {
@@ -371,4 +390,89 @@ fn an_entry_that_this_release_cannot_read_is_rebuilt_once_and_does_not_come_back
     let hub = Hub::start(dir.path());
     assert_eq!(hub.rebuilt, None, "the unreadable entry is gone");
     hub.stop();
+}
+
+const SHELF: &str = "sensors/shelf/s1/reading";
+
+/// A sensor that lost acknowledgements: every third message comes again, some much later.
+fn retransmit(hub: &Hub, seqs: std::ops::Range<u32>) {
+    for seq in seqs {
+        let at_ms = 1_795_378_680_000 + i64::from(seq);
+        let message = |seq: u32| format!("{{\"count\":{},\"seq\":{seq}}}", seq % 7);
+        hub.publish(SHELF, &message(seq), at_ms);
+        if seq.is_multiple_of(3) {
+            hub.publish(SHELF, &message(seq), at_ms + 5);
+            hub.publish(SHELF, &message(seq.saturating_sub(30)), at_ms + 6);
+        }
+    }
+}
+
+fn assert_each_is_there_once(readings: &[(u64, String)], count: u32) {
+    let seqs: Vec<_> = readings
+        .iter()
+        .map(|(_, data)| serde_json::from_str::<serde_json::Value>(data).unwrap()["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seqs, (0..u64::from(count)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_retransmission_is_no_second_row_also_when_the_hub_starts_anew_in_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(dir.path());
+    retransmit(&hub, 0..40);
+    hub.settle();
+    let first = hub.readings();
+    assert_each_is_there_once(&first, 40);
+    assert_eq!(hub.readings_waiting(), 40, "repetitions do not wait either");
+    hub.crash(dir.path());
+
+    let hub = Hub::start(dir.path());
+    // The acknowledgement of the last one was lost in the crash.
+    hub.publish(SHELF, "{\"count\":4,\"seq\":39}", 1_795_378_690_000);
+    retransmit(&hub, 40..60);
+    hub.settle();
+    let second = hub.readings();
+    assert_each_is_there_once(&second, 60);
+    assert_eq!(second[..40], first, "what was answered once is answered again");
+    assert_eq!(hub.readings_waiting(), 60);
+    hub.stop();
+    let opened = crate::store::Store::open(&dir.path().join("sled")).unwrap();
+    let counter = EntryKey { tree: StoreTree::Domain(Tree::Counters), key: b"readings.repeated".to_vec() };
+    assert!(opened.entries.contains(&(counter, b"41".to_vec())), "each repetition is counted once");
+}
+
+#[test]
+fn a_rebuilt_database_gives_the_same_rows() {
+    for (with_snapshot, unreadable) in [(false, false), (true, false), (true, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::start_with(dir.path(), 3_000);
+        retransmit(&hub, 0..40);
+        hub.settle();
+        let rows = hub.readings();
+        if with_snapshot {
+            hub.stop()
+        } else {
+            hub.crash(dir.path())
+        }
+        let sled = dir.path().join("sled");
+        if unreadable {
+            let mut opened = crate::store::Store::open(&sled).unwrap();
+            let key = EntryKey { tree: StoreTree::Domain(Tree::Recent), key: b"s1/0".to_vec() };
+            let (epoch, through) = (opened.place.epoch, opened.place.applied_through);
+            opened.store.write(&[(key, Some(b"?".to_vec()))].into(), epoch, through).unwrap();
+        } else {
+            std::fs::remove_dir_all(&sled).unwrap();
+        }
+
+        let hub = Hub::start_with(dir.path(), 3_000);
+        assert!(hub.rebuilt.is_some());
+        hub.settle();
+        assert_eq!(hub.readings(), rows, "snapshot {with_snapshot}, unreadable {unreadable}");
+        assert_eq!(hub.readings_waiting(), 40);
+        hub.stop();
+        let hub = Hub::start_with(dir.path(), 3_000);
+        assert_eq!(hub.rebuilt, None);
+        assert_eq!(hub.readings(), rows);
+        hub.stop();
+    }
 }

@@ -1,4 +1,5 @@
-//! What the store keeps beside the domain: retained messages, and what headquarters has acknowledged.
+//! What the store keeps beside the domain: retained messages, what headquarters has acknowledged, and which journal
+//! records are repetitions.
 //!
 //! Owns: these values in memory, and which of them the store does not have yet. Does not own: the database; the
 //! projector takes what is unwritten ([`Ledger::take_unwritten`]) into its next transaction. Calls never block for
@@ -11,7 +12,7 @@ use std::{
 
 use contract::upstream::Stream;
 
-use super::{Changes, EntryKey, StoreTree};
+use super::{Changes, EntryKey, StoreTree, repeats::Repeats};
 
 /// A retained message as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,7 @@ pub struct Acked {
 struct Inner {
     retained: BTreeMap<String, Retained>,
     acked: BTreeMap<Stream, Acked>,
+    repeats: Repeats,
     unwritten: BTreeSet<EntryKey>,
 }
 
@@ -49,9 +51,13 @@ impl Ledger {
 
     /// Puts an entry of the store back; entries of other trees and unreadable ones are left out (`false`).
     pub fn restore(&self, entry: &EntryKey, value: &[u8]) -> bool {
+        if entry.tree == StoreTree::Repeats {
+            let bucket = entry.key.as_slice().try_into().map(u64::from_be_bytes);
+            return bucket.is_ok_and(|bucket| self.lock().repeats.restore(bucket, value));
+        }
         let Ok(key) = std::str::from_utf8(&entry.key) else { return false };
         match entry.tree {
-            StoreTree::Domain(_) => false,
+            StoreTree::Domain(_) | StoreTree::Repeats => false,
             StoreTree::Retained => {
                 let Some((&qos, payload)) = value.split_first() else { return false };
                 let retained = Retained { qos, payload: payload.to_vec() };
@@ -117,9 +123,31 @@ impl Ledger {
         }
     }
 
-    /// Forgets what headquarters has, for a journal that started anew.
-    pub fn reset_acks(&self) {
+    /// The record is a repetition of an earlier one. It stays one for as long as the journal has it.
+    pub fn note_repeat(&self, seq: u64) {
         let mut inner = self.lock();
+        let bucket = inner.repeats.insert(seq);
+        inner.unwritten.extend(bucket.map(repeats_key));
+    }
+
+    /// Whether the record is a repetition of an earlier one.
+    #[must_use]
+    pub fn is_repeat(&self, seq: u64) -> bool {
+        self.lock().repeats.contains(seq)
+    }
+
+    /// The journal has nothing before `seq` any more.
+    pub fn forget_repeats_before(&self, seq: u64) {
+        let mut inner = self.lock();
+        let gone = inner.repeats.prune(seq);
+        inner.unwritten.extend(gone.map(repeats_key));
+    }
+
+    /// Forgets what belongs to the journal, for one that started anew: what headquarters has, and the repetitions.
+    pub fn reset_journal(&self) {
+        let mut inner = self.lock();
+        let gone = inner.repeats.clear();
+        inner.unwritten.extend(gone.map(repeats_key));
         let streams: Vec<_> = std::mem::take(&mut inner.acked).into_keys().collect();
         inner.unwritten.extend(streams.into_iter().map(uplink_key));
     }
@@ -138,16 +166,20 @@ impl Ledger {
     pub fn entries(&self) -> Vec<(EntryKey, Vec<u8>)> {
         let inner = self.lock();
         let keys = inner.retained.keys().map(|topic| retained_key(topic));
-        let keys: Vec<_> = keys.chain(inner.acked.keys().copied().map(uplink_key)).collect();
+        let keys = keys.chain(inner.acked.keys().copied().map(uplink_key));
+        let keys: Vec<_> = keys.chain(inner.repeats.buckets().map(repeats_key)).collect();
         keys.into_iter().filter_map(|key| inner.value(&key).map(|value| (key, value))).collect()
     }
 }
 
 impl Inner {
     fn value(&self, entry: &EntryKey) -> Option<Vec<u8>> {
+        if entry.tree == StoreTree::Repeats {
+            return self.repeats.value(u64::from_be_bytes(entry.key.as_slice().try_into().ok()?));
+        }
         let key = std::str::from_utf8(&entry.key).ok()?;
         match entry.tree {
-            StoreTree::Domain(_) => None,
+            StoreTree::Domain(_) | StoreTree::Repeats => None,
             StoreTree::Retained => self.retained.get(key).map(|retained| {
                 let mut value = vec![retained.qos];
                 value.extend_from_slice(&retained.payload);
@@ -168,6 +200,11 @@ fn retained_key(topic: &str) -> EntryKey {
 
 fn uplink_key(stream: Stream) -> EntryKey {
     EntryKey { tree: StoreTree::Uplink, key: stream.as_str().as_bytes().to_vec() }
+}
+
+/// Big-endian, so that keys sort as numbers do.
+fn repeats_key(bucket: u64) -> EntryKey {
+    EntryKey { tree: StoreTree::Repeats, key: bucket.to_be_bytes().to_vec() }
 }
 
 fn decode_acked(value: &[u8]) -> Option<Acked> {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{
-    Changes, EntryKey, Place, Store, StoreError, StoreTree, load_newest, quarantine, write_snapshot,
+    Changes, EntryKey, Ledger, Place, Store, StoreError, StoreTree, load_newest, quarantine, write_snapshot,
 };
 use crate::domain::Tree;
 
@@ -97,4 +97,29 @@ fn a_snapshot_reads_back_and_a_damaged_one_gives_way_to_the_older() {
     fs::write(&newest, bytes).unwrap();
     let read = load_newest(dir.path(), Some(7), &mut damaged).unwrap();
     assert_eq!((read.applied_through, damaged), (6, vec![newest]));
+}
+
+#[test]
+fn repetitions_survive_in_the_store_until_the_journal_drops_them() {
+    let ledger = Ledger::default();
+    let seqs = [1, 64, 1_023, 1_024, 5_000, u64::MAX];
+    seqs.iter().for_each(|seq| ledger.note_repeat(*seq));
+    ledger.note_repeat(5_000);
+    let restored = Ledger::default();
+    for (entry, value) in ledger.entries() {
+        assert!(restored.restore(&entry, &value));
+    }
+    for seq in seqs {
+        assert!(restored.is_repeat(seq), "{seq}");
+        assert!(!restored.is_repeat(seq ^ 2), "{seq}");
+    }
+    let mut changes = Changes::new();
+    restored.forget_repeats_before(2_047);
+    restored.take_unwritten(&mut changes);
+    let gone = EntryKey { tree: StoreTree::Repeats, key: 0_u64.to_be_bytes().to_vec() };
+    assert_eq!(changes, Changes::from([(gone.clone(), None)]), "the bucket that lies before goes");
+    assert!(restored.is_repeat(1_024) && !restored.is_repeat(64));
+    assert!(!restored.restore(&gone, b"?"), "of another form");
+    restored.reset_journal();
+    assert!(restored.entries().is_empty());
 }

@@ -222,19 +222,19 @@ pub struct Forwarder {
 
 impl Forwarder {
     /// A forwarder whose link is down. `cursors` gives the acknowledged place of each stream to forward, `head_seq` the
-    /// journal's last durable row.
+    /// last row that can be read now, `durable_seq` the journal's last one: a former process may have sent up to there.
     ///
     /// # Panics
     /// When the window is 0: nothing could ever be sent.
     #[must_use]
-    pub fn new(options: Options, cursors: &[(Stream, u64)], head_seq: u64) -> Self {
+    pub fn new(options: Options, cursors: &[(Stream, u64)], head_seq: u64, durable_seq: u64) -> Self {
         assert!(0 < options.window, "a window holds at least one batch");
         let lanes: BTreeMap<Stream, Lane> = cursors
             .iter()
             .map(|&(stream, acked_seq)| {
                 let lane = Lane {
                     acked_seq,
-                    sent_seq_max: head_seq.max(acked_seq),
+                    sent_seq_max: durable_seq.max(head_seq).max(acked_seq),
                     clean_seq: acked_seq,
                     ..Lane::default()
                 };

@@ -135,7 +135,18 @@ struct Link {
 impl Link {
     /// Loads the cursors, again and again until they can be read.
     async fn open(start: Start, status: watch::Sender<UplinkStatus>) -> Self {
-        let Start { config, identity, source, cursors, new_rows, degraded, clock, jitter, shutdown } = start;
+        let Start {
+            config,
+            identity,
+            source,
+            cursors,
+            new_rows,
+            durable_seq,
+            degraded,
+            clock,
+            jitter,
+            shutdown,
+        } = start;
         let mut cursors = cursors;
         let loaded = loop {
             let streams = config.streams.clone();
@@ -167,7 +178,7 @@ impl Link {
             status_every: tuning.status_every,
             read_retry: READ_RETRY,
         };
-        let forwarder = Forwarder::new(options, &loaded, *new_rows.borrow());
+        let forwarder = Forwarder::new(options, &loaded, *new_rows.borrow(), durable_seq);
         let now = Instant::now();
         Self {
             config,

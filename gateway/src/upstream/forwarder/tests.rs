@@ -81,7 +81,7 @@ impl World {
         let cursors = STREAMS.map(|stream| (stream, 0));
         Self {
             now_ms: 1_000,
-            forwarder: Forwarder::new(options(), &cursors, 0),
+            forwarder: Forwarder::new(options(), &cursors, 0, 0),
             journal: Vec::new(),
             cursors: cursors.into(),
             archive: STREAMS.map(|stream| (stream, Archive::default())).into(),
@@ -245,7 +245,8 @@ impl World {
                     self.cursors = self.cursors.iter().map(|(&stream, &seq)| (stream, seq / 2)).collect();
                 }
                 let cursors: Vec<_> = self.cursors.iter().map(|(&stream, &seq)| (stream, seq)).collect();
-                self.forwarder = Forwarder::new(options(), &cursors, self.journal.len() as u64);
+                self.forwarder =
+                    Forwarder::new(options(), &cursors, self.journal.len() as u64, self.journal.len() as u64);
                 self.up = false;
                 self.upward.clear();
                 self.downward.clear();
@@ -337,7 +338,7 @@ proptest! {
 }
 
 fn connected(cursors: &[(Stream, u64)], head: u64) -> Forwarder {
-    let mut forwarder = Forwarder::new(options(), cursors, head);
+    let mut forwarder = Forwarder::new(options(), cursors, head, head);
     assert_eq!(forwarder.next_timer(), None);
     forwarder.handle(0, Input::LinkUp);
     forwarder
@@ -363,7 +364,8 @@ fn drain(forwarder: &mut Forwarder, now_ms: u64, mut effects: Vec<Effect>) -> Ve
 
 #[test]
 fn a_backlog_leaves_every_other_stream_a_slot_of_its_own() {
-    let mut forwarder = Forwarder::new(options(), &[(Stream::Events, 1_000), (Stream::Readings, 0)], 1_000);
+    let mut forwarder =
+        Forwarder::new(options(), &[(Stream::Events, 1_000), (Stream::Readings, 0)], 1_000, 1_000);
     let effects = forwarder.handle(0, Input::LinkUp);
     let published = drain(&mut forwarder, 0, effects);
     assert_eq!(published.len(), WINDOW - 1, "{published:?}");
@@ -433,7 +435,7 @@ fn a_resend_goes_back_even_behind_the_cursor_and_ends_without_a_reconnect() {
 
 #[test]
 fn a_swallowed_puback_costs_the_connection_after_the_deadline_and_pauses_grow() {
-    let mut forwarder = Forwarder::new(options(), &[(Stream::Events, 0)], 30);
+    let mut forwarder = Forwarder::new(options(), &[(Stream::Events, 0)], 30, 30);
     let mut now_ms = 0;
     for secs in [1, 2, 4, 8, 16, 32, 60, 60] {
         let effects = forwarder.handle(now_ms, Input::LinkUp);
@@ -450,7 +452,7 @@ fn a_swallowed_puback_costs_the_connection_after_the_deadline_and_pauses_grow() 
 
 #[test]
 fn a_slow_line_is_no_dead_line() {
-    let mut forwarder = Forwarder::new(options(), &[(Stream::Events, 0)], 1_000);
+    let mut forwarder = Forwarder::new(options(), &[(Stream::Events, 0)], 1_000, 1_000);
     let effects = forwarder.handle(0, Input::LinkUp);
     drain(&mut forwarder, 0, effects);
     for token in 1..=4 {
@@ -462,4 +464,15 @@ fn a_slow_line_is_no_dead_line() {
         forwarder.handle(now_ms, Input::Ack { stream: Stream::Events, epoch: EPOCH, through_seq });
     }
     assert_eq!(forwarder.counters().get("ack_deadline"), None);
+}
+
+#[test]
+fn what_was_sent_before_a_crash_is_honest_although_it_cannot_be_read_again_yet() {
+    let mut forwarder = Forwarder::new(options(), &[(Stream::Events, 900)], 950, 1_000);
+    forwarder.handle(0, Input::LinkUp);
+    let ack = Input::Ack { stream: Stream::Events, epoch: options().epoch, through_seq: 990 };
+    assert!(
+        forwarder.handle(1, ack).contains(&Effect::SaveCursor { stream: Stream::Events, acked_seq: 990 })
+    );
+    assert_eq!(forwarder.lanes().next().unwrap().1.halted_at, None);
 }

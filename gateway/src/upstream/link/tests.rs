@@ -232,7 +232,8 @@ struct Hub {
 fn hub(broker: SocketAddr, password: &str, journal: Vec<Stream>, tuning: Tuning) -> Hub {
     let shutdown = CancellationToken::new();
     let cursors = Cursors::default();
-    let (new_rows_sender, new_rows) = watch::channel(journal.len() as u64);
+    let durable_seq = journal.len() as u64;
+    let (new_rows_sender, new_rows) = watch::channel(durable_seq);
     let uplink = spawn(Start {
         config: Config {
             broker: BrokerUrl::parse(&format!("mqtt://hz-1:{password}@{broker}")).unwrap(),
@@ -250,6 +251,7 @@ fn hub(broker: SocketAddr, password: &str, journal: Vec<Stream>, tuning: Tuning)
         },
         source: Box::new(Rows(journal)),
         cursors: Box::new(cursors.clone()),
+        durable_seq,
         new_rows,
         degraded: watch::channel(vec!["a reduced mode".to_owned()]).1,
         clock: Arc::new(|| Timestamp::UNIX_EPOCH),
