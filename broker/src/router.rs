@@ -26,7 +26,8 @@
 //!    window is late by [`ROUTER_DEADLINE`]) is replaced: new links, all filters again, and the whole window again.
 //!    A lane takes only sequence numbers that grow, so nothing arrives twice. A panic of the
 //!    feeding thread itself is handled the same way.
-//! 9. If a router dies twice on the same window, the window is given up and counted. After
+//! 9. If a router dies twice and no message of the window arrived in between, the window is given up
+//!    and counted: one of it may be what kills. After
 //!    [`DEATHS_MAX`] deaths without one canary between them the broker gives up and says so
 //!    ([`Handle::failed`](crate::Handle::failed)).
 //! 10. rumqttd remembers every topic it delivered for ever; after `topics_max` distinct ones the
@@ -168,6 +169,7 @@ pub(crate) fn spawn(
         window_bytes: 0,
         sequence: 0,
         deaths_in_a_row: 0,
+        deaths_on_window: 0,
     };
     thread::Builder::new().name("mqtt-router-feed".to_owned()).spawn(move || feeder.supervise()).map(drop)
 }
@@ -199,7 +201,10 @@ struct Feeder {
     window: VecDeque<Sent>,
     window_bytes: usize,
     sequence: u64,
+    /// Deaths since a canary came back: whether any router works at all.
     deaths_in_a_row: u32,
+    /// Deaths since a message of the window arrived: whether the window itself is what kills.
+    deaths_on_window: u32,
 }
 
 struct Sent {
@@ -258,6 +263,7 @@ impl Feeder {
     /// Whether to go on after a router's death.
     fn outlives(&mut self, reason: &'static str) -> bool {
         self.deaths_in_a_row += 1;
+        self.deaths_on_window += 1;
         self.shared.counters.one(Counter::RouterRestarts);
         tracing::error!(reason, generation = self.generation, "the router is replaced");
         if DEATHS_MAX <= self.deaths_in_a_row {
@@ -268,8 +274,10 @@ impl Feeder {
             ));
             return false;
         }
-        if 2 <= self.deaths_in_a_row {
+        if 2 <= self.deaths_on_window {
             self.give_up_window();
+        }
+        if 2 <= self.deaths_in_a_row {
             thread::park_timeout(RESTART_PAUSE);
         }
         true
@@ -289,6 +297,7 @@ impl Feeder {
         self.shared.counters.add(Counter::FanoutLostRestart, self.window.len() as u64);
         self.window.clear();
         self.window_bytes = 0;
+        self.deaths_on_window = 0;
     }
 
     /// Starts one router and feeds it until it ends.
@@ -422,6 +431,7 @@ impl Feeder {
             }
             self.window_bytes -= sent.bytes();
             self.window.pop_front();
+            self.deaths_on_window = 0;
             running.window_moved = Instant::now();
         }
         if running.canary_on_its_way && running.canaries <= running.signs.canary.load(Ordering::SeqCst) {
