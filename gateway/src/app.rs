@@ -29,6 +29,7 @@ use broker::{Broker, Qos, RetainedMessage, RetainedStore};
 use bytes::Bytes;
 use contract::{
     hub::{HEALTH_TOPIC, StoreView},
+    topic::SensorTopic,
     upstream::BirthDevice,
 };
 use tokio::{
@@ -173,7 +174,13 @@ impl Gateway {
         let dir = DataDir::new(&config.data_dir);
         let data_dir_error = |source| StartError::DataDir { source };
         let lock = dir.lock().map_err(data_dir_error)?;
-        let boot = dir.count_start().map_err(data_dir_error)?;
+        let boot = dir.next_boot();
+        let unsaved_boot = match dir.save_boot(boot) {
+            Ok(()) => None,
+            // On a full disk nothing is appended that could carry this number before it is saved, or nearly so.
+            Err(error) if error.is_disk_full() => Some(projector::chain(&error)),
+            Err(error) => return Err(data_dir_error(error)),
+        };
         let registry = Registry::in_dir(dir.path());
         let gatekeeper = Gatekeeper::open(registry).map_err(|source| StartError::Devices { source })?;
         let gatekeeper = Arc::new(gatekeeper);
@@ -289,6 +296,8 @@ impl Gateway {
             gatekeeper,
             edge: counts,
             broker: broker.handle(),
+            connections_max: config.limits.connections,
+            unsaved_boot: Mutex::new(unsaved_boot),
             streams,
             uplink: uplink_status,
             view,
@@ -299,7 +308,7 @@ impl Gateway {
         let listener = control::listen(dir.path()).map_err(|source| StartError::Control { source })?;
         let answering = Arc::clone(&monitor);
         let answers = tokio::spawn(control::serve(listener, stop.clone(), move || answering.status()));
-        let pulses = tokio::spawn(pulse(monitor, views_tx, degraded_tx, stop.clone()));
+        let pulses = tokio::spawn(pulse(monitor, dir, views_tx, degraded_tx, stop.clone()));
         let mut tasks = vec![
             supervise("control", answers, stop.clone(), failed.clone()),
             supervise("pulse", pulses, stop.clone(), failed.clone()),
@@ -434,9 +443,27 @@ fn watch_journal(
     })
 }
 
+/// Saves the number of this start where the disk had no room for it before.
+fn save_boot(monitor: &Monitor, dir: &DataDir) {
+    let mut unsaved = monitor.unsaved_boot.lock().unwrap_or_else(PoisonError::into_inner);
+    if unsaved.is_some() && dir.save_boot(monitor.boot).is_ok() {
+        *unsaved = None;
+    }
+}
+
+/// What devices have retained goes with them.
+fn forget_retained(broker: &broker::Handle, devices: &[String]) {
+    if !devices.is_empty() {
+        broker.remove_retained(|topic| {
+            SensorTopic::parse(topic).is_ok_and(|topic| devices.contains(&topic.device.into()))
+        });
+    }
+}
+
 /// The slow rhythm of the hub: devices that came or went, health, and the picture for the screens.
 async fn pulse(
     monitor: Arc<Monitor>,
+    dir: DataDir,
     views: watch::Sender<Arc<StoreView>>,
     degraded: watch::Sender<Vec<String>>,
     stop: CancellationToken,
@@ -445,6 +472,7 @@ async fn pulse(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pulses = 0_u32;
     let mut said = None;
+    let (mut removed, mut fault) = (Vec::new(), None);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -455,12 +483,19 @@ async fn pulse(
         if !pulses.is_multiple_of(2) {
             continue;
         }
-        match monitor.gatekeeper.refresh() {
-            Ok(changed) => changed.iter().for_each(|id| monitor.broker.disconnect_principal(id)),
-            Err(error) => {
-                tracing::error!(error = %projector::chain(&error), "the devices stay as they were");
-            }
+        save_boot(&monitor, &dir);
+        // Again for those of the last pulse: a will may have been on its way when its device was removed.
+        forget_retained(&monitor.broker, &std::mem::take(&mut removed));
+        // An error stays, and is said in the hub's health.
+        let changed = monitor.gatekeeper.refresh().unwrap_or_default();
+        changed.iter().for_each(|id| monitor.broker.disconnect_principal(id));
+        removed.extend(changed.into_iter().filter(|id| !monitor.gatekeeper.knows(id)));
+        forget_retained(&monitor.broker, &removed);
+        let new_fault = monitor.gatekeeper.fault();
+        if let Some(error) = new_fault.as_ref().filter(|_| new_fault != fault) {
+            tracing::error!(error, "the devices stay as they were");
         }
+        fault = new_fault;
         let health = monitor.health();
         degraded.send_if_modified(|words| {
             let is_new = *words != health.degraded;

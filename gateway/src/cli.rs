@@ -283,8 +283,34 @@ fn for_people(status: &Value, with_rejections: bool) -> String {
     lines.join("\n")
 }
 
+/// Text that others have chosen, as a line for a terminal: what would steer it, break the line or reorder it is spelt
+/// out.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        let is_hidden = matches!(
+            c,
+            '\u{61C}'
+                | '\u{200B}'..='\u{200F}'
+                | '\u{2028}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}'
+                | '\u{FEFF}'
+                | '\u{FFF9}'..='\u{FFFB}'
+                | '\u{E0000}'..='\u{E007F}'
+        );
+        if c.is_control() || is_hidden {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 fn push_lines(lines: &mut Vec<String>, depth: usize, name: &str, value: &Value) {
     let indent = "  ".repeat(depth);
+    let shown = printable(name);
+    let name = shown.as_str();
     match value {
         Value::Object(fields) => {
             lines.push(format!("{indent}{name}:"));
@@ -300,8 +326,31 @@ fn push_lines(lines: &mut Vec<String>, depth: usize, name: &str, value: &Value) 
                 push_lines(lines, depth, name, item);
             }
         }
-        Value::String(text) => lines.push(format!("{indent}{name}: {text}")),
+        Value::String(text) => lines.push(format!("{indent}{name}: {}", printable(text))),
         Value::Null => {}
-        other => lines.push(format!("{indent}{name}: {other}")),
+        other => lines.push(format!("{indent}{name}: {}", printable(&other.to_string()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_chosen_cannot_steer_the_terminal_or_fake_a_line() {
+        let evil = "a\u{1b}[2J\r\nadmit: rm\u{202e}\u{9b}31m\u{2066}é";
+        let status = json!({
+            "unknown_devices": [{ "name": evil }],
+            "rejections": [{ "topic": evil, "payload": evil, evil: [evil] }],
+        });
+        let shown = for_people(&status, true);
+        assert!(
+            shown.contains("name: a\\u{1b}[2J\\u{d}\\u{a}admit: rm\\u{202e}\\u{9b}31m\\u{2066}é"),
+            "{shown}"
+        );
+        assert!(
+            shown.chars().all(|c| c == '\n' || !(c.is_control() || ('\u{2028}'..='\u{2069}').contains(&c)))
+        );
+        assert_eq!(shown.lines().filter(|line| line.trim_start().starts_with("admit")).count(), 0);
     }
 }

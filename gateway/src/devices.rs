@@ -176,6 +176,12 @@ pub enum DevicesError {
         /// Why.
         source: io::Error,
     },
+    /// Was there and is not any more.
+    #[error("the device registry `{}` has vanished; the devices known before stay until it is back", path.display())]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
     /// Not ours.
     #[error("the device registry `{}` cannot be understood", path.display())]
     Parse {
@@ -398,6 +404,8 @@ pub struct Gatekeeper {
     hashing: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     strangers: Mutex<VecDeque<Knock>>,
+    /// Why the file could not be read when it was looked at last.
+    fault: Mutex<Option<String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -420,6 +428,7 @@ impl Gatekeeper {
             hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE_MAX)),
             waiting: Arc::new(Semaphore::new(VERIFICATIONS_WAITING_MAX)),
             strangers: Mutex::default(),
+            fault: Mutex::default(),
         })
     }
 
@@ -427,11 +436,34 @@ impl Gatekeeper {
     /// secret or kind: their connections must end.
     ///
     /// # Errors
-    /// When the file cannot be read; the devices known before stay.
+    /// When the file cannot be read or has gone; the devices known before stay, and [`Self::fault`] says why.
     pub fn refresh(&self) -> Result<Vec<String>, DevicesError> {
+        let refreshed = self.read_if_changed();
+        *lock(&self.fault) = refreshed.as_ref().err().map(|error| crate::projector::chain(error));
+        refreshed
+    }
+
+    /// What was wrong with the file when it was looked at last.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        lock(&self.fault).clone()
+    }
+
+    /// Whether a device is registered.
+    #[must_use]
+    pub fn knows(&self, id: &str) -> bool {
+        self.device(id).is_some()
+    }
+
+    fn read_if_changed(&self) -> Result<Vec<String>, DevicesError> {
         let stamp = self.registry.stamp();
-        if stamp == self.known.read().unwrap_or_else(PoisonError::into_inner).stamp {
+        let known_stamp = self.known.read().unwrap_or_else(PoisonError::into_inner).stamp;
+        if stamp == known_stamp {
             return Ok(Vec::new());
+        }
+        if stamp.is_none() {
+            // Devices are removed one by one; a file that vanishes is an accident that must not empty the store.
+            return Err(DevicesError::Gone { path: self.registry.path.clone() });
         }
         let devices = self.registry.read()?;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -603,6 +635,26 @@ mod tests {
         assert_eq!(gone, Err(Stranger::Unknown));
         assert!(matches!(registry.remove("shelf-01"), Err(DevicesError::Unknown { .. })));
         assert_eq!(gatekeeper.refresh().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_that_breaks_or_vanishes_is_named_and_takes_no_device_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::in_dir(dir.path());
+        registry.add("shelf-01", Kind::Shelf, Timestamp::UNIX_EPOCH).unwrap();
+        let gatekeeper = Gatekeeper::open(registry.clone()).unwrap();
+        let file = dir.path().join("devices.json");
+        let whole = fs::read(&file).unwrap();
+        for attempt in ["broken", "gone"] {
+            if attempt == "gone" { fs::remove_file(&file) } else { fs::write(&file, b"{") }.unwrap();
+            gatekeeper.refresh().unwrap_err();
+            let fault = gatekeeper.fault().unwrap();
+            assert!(fault.contains("devices.json"), "{attempt}: {fault}");
+            assert!(gatekeeper.knows("shelf-01"), "{attempt}");
+        }
+        fs::write(&file, whole).unwrap();
+        assert_eq!(gatekeeper.refresh().unwrap(), Vec::<String>::new());
+        assert_eq!(gatekeeper.fault(), None);
     }
 
     #[test]

@@ -98,14 +98,19 @@ impl DataDir {
         }
     }
 
-    /// Counts this start; the first one is 1. A count that cannot be read starts anew.
+    /// The number of this start; the first one is 1. A count that cannot be read starts anew.
+    #[must_use]
+    pub fn next_boot(&self) -> u64 {
+        let boot = fs::read_to_string(self.0.join("boot")).ok();
+        boot.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0).saturating_add(1)
+    }
+
+    /// Saves the number of this start.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn count_start(&self) -> Result<u64, DataDirError> {
+    /// When it cannot be written; see [`DataDirError::is_disk_full`].
+    pub fn save_boot(&self, boot: u64) -> Result<(), DataDirError> {
         let path = self.0.join("boot");
-        let boot = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u64>().ok());
-        let boot = boot.unwrap_or(0).saturating_add(1);
         let temporary = path.with_extension("new");
         let attempt = || {
             let mut file = File::create(&temporary)?;
@@ -114,7 +119,15 @@ impl DataDir {
             fs::rename(&temporary, &path)?;
             File::open(&self.0)?.sync_all()
         };
-        attempt().map_err(|source| DataDirError::Unusable { operation: "write to", path, source })?;
-        Ok(boot)
+        attempt().map_err(|source| DataDirError::Unusable { operation: "write to", path, source })
+    }
+}
+
+impl DataDirError {
+    /// Whether there is only no room, so that a hub which is full of readings can still serve and forward them.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Unusable { source, .. } if full.contains(&source.kind()))
     }
 }

@@ -17,9 +17,10 @@ use std::{
 };
 
 use broker::{
-    Acceptance, BoxFuture, ConnectRefusal, ConnectRequest, Hooks, InboundPublish, Principal, Qos, Verdict,
+    Acceptance, BoxFuture, ConnectRefusal, ConnectRequest, Hooks, InboundPublish, Principal, Qos,
+    RetainedOwner, Verdict,
 };
-use contract::{DeviceId, Timestamp};
+use contract::{DeviceId, Timestamp, topic::SensorTopic};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -182,6 +183,23 @@ impl Hooks for Edge {
         may_publish(&principal.name, &principal.kind, topic)
     }
 
+    /// Only a sensor's own state stays; anything else would let one device fill the table under names of its choice.
+    fn may_retain(&self, principal: &Principal, topic: &str) -> bool {
+        SensorTopic::parse(topic).is_ok_and(|topic| topic.device.as_str() == &*principal.name)
+    }
+
+    fn retained_owner(&self, topic: &str) -> RetainedOwner {
+        if topic.starts_with("hub/") {
+            return RetainedOwner::Host;
+        }
+        match SensorTopic::parse(topic) {
+            Ok(topic) if self.is_open || self.gatekeeper.knows(topic.device.as_str()) => {
+                RetainedOwner::Client
+            }
+            _ => RetainedOwner::Nobody,
+        }
+    }
+
     fn may_subscribe(&self, principal: &Principal, filter: &str) -> bool {
         may_subscribe(&principal.name, &principal.kind, filter)
     }
@@ -241,7 +259,7 @@ impl Hooks for Edge {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use contract::topic::{Channel, SensorKind, SensorTopic};
+    use contract::topic::{Channel, SensorKind};
 
     use super::*;
     use crate::{
@@ -308,6 +326,34 @@ mod tests {
         let codes: Vec<_> = edge.counts.rejections().iter().map(|rejected| rejected.code).collect();
         assert_eq!(codes, ["too_large", "too_large", "not_json"]);
         assert!(edge.counts.rejections()[0].payload.starts_with("xxx"), "the integrator sees its beginning");
+        edge.journal.close();
+    }
+
+    #[tokio::test]
+    async fn only_a_known_sensors_own_topics_are_retained() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut edge = edge(dir.path());
+        let s1 = Principal { name: "s1".into(), kind: "shelf".into() };
+        let cases = [
+            ("sensors/shelf/s1/reading", true),
+            ("sensors/shelf/s1/status", true),
+            ("sensors/shelf/s2/status", false),
+            ("sensors/shelf/s1/made-up", false),
+            ("commands/s1/c1/result", false),
+            ("hub/health", false),
+        ];
+        for (topic, may) in cases {
+            assert_eq!(edge.may_retain(&s1, topic), may, "{topic}");
+        }
+        assert_eq!(edge.retained_owner("hub/stock/s1"), RetainedOwner::Host);
+        assert_eq!(edge.retained_owner("commands/s1/c1/result"), RetainedOwner::Nobody);
+        assert_eq!(
+            edge.retained_owner("sensors/shelf/s1/status"),
+            RetainedOwner::Nobody,
+            "it is not registered"
+        );
+        edge.is_open = true;
+        assert_eq!(edge.retained_owner("sensors/shelf/s1/status"), RetainedOwner::Client);
         edge.journal.close();
     }
 

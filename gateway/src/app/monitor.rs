@@ -9,7 +9,7 @@ use std::{
 };
 
 use contract::{
-    StoreId, Timestamp,
+    DeviceId, StoreId, Timestamp,
     hub::{Health, StoreView, Uplink},
     upstream::Stream,
 };
@@ -47,6 +47,9 @@ pub(crate) struct Monitor {
     pub(crate) gatekeeper: Arc<Gatekeeper>,
     pub(crate) edge: Arc<EdgeCounts>,
     pub(crate) broker: broker::Handle,
+    pub(crate) connections_max: usize,
+    /// Why the number of this start is not on the disk yet.
+    pub(crate) unsaved_boot: Mutex<Option<String>>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) uplink: Option<watch::Receiver<UplinkStatus>>,
     pub(crate) view: Arc<Mutex<DomainView>>,
@@ -55,6 +58,18 @@ pub(crate) struct Monitor {
 impl Monitor {
     /// Reduced modes in words, empty when all is well.
     pub(crate) fn degraded(&self) -> Vec<String> {
+        let mut degraded = self.degraded_parts();
+        if let Some(fault) = self.unsaved_boot.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            degraded.push(format!("the count of starts is not saved: {fault}"));
+        }
+        if let Some(fault) = self.gatekeeper.fault() {
+            degraded.push(format!("changes of devices are not seen: {fault}"));
+        }
+        degraded.extend(edge_limits(&self.broker.counters(), self.connections_max));
+        degraded
+    }
+
+    fn degraded_parts(&self) -> Vec<String> {
         let journal = self.journal.stats();
         let projector = self.projector.read();
         let mut degraded = Vec::new();
@@ -180,8 +195,11 @@ impl Monitor {
         let strangers = self.gatekeeper.strangers().into_iter().rev().map(|knock| {
             let mut value = to_value(&knock);
             let file = &self.config_file;
-            let name = &knock.name;
-            value["admit"] = json!(format!("storehub-gateway device add {name} --kind KIND --config {file}"));
+            // Anybody who can reach the port chooses this name: only an id may become part of a line for a shell.
+            if let Ok(id) = DeviceId::parse(&knock.name) {
+                value["admit"] =
+                    json!(format!("storehub-gateway device add {id} --kind KIND --config {file}"));
+            }
             value
         });
         let rejections: Vec<_> = self.edge.rejections().into_iter().rev().collect();
@@ -240,6 +258,24 @@ impl Monitor {
     }
 }
 
+/// Limits of the MQTT edge that are reached, in words.
+fn edge_limits(counters: &BTreeMap<String, u64>, connections_max: usize) -> Vec<String> {
+    let count = |name: &str| counters.get(name).copied().unwrap_or_default();
+    let mut reached = Vec::new();
+    if connections_max as u64 <= count("connections_open") {
+        let silent = count("handshakes_open");
+        reached.push(format!(
+            "new MQTT clients are refused: all {connections_max} connections are taken, {silent} of them by clients \
+             that have not said who they are (`limits.connections`)"
+        ));
+    }
+    if 0 < count("retained_full") {
+        reached
+            .push("the table of retained messages is full: sensors' newest states may not stay".to_owned());
+    }
+    reached
+}
+
 /// Whether the database was written anew and has everything by now: worth knowing, and no reduced mode.
 fn is_whole_again(projector: &projector::Status, head_seq: u64) -> bool {
     let written = projector.written_through;
@@ -261,6 +297,17 @@ fn resident_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_of_the_edge_that_is_reached_is_said() {
+        let reached = |open, full| {
+            let counters = [("connections_open", open), ("handshakes_open", 3), ("retained_full", full)];
+            edge_limits(&counters.map(|(name, value)| (name.to_owned(), value)).into(), 8)
+        };
+        assert_eq!(reached(7, 0), Vec::<String>::new());
+        assert!(reached(8, 0)[0].contains("all 8 connections are taken, 3 of them"));
+        assert!(reached(7, 1)[0].contains("retained messages is full"));
+    }
 
     #[test]
     fn a_rebuilt_database_is_well_once_it_has_everything() {

@@ -153,6 +153,14 @@ async fn a_device_gets_in_while_the_hub_runs_and_is_cut_off_when_it_is_removed()
     .await;
     let advice = status["unknown_devices"][0]["admit"].as_str().unwrap();
     assert!(advice.starts_with("storehub-gateway device add shelf-01 --kind KIND --config "), "{advice}");
+    let evil = "x$(reboot)";
+    let (_, code) = connect(&gateway, evil, Some("nonsense")).await;
+    assert_eq!(code, 4);
+    let status = status_until(&site.data_dir(), "the other stranger is listed", |status| {
+        status["unknown_devices"][0]["name"] == evil
+    })
+    .await;
+    assert!(status["unknown_devices"][0]["admit"].is_null(), "a name that is no id is no part of a command");
 
     let registry = Registry::in_dir(&site.data_dir());
     let secret = registry.add("shelf-01", Kind::Shelf, SystemClock::start().now()).unwrap();
@@ -160,11 +168,27 @@ async fn a_device_gets_in_while_the_hub_runs_and_is_cut_off_when_it_is_removed()
     let (mut shelf, code) = connect(&gateway, "shelf-01", Some(&secret)).await;
     assert_eq!(code, 0);
     publish(&mut shelf, 1, "sensors/shelf/shelf-01/reading", "{\"count\":7}").await;
+    let body = [text("sensors/shelf/shelf-01/status"), vec![0, 2], b"online".to_vec()].concat();
+    shelf.write_all(&packet(0x33, &body)).await.unwrap();
+    assert_eq!(read(&mut shelf, 4).await, [0x40, 2, 0, 2]);
+    let file = site.data_dir().join("devices.json");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "{").unwrap();
+    status_until(&site.data_dir(), "the broken file is named", |status| {
+        status["health"]["degraded"].to_string().contains("devices.json")
+    })
+    .await;
+    std::fs::write(&file, whole).unwrap();
     registry.remove("shelf-01").unwrap();
     let mut end = Vec::new();
     timeout(PATIENCE, shelf.read_to_end(&mut end)).await.expect("the connection ends").ok();
     let (_, code) = connect(&gateway, "shelf-01", Some(&secret)).await;
     assert_eq!(code, 4);
+    status_until(&site.data_dir(), "what it has retained is gone", |status| {
+        status["counters"]["mqtt.retained_removed_by_host"] == 1
+            && status["health"]["degraded"] == serde_json::json!([])
+    })
+    .await;
     gateway.shutdown().await;
 }
 

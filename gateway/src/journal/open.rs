@@ -21,7 +21,8 @@ pub(crate) struct Opened {
     pub(crate) salt: u64,
     pub(crate) segments: VecDeque<SegmentInfo>,
     pub(crate) head_seq: u64,
-    pub(crate) active: Box<dyn DiskFile>,
+    /// `None` when the disk had no room for the segment to write to: the writer begins it with its first commit.
+    pub(crate) active: Option<Box<dyn DiskFile>>,
     pub(crate) active_len: u64,
     pub(crate) damage: BTreeMap<(u64, u64), u64>,
     pub(crate) report: OpenReport,
@@ -164,11 +165,17 @@ fn raise(
     opened.report.vanished_records = floor_seq - opened.head_seq;
     let Opened { epoch, salt, .. } = opened;
     let header = Header { epoch, salt, first_seq: floor_seq + 1, created_at_ms: now_ms };
-    let (active, segment) = create_segment(disk, dir, header)
-        .map_err(|(operation, path, source)| JournalError::Segment { operation, path, source })?;
-    opened.segments.push_back(segment);
-    opened.report.segments += 1;
-    (opened.active, opened.active_len, opened.head_seq) = (active, FRAMES_START, floor_seq);
+    opened.active = match create_segment(disk, dir, header) {
+        Ok((active, segment)) => {
+            opened.segments.push_back(segment);
+            opened.report.segments += 1;
+            Some(active)
+        }
+        // What is there can be read and forwarded; readings are refused until there is room.
+        Err((_, _, source)) if source.kind() == io::ErrorKind::StorageFull => None,
+        Err((operation, path, source)) => return Err(JournalError::Segment { operation, path, source }),
+    };
+    (opened.active_len, opened.head_seq) = (FRAMES_START, floor_seq);
     Ok(opened)
 }
 
@@ -227,7 +234,7 @@ fn create(disk: &dyn Disk, dir: &Path, now_ms: i64, report: OpenReport) -> Resul
         salt,
         segments: VecDeque::from([segment]),
         head_seq: 0,
-        active,
+        active: Some(active),
         active_len: FRAMES_START,
         damage: BTreeMap::new(),
         report: OpenReport { created: true, segments: 1, ..report },
@@ -278,7 +285,7 @@ fn recover(mut kept: Vec<Found>, identity: Header, mut report: OpenReport) -> Re
         salt: identity.salt,
         segments,
         head_seq,
-        active: last.file,
+        active: Some(last.file),
         active_len,
         damage,
         report,

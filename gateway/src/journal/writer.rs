@@ -54,11 +54,11 @@ struct Fault {
 impl Writer {
     pub(super) fn new(
         shared: Arc<Shared>,
-        active: Box<dyn DiskFile>,
+        active: Option<Box<dyn DiskFile>>,
         active_len: u64,
         head_tx: watch::Sender<u64>,
     ) -> Self {
-        Self { shared, active: Some(active), active_len, head_tx, last_commit: None }
+        Self { shared, active, active_len, head_tx, last_commit: None }
     }
 
     pub(crate) fn run(mut self) {
