@@ -2,10 +2,13 @@
 //!
 //! Method: a sensor remembers which of its numbered readings were acknowledged and never repeats one. Something is cut or
 //! killed meanwhile. In the end headquarters' database, opened behind its back, must have each of them in one row.
+//! One journey's sensor does repeat: what it said before its connection was cut, without having read an answer.
 
 use e2e::{
-    harness::{Hq, Hub, HubSetup, Link, PATIENCE, Publisher, hq::HqFolder, hub::STORE, wait_for},
-    raw::Version,
+    harness::{
+        Hq, Hub, HubSetup, Link, PATIENCE, Publisher, hq::HqFolder, hub::STORE, publisher::reading, wait_for,
+    },
+    raw::{RawClient, Version},
 };
 use tokio::task::JoinHandle;
 
@@ -118,5 +121,64 @@ async fn readings_survive_a_link_that_is_cut_without_a_word() {
     link.restore();
 
     each_acked_reading_is_there_once(&headquarters.folder, &sensor).await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_sensor_repeats_because_its_acknowledgement_was_lost_is_at_headquarters_once() {
+    /// As many as a busy client has in flight.
+    const REPEATED: u16 = 100;
+    let headquarters = Hq::start().await;
+    let folder = HubSetup::new().upstream(headquarters.mqtt).write();
+    let secret = folder.add_device(SENSOR, "shelf").await;
+    let mut hub = folder.start().await;
+    let topic = format!("sensors/shelf/{SENSOR}/reading");
+    let log_in = async |hub: &Hub| {
+        let client = RawClient::log_in(hub.mqtt, Version::V311, SENSOR, Some(&secret)).await;
+        let (client, code) = client.expect("the hub listens");
+        assert_eq!(code, 0, "the sensor is registered");
+        client
+    };
+    let publish_all = async |client: &mut RawClient| {
+        for seq in 1..=REPEATED {
+            let payload = reading(u64::from(seq));
+            client.publish(&topic, seq, payload.as_bytes()).await.expect("the hub takes it");
+        }
+    };
+
+    // Cut without an acknowledgement read; the hub may be killed, too, after it has them.
+    let mut least = 0;
+    for is_killed in [false, true] {
+        let mut client = log_in(&hub).await;
+        publish_all(&mut client).await;
+        least += u64::from(REPEATED);
+        wait_for("the hub has the readings", PATIENCE, async || {
+            let records = hub.folder.status().await?["counters"]["journal.records"].as_u64();
+            if least <= records.unwrap_or(0) { Ok(()) } else { Err(format!("{records:?} records")) }
+        })
+        .await;
+        drop(client);
+        if is_killed {
+            hub = hub.kill().await.start().await;
+        }
+    }
+    let mut client = log_in(&hub).await;
+    publish_all(&mut client).await;
+    let last = u64::from(REPEATED) + 1;
+    client.publish(&topic, REPEATED + 1, reading(last).as_bytes()).await.expect("the hub takes it");
+    for packet_id in 1..=REPEATED + 1 {
+        let packet = client.answer().await.expect("the hub acknowledges");
+        assert_eq!(packet.puback(), Some((packet_id, 0)));
+    }
+
+    let key = (SENSOR.to_owned(), last);
+    let rows = wait_for("the last reading is in the database", PATIENCE, async || {
+        let rows = headquarters.folder.readings(STORE)?;
+        if rows.contains_key(&key) { Ok(rows) } else { Err(format!("{} rows", rows.len())) }
+    })
+    .await;
+    let expected = (1..=last).map(|seq| ((SENSOR.to_owned(), seq), 1));
+    assert_eq!(rows, expected.collect(), "each is there once");
+    hub.counted("readings.repeated", u64::from(REPEATED)).await;
     hub.stop().await;
 }
