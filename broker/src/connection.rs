@@ -351,7 +351,7 @@ where
         self.outbound_ready = false;
         let limits = &self.shared.limits;
         let mut state = self.attached.session.state();
-        for _ in 0..RETAINED_PAGES_PER_TURN {
+        'page: for _ in 0..RETAINED_PAGES_PER_TURN {
             let owned = state.write_outbound(
                 self.attached.connection,
                 self.client,
@@ -372,10 +372,15 @@ where
                 scan.after = page.goes_on_after;
                 scan.found.extend(page.messages);
             }
+            let mut has_queued = false;
             while let Some(message) = scan.found.front() {
                 if !state.has_room(message, limits) {
-                    // What waits already makes room as the client acknowledges it.
                     state.retained_scans.push_front(scan);
+                    if has_queued {
+                        // It is not written yet, and no acknowledgement may be on its way to ask for it.
+                        continue 'page;
+                    }
+                    // What waits already makes room as the client acknowledges it.
                     return;
                 }
                 let Some(message) = scan.found.pop_front() else {
@@ -387,6 +392,7 @@ where
                 let published = u8::from(message.qos != Qos::AtMostOnce);
                 let outbound = Outbound { message, qos: scan.qos.min(published), retain: true };
                 state.push(outbound, limits, &self.shared.counters);
+                has_queued = true;
             }
             if !scan.is_done {
                 state.retained_scans.push_front(scan);
