@@ -44,6 +44,8 @@ fn deny(places: &Places) -> Result<Option<String>> {
         .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"));
     let database = cargo_home.join("advisory-dbs");
     let has_database = fs::read_dir(&database).is_ok_and(|mut entries| entries.next().is_some());
+    // Offline, so that only the check's own verdict can fail it; on a new machine nothing has been downloaded yet.
+    steps::call(places.cargo().args(["fetch", "--locked"]))?;
     let mut command = places.cargo();
     command.args(["deny", "--offline", "--locked", "--log-level", "error", "check"]);
     command.args(["bans", "licenses", "sources"]);
