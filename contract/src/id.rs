@@ -109,6 +109,14 @@ id! {
     /// One kiosk of a store.
     KioskId
 }
+id! {
+    /// One order of a store.
+    OrderId
+}
+id! {
+    /// One request of a kiosk.
+    RequestId
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! What crosses a wire or reaches a disk between Storehub's parts.
 //!
-//! Owns: identifiers, times, topics, native sensor payloads, the hub's retained topics, and the batches and
-//! acknowledgements between a store and headquarters. Does not own: any decision about them.
+//! Owns: identifiers, times, topics, native sensor payloads, the hub's retained topics, what kiosks ask, orders,
+//! locker commands, and the batches, acknowledgements and commands between a store and headquarters. Does not own: any decision about them.
 //!
 //! # Invariants
 //!
@@ -11,10 +11,13 @@
 
 pub mod hub;
 pub mod id;
+pub mod kiosk;
+pub mod locker;
 pub mod native;
+pub mod order;
 pub mod time;
 pub mod topic;
 pub mod upstream;
 
-pub use id::{DeviceId, IdError, KioskId, StoreId};
+pub use id::{DeviceId, IdError, KioskId, OrderId, RequestId, StoreId};
 pub use time::Timestamp;

@@ -2,7 +2,7 @@
 //!
 //! A [`SensorTopic`] is what a native sensor publishes to; the functions build the topics that the hub writes.
 
-use crate::id::{DeviceId, IdError, KioskId};
+use crate::id::{DeviceId, IdError, KioskId, RequestId};
 
 /// What a native sensor is. Its name is the second level of its topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,16 +171,66 @@ impl std::fmt::Display for SensorTopic {
     }
 }
 
-/// `kiosk/<kiosk>/request/<id>`: what a kiosk asks the hub.
+/// `kiosk/<kiosk>/request/<id>`: what a kiosk asks the hub, see [`crate::kiosk`].
 #[must_use]
-pub fn kiosk_request(kiosk: &KioskId, id: &str) -> String {
+pub fn kiosk_request(kiosk: &KioskId, id: &RequestId) -> String {
     format!("kiosk/{kiosk}/request/{id}")
 }
 
-/// `kiosk/<kiosk>/reply/<id>`: the hub's answer.
+/// `kiosk/<kiosk>/reply/<id>`: the hub's answers, see [`crate::kiosk`].
 #[must_use]
-pub fn kiosk_reply(kiosk: &KioskId, id: &str) -> String {
+pub fn kiosk_reply(kiosk: &KioskId, id: &RequestId) -> String {
     format!("kiosk/{kiosk}/reply/{id}")
+}
+
+/// `kiosk/<kiosk>/reply/+`: what a kiosk subscribes to before it asks.
+#[must_use]
+pub fn kiosk_replies(kiosk: &KioskId) -> String {
+    format!("kiosk/{kiosk}/reply/+")
+}
+
+/// The request of a reply topic; `None` for any other topic.
+#[must_use]
+pub fn parse_kiosk_reply(topic: &str) -> Option<(KioskId, RequestId)> {
+    parse_kiosk(topic, "reply")
+}
+
+/// The request of a request topic; `None` for any other topic.
+#[must_use]
+pub fn parse_kiosk_request(topic: &str) -> Option<(KioskId, RequestId)> {
+    parse_kiosk(topic, "request")
+}
+
+fn parse_kiosk(topic: &str, word: &str) -> Option<(KioskId, RequestId)> {
+    match topic.split('/').collect::<Vec<_>>()[..] {
+        ["kiosk", kiosk, found, id] if found == word => {
+            Some((KioskId::parse(kiosk).ok()?, RequestId::parse(id).ok()?))
+        }
+        _ => None,
+    }
+}
+
+/// `commands/<device>/<id>`: what the hub tells a device, see [`crate::locker`].
+#[must_use]
+pub fn device_command(device: &DeviceId, id: &str) -> String {
+    format!("commands/{device}/{id}")
+}
+
+/// `commands/<device>/<id>/result`: how it went.
+#[must_use]
+pub fn device_result(device: &DeviceId, id: &str) -> String {
+    format!("commands/{device}/{id}/result")
+}
+
+/// Device and command of a result topic; `None` for any other topic.
+#[must_use]
+pub fn parse_device_result(topic: &str) -> Option<(DeviceId, String)> {
+    match topic.split('/').collect::<Vec<_>>()[..] {
+        ["commands", device, id, "result"] if !id.is_empty() => {
+            Some((DeviceId::parse(device).ok()?, id.to_owned()))
+        }
+        _ => None,
+    }
 }
 
 /// `kiosk/<kiosk>/experience`: anonymous events of a kiosk.
@@ -201,6 +251,23 @@ mod tests {
                 assert_eq!(SensorTopic::parse(&topic.to_string()), Ok(topic));
             }
         }
+    }
+
+    #[test]
+    fn requests_replies_and_results_read_back_as_written() {
+        let (kiosk, id) = (KioskId::parse("k-1").unwrap(), RequestId::parse("r-9").unwrap());
+        let pair = Some((kiosk.clone(), id.clone()));
+        assert_eq!(parse_kiosk_request(&kiosk_request(&kiosk, &id)), pair);
+        assert_eq!(parse_kiosk_reply(&kiosk_reply(&kiosk, &id)), pair);
+        assert_eq!(parse_kiosk_request(&kiosk_reply(&kiosk, &id)), None);
+        assert_eq!(parse_kiosk_request("kiosk/k-1/request/r-9/x"), None);
+        assert_eq!(parse_kiosk_request("kiosk/k-1/request/R"), None);
+        let bank = DeviceId::parse("b-1").unwrap();
+        assert_eq!(
+            parse_device_result(&device_result(&bank, "o1-2")),
+            Some((bank.clone(), "o1-2".to_owned()))
+        );
+        assert_eq!(parse_device_result(&device_command(&bank, "o1-2")), None);
     }
 
     #[test]
