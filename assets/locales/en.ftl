@@ -46,6 +46,41 @@ pieces-few = only { $count } left
 pieces-none = sold out for now
 privacy = Pictures stay in this kiosk's memory. Never stored, never sent, gone when you leave.
 
+contrast = High contrast
+idle-title = Are you still there?
+idle-left = This ends in { $seconds } s and forgets everything about your visit.
+idle-stay = I am still here
+
+consent-title = May the camera look?
+consent-note = This part of the kiosk needs it.
+consent-skin = What is looked at: the colour and redness of the skin of your face. Never who you are.
+consent-origin = What is looked at: the code on the pack. You may be in the picture too.
+consent-try-on = What is looked at: where your face is, to draw the product on it. Never who you are.
+consent-memory = Pictures stay in this kiosk's memory. Never stored, never sent, gone the moment you leave.
+consent-choice = If you say no, everything else works as usual.
+consent-agree = Yes, start
+consent-decline = No, thank you
+
+try-on-title = Try-on
+try-on-note = See how a product would look on you.
+try-on-away = Try-on is not open yet
+try-on-away-note = This kiosk cannot show it yet. Our staff will gladly let you try a sample.
+
+pick-up-title = Pick-up
+pick-up-note = Your order waits in a locker; the code opens it.
+pick-up-away = Please ask at the counter
+pick-up-away-note = This kiosk cannot open the lockers yet. Our staff will bring your order.
+
+offers-title = In store today
+offers-note = What is in stock, and where it stands.
+offers-away = Nothing is known about products right now
+offers-away-note = The store has not told this kiosk what it has today. Our staff will gladly check.
+
+staff-title = Staff
+staff-note = For those who work here.
+staff-away = No PIN is set up
+staff-away-note = Once there is one, this kiosk can be checked here.
+
 skin-title = Skin observation
 skin-note = Describes how skin looks in this picture. Cosmetic, not medical.
 skin-looking-note = The picture stays in this kiosk's memory.

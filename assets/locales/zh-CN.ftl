@@ -46,6 +46,41 @@ pieces-few = 仅剩 { $count } 件
 pieces-none = 暂时缺货
 privacy = 图像只在本机内存中处理，不保存，不上传；离开即清除。
 
+contrast = 高对比
+idle-title = 您还在吗？
+idle-left = { $seconds } 秒后将结束，并清除您的所有内容。
+idle-stay = 我还在
+
+consent-title = 先征得您的同意
+consent-note = 这项功能需要摄像头看一看。
+consent-skin = 看什么：您面部皮肤的颜色与泛红。不识别您是谁。
+consent-origin = 看什么：包装上的编码。画面里可能会有您。
+consent-try-on = 看什么：您面部的位置，用来把效果画在画面上。不识别您是谁。
+consent-memory = 图像只在本机内存中处理，不保存，不上传；您离开时立即清除。
+consent-choice = 不同意也没关系，其他功能照常使用。
+consent-agree = 同意，开始
+consent-decline = 不用了
+
+try-on-title = 试妆
+try-on-note = 看看一件商品用在脸上的样子。
+try-on-away = 试妆暂未开放
+try-on-away-note = 这台设备还不能显示试妆效果，店员很乐意让您试用小样。
+
+pick-up-title = 取货
+pick-up-note = 订单放在储物柜里，凭取货码领取。
+pick-up-away = 请到服务台取货
+pick-up-away-note = 这台设备还不能打开储物柜，店员会为您取出订单。
+
+offers-title = 今日店内
+offers-note = 现货与所在货架。
+offers-away = 暂时没有商品数据
+offers-away-note = 门店还没有告诉这台设备今天有什么，店员可为您查询。
+
+staff-title = 店员
+staff-note = 仅限本店员工。
+staff-away = 尚未设置 PIN
+staff-away-note = 设置之后，才能在这里检查设备。
+
 skin-title = 肌肤观察
 skin-note = 仅描述这张照片中的外观，属美容参考，并非医学诊断。
 skin-looking-note = 图像只在本机内存中处理。

@@ -36,6 +36,12 @@ impl Camera {
         self.source.is_some()
     }
 
+    /// Whether products are seen by a camera of their own.
+    #[must_use]
+    pub fn has_product_camera(&self) -> bool {
+        self.product.is_some()
+    }
+
     /// What a worker needs to take a picture.
     #[must_use]
     pub fn shutter(&self) -> Option<Shutter> {

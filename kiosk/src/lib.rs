@@ -36,7 +36,10 @@ use crate::{
     i18n::I18n,
     link::{Link, LinkState, StoreFacts},
     origin::{OriginStore, OriginWorker},
-    screens::Screen,
+    screens::{
+        Screen,
+        route::{self, Wanted},
+    },
     session::Session,
     skin::SkinWorker,
     theme::{FontError, Theme},
@@ -78,7 +81,6 @@ pub struct KioskPlugin;
 impl Plugin for KioskPlugin {
     fn build(&self, app: &mut App) {
         app.add_plugins(features)
-            .insert_resource(ClearColor(theme::PAPER))
             .insert_resource(RenderErrorHandler(on_render_error))
             // A fault in one system must not take the screen down: it is logged, and the frame goes on.
             .set_error_handler(bevy::ecs::error::error);
@@ -140,6 +142,11 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
             }
         },
     }
+    // A feature that films puts its question first, also when the command line names it.
+    let conditions =
+        route::conditions(world.resource::<Session>(), Wanted::default(), world.resource::<Camera>());
+    let (start_at, wanted) = route::admit(start_at, conditions);
+    world.insert_resource(wanted);
     app.insert_state(start_at);
     Ok(())
 }

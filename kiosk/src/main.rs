@@ -18,7 +18,7 @@ struct Arguments {
     /// The configuration; `kiosk.example.toml` is complete and commented.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The first screen: attract, home, skin, origin or fault.
+    /// The first screen: attract, home, consent, skin, origin, try-on, pick-up, offers, staff or fault.
     #[arg(long, value_name = "NAME", value_parser = screen)]
     screen: Option<Screen>,
     /// Renders the screen to a PNG without a window, prints what it says as one line of JSON, and ends.

@@ -250,8 +250,7 @@ mod tests {
 
     fn app() -> App {
         let mut app = App::new();
-        app.add_plugins((MinimalPlugins, bevy::state::app::StatesPlugin))
-            .init_state::<crate::screens::Screen>()
+        app.add_plugins(MinimalPlugins)
             .add_plugins((crate::i18n::plugin, crate::session::plugin, plugin))
             .insert_resource(OriginWorker::start(OriginStore::default()).unwrap());
         app

@@ -35,7 +35,8 @@ pub fn said(world: &World, screen: Screen) -> Value {
         Screen::Attract | Screen::Home => said["store"] = store(facts),
         Screen::Skin => said["skin"] = skin(world.resource::<SkinView>()),
         Screen::Origin => said["origin"] = origin(world.resource::<OriginView>()),
-        Screen::Fault => {}
+        Screen::Consent | Screen::TryOn | Screen::PickUp | Screen::Offers | Screen::Staff | Screen::Fault => {
+        }
     }
     said
 }

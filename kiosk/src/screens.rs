@@ -1,14 +1,24 @@
-//! The screens: one plugin each, one state for all of them. Screens know features and the theme, never one another.
+//! The screens: one plugin each, one state for all of them, one table of who leads where ([`route`]).
+//!
+//! Screens know features and the theme, never one another. They say what the visitor wants ([`route::Intent`]); only
+//! the route sets the state.
 
 mod attract;
 mod chrome;
+mod consent;
 mod fault;
 mod figures;
 mod home;
+mod idle;
+mod offers;
 mod origin;
+mod pickup;
+pub mod route;
 mod skin;
+mod staff;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tryon;
 
 use bevy::prelude::*;
 
@@ -20,17 +30,38 @@ pub enum Screen {
     Attract,
     /// What the kiosk can do.
     Home,
+    /// What the camera would do, and whether it may.
+    Consent,
     /// What the visitor's skin looks like.
     Skin,
     /// Where a product comes from.
     Origin,
+    /// How a product would look.
+    TryOn,
+    /// An order that waits in a locker.
+    PickUp,
+    /// What the store has today.
+    Offers,
+    /// For staff, behind a PIN.
+    Staff,
     /// What does not work, and what still does.
     Fault,
 }
 
 impl Screen {
     /// All screens.
-    pub const ALL: [Self; 5] = [Self::Attract, Self::Home, Self::Skin, Self::Origin, Self::Fault];
+    pub const ALL: [Self; 10] = [
+        Self::Attract,
+        Self::Home,
+        Self::Consent,
+        Self::Skin,
+        Self::Origin,
+        Self::TryOn,
+        Self::PickUp,
+        Self::Offers,
+        Self::Staff,
+        Self::Fault,
+    ];
 
     /// The name on the command line.
     #[must_use]
@@ -38,8 +69,13 @@ impl Screen {
         match self {
             Self::Attract => "attract",
             Self::Home => "home",
+            Self::Consent => "consent",
             Self::Skin => "skin",
             Self::Origin => "origin",
+            Self::TryOn => "try-on",
+            Self::PickUp => "pick-up",
+            Self::Offers => "offers",
+            Self::Staff => "staff",
             Self::Fault => "fault",
         }
     }
@@ -53,13 +89,16 @@ impl Screen {
 
 /// All screens.
 pub(crate) fn plugin(app: &mut App) {
-    app.add_plugins((
-        chrome::plugin,
-        figures::plugin,
+    app.add_plugins((route::plugin, chrome::plugin, figures::plugin, idle::plugin)).add_plugins((
         attract::plugin,
         home::plugin,
+        consent::plugin,
         skin::plugin,
         origin::plugin,
+        tryon::plugin,
+        pickup::plugin,
+        offers::plugin,
+        staff::plugin,
         fault::plugin,
     ));
 }

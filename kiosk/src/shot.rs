@@ -33,7 +33,7 @@ use crate::{
     origin::OriginView,
     said::said,
     screens::Screen,
-    session::Session,
+    session::{Consent, Session},
     skin::{SkinStatus, SkinView},
 };
 
@@ -87,6 +87,8 @@ pub fn take(config: &Config, screen: Screen, path: &Path) -> Result<serde_json::
             .disable::<WinitPlugin>(),
     )
     .add_plugins(KioskPlugin);
+    // Whoever asks for the picture of a screen agrees to what it does.
+    app.world_mut().resource_mut::<Session>().answer(Consent::Given);
     equip(&mut app, config, screen)?;
     // Nobody touches a picture, and a slow renderer may take longer than a visitor's patience.
     app.world_mut().resource_mut::<Session>().idle_max = Duration::MAX;
@@ -213,7 +215,13 @@ fn is_settled(world: &World, screen: Screen, started: Instant, online_since: &mu
         LinkState::Offline => HUB_LIMIT <= started.elapsed(),
     };
     let is_content_settled = match screen {
-        Screen::Attract | Screen::Home => true,
+        Screen::Attract
+        | Screen::Home
+        | Screen::Consent
+        | Screen::TryOn
+        | Screen::PickUp
+        | Screen::Offers
+        | Screen::Staff => true,
         Screen::Skin => !matches!(world.resource::<SkinView>(), SkinView::Idle | SkinView::Looking),
         Screen::Origin => !matches!(world.resource::<OriginView>(), OriginView::Idle | OriginView::Looking),
         Screen::Fault => *world.resource::<SkinStatus>() != SkinStatus::Loading,

@@ -137,7 +137,7 @@ fn work(analyser: &mut Option<Analyser>, models: &Models, job: Job) -> Report {
 fn outline(polygon: &[vision::Point]) -> Outline {
     Outline {
         corners: polygon.iter().map(|point| [point.x as f32, point.y as f32]).collect(),
-        colour: [0xF2, 0xD9, 0xA6],
+        colour: crate::theme::REGION_RGB,
         fill: 0.10,
     }
 }
@@ -233,8 +233,7 @@ mod tests {
             onnxruntime: Some("/nowhere/libonnxruntime.so".into()),
         };
         let mut app = App::new();
-        app.add_plugins((MinimalPlugins, bevy::state::app::StatesPlugin))
-            .init_state::<crate::screens::Screen>()
+        app.add_plugins(MinimalPlugins)
             .add_plugins((crate::i18n::plugin, crate::session::plugin, plugin))
             .insert_resource(Camera::new(Some(CameraSource::File("/nowhere.png".into()))))
             .insert_resource(SkinWorker::start(models).unwrap());

@@ -3,6 +3,7 @@
 //! The design is 1080 wide in portrait; [`bevy::ui::UiScale`] fits it to the window. Touch targets are at least
 //! [`TOUCH_PX_MIN`] there.
 
+mod colour;
 pub mod widgets;
 
 use std::{
@@ -11,7 +12,10 @@ use std::{
 };
 
 use bevy::prelude::*;
-use provenance::Verdict;
+
+pub use colour::{
+    Colour, Edge, Fade, Ground, Ink, Look, REGION_RGB, Raised, Tint, measured, verdict_colour, verdict_rgb,
+};
 
 use crate::config::{Display, Orientation};
 
@@ -20,73 +24,9 @@ pub const TOUCH_PX_MIN: f32 = 60.0;
 
 /// Fits the design to the window.
 pub(crate) fn plugin(app: &mut App) {
-    app.add_systems(Update, (fit.run_if(resource_exists::<UiScale>), widgets::show_presses))
+    app.add_plugins(colour::plugin)
+        .add_systems(Update, (fit.run_if(resource_exists::<UiScale>), widgets::show_presses))
         .add_observer(widgets::drag);
-}
-
-/// Paper behind everything.
-pub const PAPER: Color = rgb(0xF6, 0xF2, 0xEA);
-/// Cards on paper.
-pub const CARD: Color = rgb(0xFF, 0xFD, 0xF9);
-/// Text.
-pub const INK: Color = rgb(0x1B, 0x26, 0x22);
-/// Text of less weight; 5.5:1 on paper.
-pub const INK_SOFT: Color = rgb(0x5A, 0x66, 0x60);
-/// Hairlines.
-pub const LINE: Color = rgb(0xE3, 0xDC, 0xCF);
-/// The house colour.
-pub const JADE: Color = rgb(0x14, 0x4D, 0x3F);
-/// The house colour, deep.
-pub const JADE_DEEP: Color = rgb(0x08, 0x2A, 0x24);
-/// The house colour, pressed.
-pub const JADE_PRESSED: Color = rgb(0x0E, 0x3A, 0x30);
-/// A breath of the house colour.
-pub const JADE_SOFT: Color = rgb(0xE2, 0xED, 0xE7);
-/// The second colour.
-pub const GOLD: Color = rgb(0xC2, 0x9A, 0x5B);
-/// The second colour as text on paper.
-pub const GOLD_INK: Color = rgb(0x8A, 0x63, 0x22);
-/// A breath of the second colour.
-pub const GOLD_SOFT: Color = rgb(0xF4, 0xEA, 0xD8);
-/// Text on the house colour.
-pub const IVORY: Color = rgb(0xFB, 0xF7, 0xEE);
-/// Softer text on the house colour.
-pub const IVORY_SOFT: Color = rgb(0xC9, 0xD8, 0xD0);
-/// What is good.
-pub const GOOD: Color = rgb(0x1B, 0x7A, 0x4E);
-/// What asks for a closer look.
-pub const CAUTION: Color = rgb(0x96, 0x56, 0x06);
-/// What is wrong.
-pub const BAD: Color = rgb(0xB0, 0x2A, 0x1E);
-/// What is not known.
-pub const CALM: Color = rgb(0x4B, 0x60, 0x6B);
-/// Redness on a scale.
-pub const ROSE: Color = rgb(0xC9, 0x6A, 0x5F);
-
-const fn rgb(red: u8, green: u8, blue: u8) -> Color {
-    Color::Srgba(Srgba::new(red as f32 / 255.0, green as f32 / 255.0, blue as f32 / 255.0, 1.0))
-}
-
-/// The colour of a verdict.
-#[must_use]
-pub fn verdict_colour(verdict: Verdict) -> Color {
-    match verdict {
-        Verdict::Genuine | Verdict::GenuineStale => GOOD,
-        Verdict::Caution => CAUTION,
-        Verdict::Unverified => CALM,
-        Verdict::Invalid => BAD,
-    }
-}
-
-/// The colour of a verdict, brighter, for lines on pictures.
-#[must_use]
-pub fn verdict_rgb(verdict: Verdict) -> [u8; 3] {
-    match verdict {
-        Verdict::Genuine | Verdict::GenuineStale => [0x3F, 0xD0, 0x8C],
-        Verdict::Caution => [0xFF, 0xB0, 0x2E],
-        Verdict::Unverified => [0xB8, 0xCB, 0xD6],
-        Verdict::Invalid => [0xFF, 0x5A, 0x48],
-    }
 }
 
 /// Distances in pixels of the design.
@@ -219,32 +159,6 @@ fn fit(theme: Res<Theme>, windows: Query<&Window>, mut scale: ResMut<UiScale>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn contrast(one: Color, other: Color) -> f32 {
-        let (a, b) = (one.luminance(), other.luminance());
-        (a.max(b) + 0.05) / (a.min(b) + 0.05)
-    }
-
-    #[test]
-    fn text_can_be_read_on_what_it_stands_on() {
-        for (text, ground) in [
-            (INK, PAPER),
-            (INK_SOFT, PAPER),
-            (INK_SOFT, CARD),
-            (GOLD_INK, CARD),
-            (GOLD_INK, GOLD_SOFT),
-            (IVORY, JADE),
-            (IVORY_SOFT, JADE),
-            (IVORY, GOOD),
-            (IVORY, CAUTION),
-            (IVORY, BAD),
-            (IVORY, CALM),
-            (JADE, JADE_SOFT),
-        ] {
-            let contrast = contrast(text, ground);
-            assert!(4.5 <= contrast, "{text:?} on {ground:?} has {contrast:.2}:1");
-        }
-    }
 
     #[test]
     fn a_missing_font_and_a_file_that_is_none_say_what_to_do() {

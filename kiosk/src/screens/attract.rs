@@ -1,17 +1,18 @@
 //! The attract screen: one promise, what is true in the store right now, and an invitation to touch.
 //!
-//! Reads [`StoreFacts`]; writes [`NextState<Screen>`] and nothing else.
+//! Reads [`StoreFacts`]; sends intents and nothing else.
 
-use bevy::{
-    prelude::*,
-    ui_widgets::{self, Activate},
+use bevy::{prelude::*, ui_widgets};
+
+use super::{
+    Screen, chrome,
+    figures::figures,
+    route::{Intent, sends},
 };
-
-use super::{Screen, chrome, figures::figures};
 use crate::{
     i18n::Words,
     link::StoreFacts,
-    theme::{self, Theme, Type, space, widgets},
+    theme::{Colour, Edge, Fade, Ground, Theme, Type, space, widgets},
 };
 
 pub(super) fn plugin(app: &mut App) {
@@ -32,9 +33,9 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
                 overflow: Overflow::clip(),
                 ..widgets::column(space::CARD)
             },
-            widgets::gradient(theme::JADE_DEEP, theme::JADE),
+            Fade(Colour::NightDeep, Colour::Night),
         ))
-        .observe(|_: On<Activate>, mut next: ResMut<NextState<Screen>>| next.set(Screen::Home))
+        .observe(sends(Intent::Start))
         .with_children(|page| {
             rings(page);
             chrome::header(page, theme, &facts, true);
@@ -42,14 +43,14 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
             page.spawn(widgets::column(space::LINE)).with_children(|hero| {
                 hero.spawn((
                     Node { width: px(120), height: px(6), margin: UiRect::bottom(px(20)), ..default() },
-                    BackgroundColor(theme::GOLD),
+                    Ground(Colour::Accent),
                 ));
                 for line in ["attract-see", "attract-try", "attract-trust"] {
-                    hero.spawn(widgets::text(theme, Type::Display, theme::IVORY, Words::key(line)));
+                    hero.spawn(widgets::text(theme, Type::Display, Colour::OnNight, Words::key(line)));
                 }
                 hero.spawn((
                     Node { max_width: px(860), margin: UiRect::top(px(20)), ..default() },
-                    widgets::text(theme, Type::Body, theme::IVORY_SOFT, Words::key("attract-note")),
+                    widgets::text(theme, Type::Body, Colour::OnNightSoft, Words::key("attract-note")),
                 ));
             });
             page.spawn(Node { flex_grow: 1.4, ..default() });
@@ -67,13 +68,13 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
                     justify_content: JustifyContent::Center,
                     ..widgets::row(0.0)
                 },
-                BackgroundColor(theme::GOLD),
+                Ground(Colour::Accent),
             ))
             .with_children(|invitation| {
                 invitation.spawn(widgets::centred(
                     theme,
                     Type::Heading,
-                    theme::JADE_DEEP,
+                    Colour::OnAccent,
                     Words::key("attract-touch"),
                 ));
             });
@@ -82,9 +83,7 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
 
 /// Thin circles behind the words: a globe's horizon, and the way around it.
 fn rings(page: &mut ChildSpawnerCommands) {
-    for (size, right, top, alpha) in
-        [(980.0, -420.0, 120.0, 0.30), (700.0, -280.0, 260.0, 0.45), (430.0, -145.0, 395.0, 0.65)]
-    {
+    for (size, right, top) in [(980.0, -420.0, 120.0), (700.0, -280.0, 260.0), (430.0, -145.0, 395.0)] {
         page.spawn((
             Pickable::IGNORE,
             Node {
@@ -97,7 +96,7 @@ fn rings(page: &mut ChildSpawnerCommands) {
                 border_radius: BorderRadius::MAX,
                 ..default()
             },
-            BorderColor::all(theme::GOLD.with_alpha(alpha)),
+            Edge(Colour::Accent),
         ));
     }
     for (right, top, size) in [(58.0, 420.0, 18.0), (262.0, 700.0, 26.0), (420.0, 250.0, 14.0)] {
@@ -112,7 +111,7 @@ fn rings(page: &mut ChildSpawnerCommands) {
                 border_radius: BorderRadius::MAX,
                 ..default()
             },
-            BackgroundColor(theme::GOLD),
+            Ground(Colour::Accent),
         ));
     }
 }

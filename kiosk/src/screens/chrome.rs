@@ -1,21 +1,25 @@
 //! What every screen has around its content: paper, a header with brand, hub badge and language, and a way back.
 
+use std::time::Duration;
+
 use bevy::{prelude::*, ui_widgets::Activate};
 
-use super::Screen;
+use super::{
+    Screen,
+    route::{Intent, sends},
+};
 use crate::{
     i18n::{I18n, Words},
     link::{LinkState, StoreFacts},
-    session::EndSession,
     theme::{
-        self, Theme, Type, space,
+        self, Colour, Edge, Ground, Look, Theme, Type, space,
         widgets::{self, ButtonKind},
     },
 };
 
 /// Keeps the badge true.
 pub(super) fn plugin(app: &mut App) {
-    app.add_systems(Update, show_link);
+    app.init_resource::<MarkTouches>().add_systems(Update, show_link);
 }
 
 /// The word that says whether the hub is there.
@@ -41,7 +45,7 @@ pub(super) fn page(
                 overflow: Overflow::clip(),
                 ..widgets::column(space::CARD)
             },
-            BackgroundColor(theme::PAPER),
+            Ground(Colour::Paper),
         ))
         .with_children(|page| {
             header(page, theme, facts, false);
@@ -50,9 +54,14 @@ pub(super) fn page(
 }
 
 /// Brand, badge and language.
-pub(super) fn header(parent: &mut ChildSpawnerCommands, theme: &Theme, facts: &StoreFacts, is_on_jade: bool) {
+pub(super) fn header(
+    parent: &mut ChildSpawnerCommands,
+    theme: &Theme,
+    facts: &StoreFacts,
+    is_on_night: bool,
+) {
     let (ink, kind) =
-        if is_on_jade { (theme::IVORY, ButtonKind::OnJade) } else { (theme::JADE, ButtonKind::Quiet) };
+        if is_on_night { (Colour::OnNight, ButtonKind::OnNight) } else { (Colour::Brand, ButtonKind::Quiet) };
     parent.spawn(Node { width: percent(100), flex_shrink: 0.0, ..widgets::row(space::LINE) }).with_children(
         |header| {
             mark(header);
@@ -72,19 +81,21 @@ pub(super) fn header(parent: &mut ChildSpawnerCommands, theme: &Theme, facts: &S
                     badge.spawn((
                         HubDot,
                         Node { width: px(16), height: px(16), border_radius: BorderRadius::MAX, ..default() },
-                        BackgroundColor(link_look(facts.link).1),
+                        Ground(link_look(facts.link).1),
                     ));
                     badge.spawn((
                         HubBadge,
                         widgets::text(
                             theme,
                             Type::Caption,
-                            if is_on_jade { theme::IVORY_SOFT } else { theme::INK_SOFT },
+                            if is_on_night { Colour::OnNightSoft } else { Colour::InkSoft },
                             Words::key(link_look(facts.link).0),
                         ),
                     ));
                 })
-                .observe(|_: On<Activate>, mut next: ResMut<NextState<Screen>>| next.set(Screen::Fault));
+                .observe(sends(Intent::Status));
+            widgets::button(header, theme, "Contrast", kind, Words::key("contrast"))
+                .observe(|_: On<Activate>, mut look: ResMut<Look>| *look = look.other());
             widgets::button(header, theme, "Language", kind, Words::key("other-language"))
                 .observe(|_: On<Activate>, mut i18n: ResMut<I18n>| i18n.toggle());
         },
@@ -95,18 +106,18 @@ pub(super) fn header(parent: &mut ChildSpawnerCommands, theme: &Theme, facts: &S
 #[derive(Component)]
 pub(super) struct HubDot;
 
-fn link_look(link: LinkState) -> (&'static str, Color) {
+fn link_look(link: LinkState) -> (&'static str, Colour) {
     match link {
-        LinkState::Online => ("hub-online", theme::GOOD),
-        LinkState::Connecting => ("hub-connecting", theme::GOLD),
-        LinkState::Alone | LinkState::Offline => ("hub-offline", theme::CAUTION),
+        LinkState::Online => ("hub-online", Colour::Good),
+        LinkState::Connecting => ("hub-connecting", Colour::Accent),
+        LinkState::Alone | LinkState::Offline => ("hub-offline", Colour::Caution),
     }
 }
 
 fn show_link(
     facts: Res<StoreFacts>,
     mut words: Query<&mut Words, With<HubBadge>>,
-    mut dots: Query<&mut BackgroundColor, With<HubDot>>,
+    mut dots: Query<&mut Ground, With<HubDot>>,
 ) {
     if !facts.is_changed() {
         return;
@@ -116,31 +127,63 @@ fn show_link(
         words.set_if_neq(Words::key(key));
     }
     for mut dot in &mut dots {
-        dot.set_if_neq(BackgroundColor(colour));
+        dot.set_if_neq(Ground(colour));
     }
 }
 
-/// The house's mark: a ring with a pearl.
+/// The house's mark: a ring with a pearl. Staff touch it [`STAFF_TOUCHES`] times in a row.
 fn mark(parent: &mut ChildSpawnerCommands) {
     parent
         .spawn((
+            Name::new("Mark"),
+            bevy::ui_widgets::Button,
             Node {
-                width: px(56),
-                height: px(56),
+                width: px(theme::TOUCH_PX_MIN),
+                height: px(theme::TOUCH_PX_MIN),
+                flex_shrink: 0.0,
                 border: UiRect::all(px(4)),
                 border_radius: BorderRadius::MAX,
                 align_items: AlignItems::Center,
                 justify_content: JustifyContent::Center,
                 ..default()
             },
-            BorderColor::all(theme::GOLD),
+            Edge(Colour::Accent),
         ))
         .with_children(|ring| {
             ring.spawn((
                 Node { width: px(20), height: px(20), border_radius: BorderRadius::MAX, ..default() },
-                BackgroundColor(theme::GOLD),
+                Ground(Colour::Accent),
             ));
-        });
+        })
+        .observe(count_touches);
+}
+
+/// Touches of the mark that lead to the staff's screen; no visitor does this by accident.
+const STAFF_TOUCHES: u8 = 5;
+/// They follow one another within this time.
+const STAFF_TOUCH_GAP: Duration = Duration::from_secs(1);
+
+/// Touches of the mark so far, and when the last one was.
+#[derive(Resource, Default)]
+struct MarkTouches {
+    count: u8,
+    last: Duration,
+}
+
+fn count_touches(
+    _: On<Activate>,
+    time: Res<Time<Real>>,
+    mut touches: ResMut<MarkTouches>,
+    mut commands: Commands,
+) {
+    let now = time.elapsed();
+    let follows = now.saturating_sub(touches.last) <= STAFF_TOUCH_GAP;
+    touches.count = if follows { touches.count + 1 } else { 1 };
+    touches.last = now;
+    if STAFF_TOUCHES <= touches.count {
+        touches.count = 0;
+        commands.trigger(Intent::Staff);
+    }
 }
 
 /// The lower edge: what to do next and the way home, where a seated visitor can reach it.
@@ -154,9 +197,9 @@ pub(super) fn footer(
             build(footer);
             footer.spawn(Node { flex_grow: 1.0, ..default() });
             widgets::button(footer, theme, "Home", ButtonKind::Quiet, Words::key("home"))
-                .observe(|_: On<Activate>, mut next: ResMut<NextState<Screen>>| next.set(Screen::Home));
+                .observe(sends(Intent::Home));
             widgets::button(footer, theme, "End", ButtonKind::Quiet, Words::key("end"))
-                .observe(|_: On<Activate>, mut commands: Commands| commands.trigger(EndSession));
+                .observe(sends(Intent::Finish));
         },
     );
 }
@@ -169,7 +212,38 @@ pub(super) fn title(
     note: &'static str,
 ) {
     parent.spawn(Node { flex_shrink: 0.0, ..widgets::column(space::TIGHT / 2.0) }).with_children(|head| {
-        head.spawn(widgets::text(theme, Type::Title, theme::INK, Words::key(title)));
-        head.spawn(widgets::text(theme, Type::Body, theme::INK_SOFT, Words::key(note)));
+        head.spawn(widgets::text(theme, Type::Title, Colour::Ink, Words::key(title)));
+        head.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key(note)));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screens::testing::{activate, at, named, screen_app};
+
+    #[test]
+    fn staff_enter_by_touching_the_mark_five_times_in_a_row() {
+        let mut app = screen_app(Screen::Home);
+        for _ in 0..STAFF_TOUCHES {
+            activate(&mut app, "Mark");
+        }
+        assert_eq!(at(&app), Screen::Home, "seconds lie between these touches");
+        let mark = named(&mut app, "Mark").unwrap();
+        for _ in 0..STAFF_TOUCHES {
+            app.world_mut().trigger(Activate { entity: mark });
+        }
+        app.update();
+        assert_eq!(at(&app), Screen::Staff);
+    }
+
+    #[test]
+    fn contrast_is_switched_from_every_screen() {
+        for screen in Screen::ALL {
+            let mut app = screen_app(screen);
+            activate(&mut app, "Contrast");
+            assert_eq!(*app.world().resource::<Look>(), Look::HighContrast, "{screen:?}");
+            assert_eq!(at(&app), screen);
+        }
+    }
 }

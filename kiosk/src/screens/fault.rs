@@ -11,7 +11,7 @@ use crate::{
     link::{LinkState, StoreFacts},
     origin::OriginWorker,
     skin::SkinStatus,
-    theme::{self, Theme, Type, widgets},
+    theme::{Colour, Ground, Theme, Type, widgets},
 };
 
 pub(super) fn plugin(app: &mut App) {
@@ -87,9 +87,9 @@ fn show(
     commands.entity(list).despawn_children().with_children(|list| {
         for (part, condition) in conditions {
             let (colour, state) = match condition {
-                Condition::Fine => (theme::GOOD, "state-fine"),
-                Condition::Waiting => (theme::GOLD, "state-waiting"),
-                Condition::Away => (theme::CAUTION, "state-away"),
+                Condition::Fine => (Colour::Good, "state-fine"),
+                Condition::Waiting => (Colour::Accent, "state-waiting"),
+                Condition::Away => (Colour::Caution, "state-away"),
             };
             list.spawn(Node { width: percent(100), padding: UiRect::vertical(px(8)), ..widgets::row(24.0) })
                 .with_children(|line| {
@@ -101,11 +101,11 @@ fn show(
                             border_radius: BorderRadius::MAX,
                             ..default()
                         },
-                        BackgroundColor(colour),
+                        Ground(colour),
                     ));
                     line.spawn(Node { flex_grow: 1.0, flex_basis: px(0), ..widgets::column(0.0) })
                         .with_children(|told| {
-                            told.spawn(widgets::text(theme, Type::Label, theme::INK, Words::key(part)));
+                            told.spawn(widgets::text(theme, Type::Label, Colour::Ink, Words::key(part)));
                             let note = if condition == Condition::Away {
                                 format!("{part}-away")
                             } else {
@@ -114,7 +114,7 @@ fn show(
                             told.spawn(widgets::text(
                                 theme,
                                 Type::Caption,
-                                theme::INK_SOFT,
+                                Colour::InkSoft,
                                 Words::key(note),
                             ));
                         });

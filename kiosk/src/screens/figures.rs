@@ -5,7 +5,7 @@ use bevy::prelude::*;
 use crate::{
     i18n::Words,
     link::StoreFacts,
-    theme::{self, Theme, Type, space, widgets},
+    theme::{Colour, Edge, Ground, Raised, Theme, Type, space, widgets},
 };
 
 /// Keeps the figures true.
@@ -44,11 +44,11 @@ impl Figure {
 }
 
 /// Three figures beside one another.
-pub(super) fn figures(row: &mut ChildSpawnerCommands, theme: &Theme, facts: &StoreFacts, is_on_jade: bool) {
-    let (ground, ink, soft) = if is_on_jade {
-        (Color::srgba(1.0, 1.0, 1.0, 0.07), theme::IVORY, theme::IVORY_SOFT)
+pub(super) fn figures(row: &mut ChildSpawnerCommands, theme: &Theme, facts: &StoreFacts, is_on_night: bool) {
+    let (ground, ink, soft) = if is_on_night {
+        (Colour::NightRaised, Colour::OnNight, Colour::OnNightSoft)
     } else {
-        (theme::CARD, theme::JADE, theme::INK_SOFT)
+        (Colour::Card, Colour::Brand, Colour::InkSoft)
     };
     for figure in Figure::ALL {
         let mut card = row.spawn((
@@ -59,10 +59,11 @@ pub(super) fn figures(row: &mut ChildSpawnerCommands, theme: &Theme, facts: &Sto
                 border_radius: BorderRadius::all(px(space::RADIUS)),
                 ..widgets::column(4.0)
             },
-            BackgroundColor(ground),
+            Ground(ground),
+            Edge(Colour::CardEdge),
         ));
-        if !is_on_jade {
-            card.insert(widgets::shadow());
+        if !is_on_night {
+            card.insert(Raised::Card);
         }
         card.with_children(|card| {
             card.spawn((figure, widgets::text(theme, Type::Figure, ink, figure.value(facts))));

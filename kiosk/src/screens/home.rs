@@ -1,19 +1,19 @@
-//! The home screen: the two things to do, and the store right now.
+//! The home screen: what the kiosk can do, and the store right now.
 //!
-//! Reads [`StoreFacts`]; writes [`NextState<Screen>`] and nothing else.
+//! Reads [`StoreFacts`]; sends intents and nothing else.
 
-use bevy::{
-    prelude::*,
-    text::LineBreak,
-    ui_widgets::{self, Activate},
-};
+use bevy::{prelude::*, text::LineBreak, ui_widgets};
 use contract::hub::ShelfStock;
 
-use super::{Screen, chrome, figures::figures};
+use super::{
+    Screen, chrome,
+    figures::figures,
+    route::{Feature, Intent, sends},
+};
 use crate::{
     i18n::Words,
     link::StoreFacts,
-    theme::{self, Theme, Type, space, widgets},
+    theme::{Colour, Edge, Fade, Ground, Raised, Theme, Type, space, widgets},
 };
 
 /// Shelves that fit on the screen; the emptiest come first.
@@ -52,19 +52,29 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
                 tile(
                     tiles,
                     theme,
-                    Screen::Skin,
-                    (theme::JADE, theme::JADE_DEEP),
-                    theme::IVORY,
-                    theme::IVORY_SOFT,
+                    Feature::Skin,
+                    (Colour::Night, Colour::NightDeep),
+                    Colour::OnNight,
+                    Colour::OnNightSoft,
                 );
                 tile(
                     tiles,
                     theme,
-                    Screen::Origin,
-                    (theme::GOLD_SOFT, theme::CARD),
-                    theme::INK,
-                    theme::INK_SOFT,
+                    Feature::Origin,
+                    (Colour::AccentSoft, Colour::Card),
+                    Colour::Ink,
+                    Colour::InkSoft,
                 );
+            });
+            body.spawn(widgets::row(space::LINE)).with_children(|more| {
+                for (name, feature, words) in [
+                    ("TryOn", Feature::TryOn, "try-on-title"),
+                    ("PickUp", Feature::PickUp, "pick-up-title"),
+                    ("Offers", Feature::Offers, "offers-title"),
+                ] {
+                    widgets::button(more, theme, name, widgets::ButtonKind::Quiet, Words::key(words))
+                        .observe(sends(Intent::Choose(feature)));
+                }
             });
             body.spawn(Node {
                 flex_grow: 1.0,
@@ -73,7 +83,7 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
                 ..widgets::column(space::LINE)
             })
             .with_children(|now| {
-                now.spawn(widgets::text(theme, Type::Heading, theme::INK, Words::key("home-now")));
+                now.spawn(widgets::text(theme, Type::Heading, Colour::Ink, Words::key("home-now")));
                 now.spawn(Node { ..widgets::row(space::LINE) })
                     .with_children(|row| figures(row, theme, &facts, false));
                 now.spawn((Name::new("Shelves"), Shelves, widgets::card()));
@@ -83,11 +93,10 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
             .with_children(|foot| {
                 foot.spawn((
                     Node { flex_grow: 1.0, flex_basis: px(0), ..default() },
-                    widgets::text(theme, Type::Caption, theme::INK_SOFT, Words::key("privacy")),
+                    widgets::text(theme, Type::Caption, Colour::InkSoft, Words::key("privacy")),
                 ));
-                widgets::button(foot, theme, "End", widgets::ButtonKind::Quiet, Words::key("end")).observe(
-                    |_: On<Activate>, mut commands: Commands| commands.trigger(crate::session::EndSession),
-                );
+                widgets::button(foot, theme, "End", widgets::ButtonKind::Quiet, Words::key("end"))
+                    .observe(sends(Intent::Finish));
             });
     });
 }
@@ -96,13 +105,13 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
 fn tile(
     parent: &mut ChildSpawnerCommands,
     theme: &Theme,
-    screen: Screen,
-    (from, to): (Color, Color),
-    ink: Color,
-    soft: Color,
+    feature: Feature,
+    (from, to): (Colour, Colour),
+    ink: Colour,
+    soft: Colour,
 ) {
-    let (name, title, note, go) = match screen {
-        Screen::Skin => ("Skin", "skin-title", "tile-skin-note", "tile-skin-go"),
+    let (name, title, note, go) = match feature {
+        Feature::Skin => ("Skin", "skin-title", "tile-skin-note", "tile-skin-go"),
         _ => ("Origin", "origin-title", "tile-origin-note", "tile-origin-go"),
     };
     parent
@@ -118,12 +127,12 @@ fn tile(
                 overflow: Overflow::clip(),
                 ..widgets::column(space::TIGHT)
             },
-            widgets::gradient(from, to),
-            widgets::shadow(),
+            Fade(from, to),
+            Raised::Card,
         ))
-        .observe(move |_: On<Activate>, mut next: ResMut<NextState<Screen>>| next.set(screen))
+        .observe(sends(Intent::Choose(feature)))
         .with_children(|tile| {
-            emblem(tile, screen);
+            emblem(tile, feature);
             tile.spawn(Node { flex_grow: 1.0, ..default() });
             tile.spawn(widgets::text(theme, Type::Heading, ink, Words::key(title)));
             tile.spawn(widgets::text(theme, Type::Caption, soft, Words::key(note)));
@@ -132,7 +141,7 @@ fn tile(
                 widgets::text(
                     theme,
                     Type::Label,
-                    if screen == Screen::Skin { theme::GOLD } else { theme::GOLD_INK },
+                    if feature == Feature::Skin { Colour::Accent } else { Colour::AccentInk },
                     Words::key(go),
                 ),
             ));
@@ -140,7 +149,7 @@ fn tile(
 }
 
 /// Drawn from rings and bars: a face in its frame, or a code and its way.
-fn emblem(parent: &mut ChildSpawnerCommands, screen: Screen) {
+fn emblem(parent: &mut ChildSpawnerCommands, feature: Feature) {
     let part = |left: f32, top: f32, width: f32, height: f32, radius: BorderRadius, border: f32| Node {
         position_type: PositionType::Absolute,
         left: px(left),
@@ -152,31 +161,28 @@ fn emblem(parent: &mut ChildSpawnerCommands, screen: Screen) {
         ..default()
     };
     parent.spawn(Node { width: px(190), height: px(190), ..default() }).with_children(|box_| {
-        let colour = if screen == Screen::Skin { theme::GOLD } else { theme::JADE };
-        let soft = colour.with_alpha(0.45);
-        if screen == Screen::Skin {
-            box_.spawn((part(0.0, 0.0, 190.0, 190.0, BorderRadius::MAX, 3.0), BorderColor::all(soft)));
-            box_.spawn((part(45.0, 30.0, 100.0, 130.0, BorderRadius::MAX, 5.0), BorderColor::all(colour)));
+        let colour = if feature == Feature::Skin { Colour::Accent } else { Colour::Brand };
+        let soft = Colour::Accent;
+        if feature == Feature::Skin {
+            box_.spawn((part(0.0, 0.0, 190.0, 190.0, BorderRadius::MAX, 3.0), Edge(soft)));
+            box_.spawn((part(45.0, 30.0, 100.0, 130.0, BorderRadius::MAX, 5.0), Edge(colour)));
             for left in [68.0, 104.0] {
-                box_.spawn((part(left, 82.0, 18.0, 10.0, BorderRadius::MAX, 0.0), BackgroundColor(colour)));
+                box_.spawn((part(left, 82.0, 18.0, 10.0, BorderRadius::MAX, 0.0), Ground(colour)));
             }
-            box_.spawn((part(78.0, 128.0, 34.0, 6.0, BorderRadius::MAX, 0.0), BackgroundColor(colour)));
+            box_.spawn((part(78.0, 128.0, 34.0, 6.0, BorderRadius::MAX, 0.0), Ground(colour)));
         } else {
             let corner = BorderRadius::all(px(14));
             for (left, top) in [(0.0, 0.0), (110.0, 0.0), (0.0, 110.0)] {
-                box_.spawn((part(left, top, 80.0, 80.0, corner, 7.0), BorderColor::all(colour)));
+                box_.spawn((part(left, top, 80.0, 80.0, corner, 7.0), Edge(colour)));
                 box_.spawn((
                     part(left + 26.0, top + 26.0, 28.0, 28.0, BorderRadius::all(px(6)), 0.0),
-                    BackgroundColor(colour),
+                    Ground(colour),
                 ));
             }
             for (left, top) in
                 [(110.0, 110.0), (140.0, 128.0), (112.0, 158.0), (166.0, 110.0), (162.0, 162.0)]
             {
-                box_.spawn((
-                    part(left, top, 20.0, 20.0, BorderRadius::all(px(5)), 0.0),
-                    BackgroundColor(soft),
-                ));
+                box_.spawn((part(left, top, 20.0, 20.0, BorderRadius::all(px(5)), 0.0), Ground(soft)));
             }
         }
     });
@@ -216,9 +222,9 @@ fn show_shelves(
     let theme = &*theme;
     let shelves = listed(&facts);
     commands.entity(list).despawn_children().with_children(|list| {
-        list.spawn(widgets::text(theme, Type::Label, theme::INK, Words::key("shelves-title")));
+        list.spawn(widgets::text(theme, Type::Label, Colour::Ink, Words::key("shelves-title")));
         if shelves.is_empty() {
-            list.spawn(widgets::text(theme, Type::Body, theme::INK_SOFT, Words::key("shelves-unknown")));
+            list.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key("shelves-unknown")));
         }
         for shelf in shelves {
             shelf_line(list, theme, shelf);
@@ -229,14 +235,14 @@ fn show_shelves(
 fn shelf_line(list: &mut ChildSpawnerCommands, theme: &Theme, shelf: &ShelfStock) {
     let pieces = shelf.pieces.unwrap_or(0);
     let (key, colour) = match fullness(shelf) {
-        _ if pieces == 0 => ("pieces-none", theme::BAD),
-        fullness if fullness < 0.25 => ("pieces-few", theme::CAUTION),
-        _ => ("pieces", theme::GOOD),
+        _ if pieces == 0 => ("pieces-none", Colour::Bad),
+        fullness if fullness < 0.25 => ("pieces-few", Colour::Caution),
+        _ => ("pieces", Colour::Good),
     };
     list.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|line| {
         line.spawn((
             Node { flex_grow: 1.0, flex_basis: px(0), overflow: Overflow::clip(), ..default() },
-            widgets::text(theme, Type::Body, theme::INK, Words::Names(shelf.name.clone())),
+            widgets::text(theme, Type::Body, Colour::Ink, Words::Names(shelf.name.clone())),
             TextLayout::linebreak(LineBreak::NoWrap),
         ));
         line.spawn((
@@ -247,7 +253,7 @@ fn shelf_line(list: &mut ChildSpawnerCommands, theme: &Theme, shelf: &ShelfStock
                 overflow: Overflow::clip(),
                 ..default()
             },
-            BackgroundColor(theme::LINE),
+            Ground(Colour::Line),
         ))
         .with_children(|bar| {
             bar.spawn((
@@ -257,7 +263,7 @@ fn shelf_line(list: &mut ChildSpawnerCommands, theme: &Theme, shelf: &ShelfStock
                     border_radius: BorderRadius::MAX,
                     ..default()
                 },
-                BackgroundColor(colour),
+                Ground(colour),
             ));
         });
         line.spawn((
@@ -283,8 +289,14 @@ mod tests {
 
     #[test]
     fn each_tile_leads_to_its_screen() {
-        for (name, screen) in [("Skin", Screen::Skin), ("Origin", Screen::Origin), ("Status", Screen::Fault)]
-        {
+        for (name, screen) in [
+            ("Skin", Screen::Consent),
+            ("Origin", Screen::Consent),
+            ("TryOn", Screen::Consent),
+            ("PickUp", Screen::PickUp),
+            ("Offers", Screen::Offers),
+            ("Status", Screen::Fault),
+        ] {
             let mut app = screen_app(Screen::Home);
             activate(&mut app, name);
             assert_eq!(at(&app), screen);
@@ -324,6 +336,7 @@ mod tests {
     #[test]
     fn a_forgotten_kiosk_goes_back_to_the_start() {
         let mut app = screen_app(Screen::Home);
+        app.world_mut().resource_mut::<crate::session::Session>().touch();
         for _ in 0..61 {
             app.update();
         }

@@ -13,7 +13,7 @@ use crate::{
     link::StoreFacts,
     origin::{Answer, Finding, OriginTrouble, OriginView, Product, STEPS_WITH_WORDS, Trace, verdict_key},
     theme::{
-        self, Theme, Type, space,
+        Colour, Edge, Ground, Raised, Theme, Type, space, verdict_colour,
         widgets::{self, ButtonKind},
     },
 };
@@ -92,12 +92,12 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &Finding, imag
             widgets::picture(seen, images, &finding.painting, box_size);
             match &finding.answer {
                 Answer::NoCode => {
-                    banner(seen, theme, theme::CALM, Words::key("no-code"), Words::key("no-code-note"))
+                    banner(seen, theme, Colour::Calm, Words::key("no-code"), Words::key("no-code-note"))
                 }
                 Answer::NotAProduct { text } => banner(
                     seen,
                     theme,
-                    theme::CALM,
+                    Colour::Calm,
                     Words::key("no-product"),
                     Words::key("no-product-note").with("text", text.clone()),
                 ),
@@ -115,10 +115,10 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &Finding, imag
     });
 }
 
-fn banner(parent: &mut ChildSpawnerCommands, theme: &Theme, colour: Color, title: Words, note: Words) {
+fn banner(parent: &mut ChildSpawnerCommands, theme: &Theme, colour: Colour, title: Words, note: Words) {
     parent.spawn((Name::new("Verdict"), widgets::panel(colour, 30.0))).with_children(|banner| {
-        banner.spawn(widgets::text(theme, Type::Title, theme::IVORY, title));
-        banner.spawn(widgets::text(theme, Type::Body, theme::IVORY, note));
+        banner.spawn(widgets::text(theme, Type::Title, Colour::OnState, title));
+        banner.spawn(widgets::text(theme, Type::Body, Colour::OnState, note));
     });
 }
 
@@ -130,18 +130,12 @@ fn verdict(parent: &mut ChildSpawnerCommands, theme: &Theme, assessment: &Assess
         Some(reason) => Words::key(format!("reason-{}", reason.key())),
         None => Words::key("verdict-genuine-note"),
     };
-    banner(
-        parent,
-        theme,
-        theme::verdict_colour(assessment.verdict),
-        Words::key(format!("verdict-{key}")),
-        note,
-    );
+    banner(parent, theme, verdict_colour(assessment.verdict), Words::key(format!("verdict-{key}")), note);
     if Verdict::Genuine < assessment.verdict {
         parent.spawn(widgets::text(
             theme,
             Type::Body,
-            theme::INK_SOFT,
+            Colour::InkSoft,
             Words::key(format!("verdict-{key}-note")),
         ));
     }
@@ -159,13 +153,13 @@ fn product_line(
                 lines.spawn(widgets::text(
                     theme,
                     Type::Heading,
-                    theme::INK,
+                    Colour::Ink,
                     Words::Names(product.name.clone()),
                 ));
                 lines.spawn(widgets::text(
                     theme,
                     Type::Caption,
-                    theme::INK_SOFT,
+                    Colour::InkSoft,
                     Words::key("product-line")
                         .with("maker", product.maker.clone())
                         .with("origin", product.origin.clone())
@@ -173,7 +167,7 @@ fn product_line(
                 ));
             }
             None => {
-                lines.spawn(widgets::text(theme, Type::Heading, theme::INK, Words::key("product-unknown")));
+                lines.spawn(widgets::text(theme, Type::Heading, Colour::Ink, Words::key("product-unknown")));
             }
         }
         let id = match (claim.lot(), claim.serial()) {
@@ -187,7 +181,7 @@ fn product_line(
         lines.spawn(widgets::text(
             theme,
             Type::Caption,
-            theme::INK_SOFT,
+            Colour::InkSoft,
             id.with("gtin", claim.gtin().to_owned()),
         ));
     });
@@ -196,14 +190,14 @@ fn product_line(
 fn journey(parent: &mut ChildSpawnerCommands, theme: &Theme, assessment: &Assessment) {
     if assessment.journey.is_empty() {
         parent.spawn((Name::new("NoJourney"), widgets::card())).with_children(|card| {
-            card.spawn(widgets::text(theme, Type::Heading, theme::INK, Words::key("journey-none")));
+            card.spawn(widgets::text(theme, Type::Heading, Colour::Ink, Words::key("journey-none")));
             let key = if assessment.verdict == Verdict::Invalid {
                 "journey-none-invalid"
             } else {
                 "journey-none-unverified"
             };
-            card.spawn(widgets::text(theme, Type::Body, theme::INK_SOFT, Words::key(key)));
-            card.spawn(widgets::text(theme, Type::Body, theme::INK, Words::key("ask-staff")));
+            card.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key(key)));
+            card.spawn(widgets::text(theme, Type::Body, Colour::Ink, Words::key("ask-staff")));
         });
         return;
     }
@@ -218,8 +212,8 @@ fn journey(parent: &mut ChildSpawnerCommands, theme: &Theme, assessment: &Assess
                 border_radius: BorderRadius::all(px(space::RADIUS)),
                 ..widgets::column(0.0)
             }),
-            BackgroundColor(theme::CARD),
-            widgets::shadow(),
+            Ground(Colour::Card),
+            Raised::Card,
         ))
         .with_children(|list| {
             list.spawn(Node {
@@ -231,10 +225,16 @@ fn journey(parent: &mut ChildSpawnerCommands, theme: &Theme, assessment: &Assess
             .with_children(|head| {
                 head.spawn((
                     Node { flex_grow: 1.0, ..default() },
-                    widgets::text(theme, Type::Heading, theme::INK, Words::key("journey-title")),
+                    widgets::text(theme, Type::Heading, Colour::Ink, Words::key("journey-title")),
                 ));
                 if assessment.is_demo {
-                    widgets::pill(head, theme, theme::GOLD_SOFT, theme::GOLD_INK, Words::key("demo-record"));
+                    widgets::pill(
+                        head,
+                        theme,
+                        Colour::AccentSoft,
+                        Colour::AccentInk,
+                        Words::key("demo-record"),
+                    );
                 }
             });
             let last = assessment.journey.len() - 1;
@@ -247,7 +247,7 @@ fn journey(parent: &mut ChildSpawnerCommands, theme: &Theme, assessment: &Assess
 /// One station: a dot on the line of time, what happened where, when and by whose word.
 fn hop_line(parent: &mut ChildSpawnerCommands, theme: &Theme, hop: &Hop, is_last: bool) {
     let is_alarm = hop.temperature.as_ref().is_some_and(|temperature| temperature.is_alarm);
-    let colour = if is_alarm { theme::CAUTION } else { theme::JADE };
+    let colour = if is_alarm { Colour::Caution } else { Colour::Brand };
     parent
         .spawn((
             Name::new("Hop"),
@@ -276,13 +276,10 @@ fn hop_line(parent: &mut ChildSpawnerCommands, theme: &Theme, hop: &Hop, is_last
                         flex_shrink: 0.0,
                         ..default()
                     },
-                    BorderColor::all(colour),
+                    Edge(colour),
                 ));
                 if !is_last {
-                    rail.spawn((
-                        Node { width: px(3), flex_grow: 1.0, ..default() },
-                        BackgroundColor(theme::LINE),
-                    ));
+                    rail.spawn((Node { width: px(3), flex_grow: 1.0, ..default() }, Ground(Colour::Line)));
                 }
             });
             line.spawn(Node {
@@ -292,20 +289,23 @@ fn hop_line(parent: &mut ChildSpawnerCommands, theme: &Theme, hop: &Hop, is_last
                 ..widgets::column(0.0)
             })
             .with_children(|told| {
-                told.spawn(widgets::text(theme, Type::Label, theme::INK, headline(hop)));
-                told.spawn(widgets::text(theme, Type::Caption, theme::INK_SOFT, byline(hop)));
+                told.spawn(widgets::text(theme, Type::Label, Colour::Ink, headline(hop)));
+                told.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, byline(hop)));
                 if let Some(number) = &hop.customs {
                     told.spawn(widgets::text(
                         theme,
                         Type::Caption,
-                        theme::GOLD_INK,
+                        Colour::AccentInk,
                         Words::key("customs").with("number", number.clone()),
                     ));
                 }
             });
             if let Some(temperature) = &hop.temperature {
-                let (ground, ink) =
-                    if is_alarm { (theme::CAUTION, theme::IVORY) } else { (theme::JADE_SOFT, theme::JADE) };
+                let (ground, ink) = if is_alarm {
+                    (Colour::Caution, Colour::OnState)
+                } else {
+                    (Colour::BrandSoft, Colour::Brand)
+                };
                 line.spawn(Node { padding: UiRect::top(px(4)), ..default() }).with_children(|place| {
                     widgets::pill(
                         place,

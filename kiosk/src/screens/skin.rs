@@ -13,7 +13,7 @@ use crate::{
     link::StoreFacts,
     skin::{Measure, SkinFinding, SkinTrouble, SkinView},
     theme::{
-        self, Theme, Type, space,
+        Colour, Edge, Ground, Theme, Type, measured, space,
         widgets::{self, ButtonKind},
     },
 };
@@ -99,7 +99,7 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, 
             results.spawn(widgets::text(
                 theme,
                 Type::Caption,
-                theme::INK_SOFT,
+                Colour::InkSoft,
                 Words::key("skin-disclosure"),
             ));
         });
@@ -130,7 +130,7 @@ fn advice_key(advice: &str) -> String {
 
 fn advice(parent: &mut ChildSpawnerCommands, theme: &Theme, advice: &[&'static str]) {
     parent.spawn((Name::new("Advice"), widgets::card())).with_children(|card| {
-        card.spawn(widgets::text(theme, Type::Heading, theme::INK, Words::key("skin-once-more")));
+        card.spawn(widgets::text(theme, Type::Heading, Colour::Ink, Words::key("skin-once-more")));
         for advice in advice {
             card.spawn(widgets::row(space::LINE)).with_children(|line| {
                 line.spawn((
@@ -141,12 +141,12 @@ fn advice(parent: &mut ChildSpawnerCommands, theme: &Theme, advice: &[&'static s
                         border_radius: BorderRadius::MAX,
                         ..default()
                     },
-                    BackgroundColor(theme::GOLD),
+                    Ground(Colour::Accent),
                 ));
-                line.spawn(widgets::text(theme, Type::Body, theme::INK, Words::key(advice_key(advice))));
+                line.spawn(widgets::text(theme, Type::Body, Colour::Ink, Words::key(advice_key(advice))));
             });
         }
-        card.spawn(widgets::text(theme, Type::Caption, theme::INK_SOFT, Words::key("skin-no-guess")));
+        card.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, Words::key("skin-no-guess")));
     });
 }
 
@@ -154,14 +154,14 @@ fn card_head(card: &mut ChildSpawnerCommands, theme: &Theme, title: &'static str
     card.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|head| {
         head.spawn((
             Node { flex_grow: 1.0, ..default() },
-            widgets::text(theme, Type::Heading, theme::INK, Words::key(title)),
+            widgets::text(theme, Type::Heading, Colour::Ink, Words::key(title)),
         ));
         let key = match status {
             Status::Ok => "status-ok",
             Status::LowConfidence => "uncalibrated",
             Status::NotMeasurable => "not-measurable",
         };
-        widgets::pill(head, theme, theme::GOLD_SOFT, theme::GOLD_INK, Words::key(key));
+        widgets::pill(head, theme, Colour::AccentSoft, Colour::AccentInk, Words::key(key));
     });
 }
 
@@ -169,7 +169,7 @@ fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
     parent.spawn((Name::new("Tone"), widgets::card())).with_children(|card| {
         card_head(card, theme, "tone-title", tone.status);
         let Some(values) = &tone.values else {
-            card.spawn(widgets::text(theme, Type::Body, theme::INK_SOFT, Words::key("too-little-skin")));
+            card.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key("too-little-skin")));
             return;
         };
         card.spawn(Node { width: percent(100), ..widgets::row(space::CARD) }).with_children(|line| {
@@ -182,8 +182,8 @@ fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
                     border_radius: BorderRadius::MAX,
                     ..default()
                 },
-                BorderColor::all(theme::LINE),
-                BackgroundColor(swatch(values.lightness, values.a, values.b)),
+                Edge(Colour::Line),
+                measured(values.lightness, values.a, values.b),
             ));
             figure(line, theme, "tone-lightness", format!("{:.0}", values.lightness));
             figure(line, theme, "tone-hue", format!("{:.0}°", values.hue));
@@ -193,7 +193,7 @@ fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
         card.spawn(widgets::text(
             theme,
             Type::Caption,
-            theme::INK_SOFT,
+            Colour::InkSoft,
             Words::key("tone-interval").with("low", format!("{low:.0}")).with("high", format!("{high:.0}")),
         ));
     });
@@ -202,16 +202,10 @@ fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
 fn figure(parent: &mut ChildSpawnerCommands, theme: &Theme, label: &'static str, value: String) {
     parent.spawn(Node { flex_grow: 1.0, flex_basis: px(0), ..widgets::column(0.0) }).with_children(
         |figure| {
-            figure.spawn(widgets::text(theme, Type::Figure, theme::JADE, Words::verbatim(value)));
-            figure.spawn(widgets::text(theme, Type::Caption, theme::INK_SOFT, Words::key(label)));
+            figure.spawn(widgets::text(theme, Type::Figure, Colour::Brand, Words::verbatim(value)));
+            figure.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, Words::key(label)));
         },
     );
-}
-
-/// The colour itself.
-#[expect(clippy::cast_possible_truncation, reason = "a colour's coordinates are about a hundred")]
-fn swatch(lightness: f64, a: f64, b: f64) -> Color {
-    Color::lab((lightness / 100.0) as f32, (a / 100.0) as f32, (b / 100.0) as f32)
 }
 
 /// Differences beyond this fill a bar.
@@ -221,7 +215,7 @@ fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metr
     parent.spawn((Name::new("Redness"), widgets::card())).with_children(|card| {
         card_head(card, theme, "redness-title", redness.status);
         if redness.value.is_none() {
-            card.spawn(widgets::text(theme, Type::Body, theme::INK_SOFT, Words::key("too-little-skin")));
+            card.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key("too-little-skin")));
             return;
         }
         for region in &redness.regions {
@@ -231,7 +225,7 @@ fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metr
                     widgets::text(
                         theme,
                         Type::Body,
-                        theme::INK,
+                        Colour::Ink,
                         Words::key(format!("region-{}", region.id.name().replace('_', "-"))),
                     ),
                     TextLayout::linebreak(bevy::text::LineBreak::NoWrap),
@@ -242,7 +236,7 @@ fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metr
                     widgets::text(
                         theme,
                         Type::Label,
-                        theme::INK,
+                        Colour::Ink,
                         Words::verbatim(format!("{:+.1}", region.value)),
                     ),
                     TextLayout::justify(Justify::Right),
@@ -255,7 +249,7 @@ fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metr
                 .with("high", format!("{high:+.1}")),
             None => Words::key("redness-note"),
         };
-        card.spawn(widgets::text(theme, Type::Caption, theme::INK_SOFT, note));
+        card.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, note));
     });
 }
 
@@ -266,7 +260,7 @@ fn bar(parent: &mut ChildSpawnerCommands, value: f64) {
     parent
         .spawn((
             Node { flex_grow: 1.0, height: px(16), border_radius: BorderRadius::MAX, ..default() },
-            BackgroundColor(theme::LINE),
+            Ground(Colour::Line),
         ))
         .with_children(|bar| {
             bar.spawn((
@@ -278,7 +272,7 @@ fn bar(parent: &mut ChildSpawnerCommands, value: f64) {
                     border_radius: BorderRadius::MAX,
                     ..default()
                 },
-                BackgroundColor(if value < 0.0 { theme::CALM } else { theme::ROSE }),
+                Ground(if value < 0.0 { Colour::Calm } else { Colour::Rose }),
             ));
             bar.spawn((
                 Node {
@@ -289,7 +283,7 @@ fn bar(parent: &mut ChildSpawnerCommands, value: f64) {
                     height: px(26),
                     ..default()
                 },
-                BackgroundColor(theme::INK_SOFT),
+                Ground(Colour::InkSoft),
             ));
         });
 }

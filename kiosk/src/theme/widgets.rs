@@ -5,20 +5,20 @@ use bevy::{
     picking::events::{Drag, Pointer},
     prelude::*,
     text::LineHeight,
-    ui::{BackgroundGradient, BoxShadow, ColorStop, LinearGradient, Pressed},
+    ui::Pressed,
     ui_widgets::{self, ScrollArea},
 };
 
-use super::{Theme, Type, space};
+use super::{Colour, Edge, Ground, Ink, Raised, Theme, Type, space};
 use crate::{i18n::Words, paint::Painting};
 
 /// Text in a role and a colour.
-pub fn text(theme: &Theme, role: Type, colour: Color, words: Words) -> impl Bundle {
-    (words, theme.font(role), TextColor(colour), LineHeight::RelativeToFont(1.38))
+pub fn text(theme: &Theme, role: Type, colour: Colour, words: Words) -> impl Bundle {
+    (words, theme.font(role), Ink(colour), LineHeight::RelativeToFont(1.38))
 }
 
 /// Text in the middle of its place.
-pub fn centred(theme: &Theme, role: Type, colour: Color, words: Words) -> impl Bundle {
+pub fn centred(theme: &Theme, role: Type, colour: Colour, words: Words) -> impl Bundle {
     (text(theme, role, colour, words), TextLayout::justify(Justify::Center))
 }
 
@@ -39,33 +39,21 @@ pub fn row(gap: f32) -> Node {
 
 /// A card on paper.
 pub fn card() -> impl Bundle {
-    panel(super::CARD, space::CARD)
+    (panel(Colour::Card, space::CARD), Edge(Colour::CardEdge))
 }
 
 /// A rounded panel of a colour.
-pub fn panel(colour: Color, padding: f32) -> impl Bundle {
+pub fn panel(colour: Colour, padding: f32) -> impl Bundle {
     (
         Node {
             padding: UiRect::all(px(padding)),
+            border: UiRect::all(px(2)),
             border_radius: BorderRadius::all(px(space::RADIUS)),
             ..column(space::LINE)
         },
-        BackgroundColor(colour),
-        shadow(),
+        Ground(colour),
+        Raised::Card,
     )
-}
-
-/// The shadow of a card.
-pub fn shadow() -> BoxShadow {
-    BoxShadow::new(Color::srgba(0.08, 0.14, 0.12, 0.10), px(0), px(10), px(-4), px(36))
-}
-
-/// Two colours from top left to bottom right.
-pub fn gradient(from: Color, to: Color) -> BackgroundGradient {
-    BackgroundGradient(vec![
-        LinearGradient::to_bottom_right(vec![ColorStop::percent(from, 0), ColorStop::percent(to, 100)])
-            .into(),
-    ])
 }
 
 /// What a button means.
@@ -76,16 +64,16 @@ pub enum ButtonKind {
     /// What some people want.
     Quiet,
     /// On the house colour.
-    OnJade,
+    OnNight,
 }
 
-/// The colours of something that can be pressed.
+/// The grounds of something that can be pressed.
 #[derive(Component, Debug, Clone, Copy)]
 pub struct PressColours {
     /// At rest.
-    pub rest: Color,
+    pub rest: Colour,
     /// Under a finger.
-    pub pressed: Color,
+    pub pressed: Colour,
 }
 
 /// A button with words; the caller observes `Activate`.
@@ -97,11 +85,9 @@ pub fn button<'a>(
     words: Words,
 ) -> EntityCommands<'a> {
     let (rest, pressed, ink, line) = match kind {
-        ButtonKind::Primary => (super::JADE, super::JADE_PRESSED, super::IVORY, super::JADE),
-        ButtonKind::Quiet => (super::CARD, super::JADE_SOFT, super::JADE, super::LINE),
-        ButtonKind::OnJade => {
-            (Color::srgba(1.0, 1.0, 1.0, 0.10), Color::srgba(1.0, 1.0, 1.0, 0.25), super::IVORY, super::GOLD)
-        }
+        ButtonKind::Primary => (Colour::Action, Colour::ActionPressed, Colour::OnAction, Colour::Action),
+        ButtonKind::Quiet => (Colour::Quiet, Colour::QuietPressed, Colour::OnQuiet, Colour::QuietEdge),
+        ButtonKind::OnNight => (Colour::NightRaised, Colour::NightPressed, Colour::OnNight, Colour::Accent),
     };
     let mut entity = parent.spawn((
         Name::new(name),
@@ -115,8 +101,8 @@ pub fn button<'a>(
             justify_content: JustifyContent::Center,
             ..row(space::TIGHT)
         },
-        BackgroundColor(rest),
-        BorderColor::all(line),
+        Ground(rest),
+        Edge(line),
         PressColours { rest, pressed },
     ));
     entity.with_children(|button| {
@@ -130,22 +116,22 @@ pub fn button<'a>(
 
 /// Shows what is under a finger.
 pub(super) fn show_presses(
-    mut pressed: Query<(&PressColours, &mut BackgroundColor), Added<Pressed>>,
+    mut pressed: Query<(&PressColours, &mut Ground), Added<Pressed>>,
     mut released: RemovedComponents<Pressed>,
-    mut all: Query<(&PressColours, &mut BackgroundColor), Without<Pressed>>,
+    mut all: Query<(&PressColours, &mut Ground), Without<Pressed>>,
 ) {
-    for (colours, mut background) in &mut pressed {
-        background.0 = colours.pressed;
+    for (colours, mut ground) in &mut pressed {
+        ground.0 = colours.pressed;
     }
     for entity in released.read() {
-        if let Ok((colours, mut background)) = all.get_mut(entity) {
-            background.0 = colours.rest;
+        if let Ok((colours, mut ground)) = all.get_mut(entity) {
+            ground.0 = colours.rest;
         }
     }
 }
 
 /// A short word in a coloured capsule.
-pub fn pill(parent: &mut ChildSpawnerCommands, theme: &Theme, ground: Color, ink: Color, words: Words) {
+pub fn pill(parent: &mut ChildSpawnerCommands, theme: &Theme, ground: Colour, ink: Colour, words: Words) {
     parent
         .spawn((
             Node {
@@ -155,7 +141,7 @@ pub fn pill(parent: &mut ChildSpawnerCommands, theme: &Theme, ground: Color, ink
                 flex_shrink: 0.0,
                 ..row(0.0)
             },
-            BackgroundColor(ground),
+            Ground(ground),
         ))
         .with_children(|pill| {
             pill.spawn((
@@ -170,10 +156,10 @@ pub fn notice(parent: &mut ChildSpawnerCommands, theme: &Theme, title: Words, bo
     parent.spawn((Name::new("Notice"), card())).with_children(|card| {
         card.spawn((
             Node { width: px(72), height: px(8), border_radius: BorderRadius::MAX, ..default() },
-            BackgroundColor(super::GOLD),
+            Ground(Colour::Accent),
         ));
-        card.spawn(text(theme, Type::Heading, super::INK, title));
-        card.spawn(text(theme, Type::Body, super::INK_SOFT, body));
+        card.spawn(text(theme, Type::Heading, Colour::Ink, title));
+        card.spawn(text(theme, Type::Body, Colour::InkSoft, body));
     });
 }
 
@@ -216,7 +202,7 @@ pub fn picture(
             border_radius: BorderRadius::all(px(space::RADIUS)),
             ..default()
         },
-        shadow(),
+        Raised::Card,
     ));
 }
 
