@@ -14,7 +14,7 @@ use crate::{
     i18n::Words,
     session::Session,
     theme::{
-        Colour, Ground, Raised, Theme, Type, space,
+        Colour, Ground, Theme, Type, space,
         widgets::{self, ButtonKind},
     },
 };
@@ -79,7 +79,7 @@ fn spawn(commands: &mut Commands, theme: &Theme, left: Duration) {
             Ground(Colour::Veil),
         ))
         .with_children(|veil| {
-            veil.spawn((widgets::card(), Raised::Sheet)).with_children(|card| {
+            veil.spawn(widgets::sheet()).with_children(|card| {
                 card.spawn(widgets::text(theme, Type::Title, Colour::Ink, Words::key("idle-title")));
                 card.spawn((Seconds, widgets::text(theme, Type::Body, Colour::InkSoft, countdown(left))));
                 widgets::button(card, theme, "Stay", ButtonKind::Primary, Words::key("idle-stay"))

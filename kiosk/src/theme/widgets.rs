@@ -39,11 +39,20 @@ pub fn row(gap: f32) -> Node {
 
 /// A card on paper.
 pub fn card() -> impl Bundle {
-    (panel(Colour::Card, space::CARD), Edge(Colour::CardEdge))
+    (plate(Colour::Card, space::CARD, Raised::Card), Edge(Colour::CardEdge))
+}
+
+/// What lies above cards, such as a question.
+pub fn sheet() -> impl Bundle {
+    (plate(Colour::Card, space::EDGE, Raised::Sheet), Edge(Colour::CardEdge))
 }
 
 /// A rounded panel of a colour.
 pub fn panel(colour: Colour, padding: f32) -> impl Bundle {
+    plate(colour, padding, Raised::Card)
+}
+
+fn plate(colour: Colour, padding: f32, raised: Raised) -> impl Bundle {
     (
         Node {
             padding: UiRect::all(px(padding)),
@@ -52,7 +61,7 @@ pub fn panel(colour: Colour, padding: f32) -> impl Bundle {
             ..column(space::LINE)
         },
         Ground(colour),
-        Raised::Card,
+        raised,
     )
 }
 
