@@ -1,7 +1,8 @@
 //! Who may connect, and what each may touch.
 //!
 //! Owns: the registry file `devices.json`, secrets' hashes, the cache of verified secrets, the topic rules, and the
-//! list of strangers. Does not own: connections (the broker's), the decision to admit a stranger (the operator's).
+//! list of strangers. Does not own: connections (the broker's), the decision to admit a stranger (the operator's), whose
+//! turn it is to be checked ([`verifier`]).
 //!
 //! # Invariants
 //!
@@ -10,26 +11,26 @@
 //! - A secret is 160 random bits and never stored; its argon2id hash is.
 //! - A kind is a closed list; what a kind may touch is decided by [`may_publish`] and [`may_subscribe`] alone.
 
+mod verifier;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fs::{self, File, OpenOptions},
     hash::{BuildHasher as _, RandomState},
     io::{self, Write as _},
+    net::IpAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::SystemTime,
 };
 
-use argon2::{
-    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc::PasswordHash,
-};
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use contract::{DeviceId, IdError, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 
-/// Hashes computed at a time: each takes [`HASH_KIB`] of memory.
-const HASHES_AT_ONCE_MAX: usize = 2;
+use self::verifier::Verifier;
+
 /// Memory of one hash. A secret has 160 random bits, so a guesser is stopped by them and not by the cost of a guess;
 /// a small hash keeps a storm of connections from taking the hub's memory.
 const HASH_KIB: u32 = 4 * 1024;
@@ -38,14 +39,12 @@ const HASH_PASSES: u32 = 3;
 const SECRET_BYTES: usize = 20;
 /// Longer passwords are refused unread.
 const PASSWORD_BYTES_MAX: usize = 256;
-/// Verified secrets that are remembered.
-const VERIFIED_MAX: usize = 8_192;
+/// Verified secrets that are remembered: every device's.
+const VERIFIED_MAX: usize = DEVICES_MAX;
 /// Unknown devices that are remembered.
 pub const STRANGERS_MAX: usize = 20;
 /// Most devices of a registry.
 pub const DEVICES_MAX: usize = 10_000;
-/// Wrong secrets wait in line for the hash at most this many at a time; more are told to come back.
-const VERIFICATIONS_WAITING_MAX: usize = 256;
 
 /// What a device is.
 #[derive(
@@ -229,6 +228,12 @@ pub enum DevicesError {
         /// Why.
         reason: String,
     },
+    /// No thread to check secrets on.
+    #[error("failed to start the threads that check secrets")]
+    Threads {
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// The registry's file. Commands use it while the hub runs.
@@ -371,8 +376,10 @@ pub enum Stranger {
     WrongSecret,
     /// The client id is not the device's id.
     OtherClientId,
-    /// Too many are being checked.
+    /// Too many wait to be checked.
     Busy,
+    /// Its address gave wrong secrets for this device, and has to wait.
+    BackingOff,
 }
 
 /// A device that knocked and is not registered.
@@ -401,8 +408,7 @@ pub struct Gatekeeper {
     /// Keyed hash of a verified secret, by id, with the hash that it was verified against.
     verified: Mutex<HashMap<String, (String, [u64; 2])>>,
     keys: [RandomState; 2],
-    hashing: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    verifier: Verifier,
     strangers: Mutex<VecDeque<Knock>>,
     /// Why the file could not be read when it was looked at last.
     fault: Mutex<Option<String>>,
@@ -413,10 +419,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gatekeeper {
-    /// Reads the registry.
+    /// Reads the registry and starts the threads that check secrets.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read or a thread does not start.
     pub fn open(registry: Registry) -> Result<Self, DevicesError> {
         let stamp = registry.stamp();
         let known = Known { devices: registry.read()?, stamp };
@@ -425,8 +431,7 @@ impl Gatekeeper {
             known: RwLock::new(known),
             verified: Mutex::default(),
             keys: [RandomState::new(), RandomState::new()],
-            hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE_MAX)),
-            waiting: Arc::new(Semaphore::new(VERIFICATIONS_WAITING_MAX)),
+            verifier: Verifier::start().map_err(|source| DevicesError::Threads { source })?,
             strangers: Mutex::default(),
             fault: Mutex::default(),
         })
@@ -483,11 +488,18 @@ impl Gatekeeper {
         self.known.read().unwrap_or_else(PoisonError::into_inner).devices.values().cloned().collect()
     }
 
-    /// Checks who somebody is. Costly hashes run on blocking threads, a few at a time.
+    /// Checks who somebody is, who says so from `address`. A secret that was right before costs no hash and no
+    /// waiting.
     ///
     /// # Errors
     /// Why not.
-    pub async fn verify(&self, name: &str, client_id: &str, password: &[u8]) -> Result<Identity, Stranger> {
+    pub async fn verify(
+        &self,
+        name: &str,
+        client_id: &str,
+        password: &[u8],
+        address: IpAddr,
+    ) -> Result<Identity, Stranger> {
         let device = self.device(name).ok_or(Stranger::Unknown)?;
         if client_id != name {
             return Err(Stranger::OtherClientId);
@@ -498,28 +510,13 @@ impl Gatekeeper {
         let tag = self.tag(name, password);
         let cached = lock(&self.verified).get(name).cloned();
         if cached.as_ref() != Some(&(device.secret_hash.clone(), tag)) {
-            self.verify_slowly(&device, password).await?;
+            self.verifier.verify(address, name, &device.secret_hash, password).await?;
             let mut verified = lock(&self.verified);
             if verified.len() < VERIFIED_MAX {
                 verified.insert(name.to_owned(), (device.secret_hash.clone(), tag));
             }
         }
         Ok(Identity { id: device.id.as_str().into(), kind: device.kind.as_str().into() })
-    }
-
-    async fn verify_slowly(&self, device: &Device, password: &[u8]) -> Result<(), Stranger> {
-        let Ok(_waiting) = self.waiting.try_acquire() else { return Err(Stranger::Busy) };
-        let Ok(permit) = Arc::clone(&self.hashing).acquire_owned().await else { return Err(Stranger::Busy) };
-        let (hash, password) = (device.secret_hash.clone(), password.to_vec());
-        let verified = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            PasswordHash::new(&hash).is_ok_and(|hash| argon2().verify_password(&password, &hash).is_ok())
-        });
-        match verified.await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Stranger::WrongSecret),
-            Err(_) => Err(Stranger::Busy),
-        }
     }
 
     fn device(&self, name: &str) -> Option<Device> {
@@ -556,6 +553,8 @@ impl Gatekeeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
     fn a_device_touches_its_own_topics_and_no_others() {
@@ -613,7 +612,7 @@ mod tests {
 
         let gatekeeper = Gatekeeper::open(registry.clone()).unwrap();
         for _ in 0..2 {
-            let identity = gatekeeper.verify("shelf-01", "shelf-01", secret.as_bytes()).await.unwrap();
+            let identity = gatekeeper.verify("shelf-01", "shelf-01", secret.as_bytes(), LOCAL).await.unwrap();
             assert_eq!((&*identity.id, &*identity.kind), ("shelf-01", "shelf"));
         }
         let wrong = [
@@ -622,7 +621,7 @@ mod tests {
             ("shelf-02", "shelf-02", secret.as_str(), Stranger::Unknown),
         ];
         for (name, client_id, password, why) in wrong {
-            assert_eq!(gatekeeper.verify(name, client_id, password.as_bytes()).await, Err(why));
+            assert_eq!(gatekeeper.verify(name, client_id, password.as_bytes(), LOCAL).await, Err(why));
         }
         assert!(matches!(
             registry.add("shelf-01", Kind::Shelf, Timestamp::UNIX_EPOCH),
@@ -631,7 +630,7 @@ mod tests {
 
         registry.remove("shelf-01").unwrap();
         assert_eq!(gatekeeper.refresh().unwrap(), ["shelf-01"]);
-        let gone = gatekeeper.verify("shelf-01", "shelf-01", secret.as_bytes()).await;
+        let gone = gatekeeper.verify("shelf-01", "shelf-01", secret.as_bytes(), LOCAL).await;
         assert_eq!(gone, Err(Stranger::Unknown));
         assert!(matches!(registry.remove("shelf-01"), Err(DevicesError::Unknown { .. })));
         assert_eq!(gatekeeper.refresh().unwrap(), Vec::<String>::new());

@@ -123,10 +123,13 @@ impl Edge {
         let name = request.username.as_deref();
         let password = request.password.as_deref().unwrap_or_default();
         let stranger = match name {
-            Some(name) => match self.gatekeeper.verify(name, &request.client_id, password).await {
-                Ok(identity) => return Ok(Principal { name: identity.id, kind: identity.kind }),
-                Err(stranger) => stranger,
-            },
+            Some(name) => {
+                let address = request.peer.ip();
+                match self.gatekeeper.verify(name, &request.client_id, password, address).await {
+                    Ok(identity) => return Ok(Principal { name: identity.id, kind: identity.kind }),
+                    Err(stranger) => stranger,
+                }
+            }
             None => Stranger::Unknown,
         };
         let is_unregistered = stranger == Stranger::Unknown;
@@ -140,6 +143,7 @@ impl Edge {
             Stranger::WrongSecret => ("wrong_secret", ConnectRefusal::BadCredentials),
             Stranger::OtherClientId => ("client_id_is_not_the_device", ConnectRefusal::NotAuthorized),
             Stranger::Busy => ("busy", ConnectRefusal::Busy),
+            Stranger::BackingOff => ("backing_off", ConnectRefusal::Busy),
         };
         self.counts.count("connects_refused", reason);
         if is_unregistered {
