@@ -29,7 +29,7 @@ async fn main() -> anyhow::Result<()> {
             _ = keep_living => {}
         }
     };
-    gateway::http::serve(listener, gateway::http::router(seen), until_interrupted).await?;
+    gateway::http::serve(listener, seen, until_interrupted).await?;
     Ok(())
 }
 

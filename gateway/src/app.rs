@@ -316,7 +316,7 @@ impl Gateway {
         if let Some(listener) = http_listener {
             let (stop, failed) = (stop.clone(), failed.clone());
             tasks.push(tokio::spawn(async move {
-                if let Err(error) = http::serve(listener, http::router(views), stop.cancelled_owned()).await {
+                if let Err(error) = http::serve(listener, views, stop.cancelled_owned()).await {
                     tracing::error!(error = %projector::chain(&error), "the staff page ended");
                     // The receiver lives as long as the hub.
                     failed.send("http").await.ok();

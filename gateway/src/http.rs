@@ -1,15 +1,15 @@
 //! The store's own HTTP surface: the staff page, the picture of the store as JSON and as a live stream, health and
 //! metrics.
 //!
-//! Owns: routes, headers, the limits on clients and connections. Does not own: any of the facts; it shows the
-//! [`StoreView`] that it is given and knows nothing else.
+//! Owns: routes, headers, the limits on live clients. Does not own: any of the facts; it shows the [`StoreView`] that it
+//! is given and knows nothing else. Connections are [`http_edge`]'s.
 //!
 //! # Invariants
 //!
 //! - Read-only: every route answers GET, none changes anything.
 //! - The page loads nothing from elsewhere, and the browser is told not to (content security policy).
-//! - A client that stalls, dies or never reads costs one connection for at most [`STALL_MAX`], and nobody else
-//!   anything; live clients get the newest picture, never a queue of old ones.
+//! - A client that stalls, dies or never reads costs one connection for a time, and nobody else anything; live clients
+//!   get the newest picture, never a queue of old ones, and one address never has every place.
 //!
 //! | route | what |
 //! | --- | --- |
@@ -20,13 +20,13 @@
 //! | `/readyz` | 200 once there is a picture of the store |
 //! | `/metrics` | Prometheus text |
 
-mod connection;
 mod metrics;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -35,7 +35,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{ConnectInfo, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware,
     response::{
@@ -46,26 +46,17 @@ use axum::{
 };
 use contract::{Timestamp, hub::StoreView};
 use futures_util::{Stream, stream};
-use tokio::{
-    net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::Instant,
-};
-use tokio_util::sync::CancellationToken;
+use http_edge::{Limits, Peer, Place, Places};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 /// Most clients of the live stream; further ones are told to come back.
-pub const EVENT_CLIENTS_MAX: usize = 16;
+pub const EVENT_CLIENTS_MAX: usize = 64;
+/// Most of them from one address, which may be a proxy's.
+pub const EVENT_CLIENTS_PER_ADDRESS_MAX: usize = 16;
 /// Shortest time between two pictures on one live stream.
 pub const EVENT_INTERVAL: Duration = Duration::from_millis(500);
-/// Most connections; further ones wait in the listener's backlog.
-pub const CONNECTIONS_MAX: usize = 128;
-/// A connection to which nothing could be written for this long is closed. The live stream writes every
-/// [`KEEP_ALIVE`], so this hits those who do not ask, do not finish asking, or do not read.
-pub const STALL_MAX: Duration = Duration::from_secs(30);
-/// How often a quiet live stream says that it is there.
+/// How often a quiet live stream says that it is there; less than the silence after which a connection is closed.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// How long answers under way may take once the hub shuts down.
-pub const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// A picture that stays the same one for this long is stuck: whoever makes it makes one every second at least.
 pub const PICTURE_AGE_MAX: Duration = Duration::from_secs(10);
 /// After how many seconds a turned-away live client shall come back.
@@ -91,11 +82,19 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
 #[derive(Clone)]
 struct Shared {
     view: watch::Receiver<Arc<StoreView>>,
-    event_clients: Arc<Semaphore>,
+    event_clients: Places,
+    counts: Counts,
     /// The last picture as JSON, so that many clients cost one serialisation.
     rendered: Arc<Mutex<Option<Rendered>>>,
     /// The picture that health was asked about last.
     judged: Arc<Mutex<Judged>>,
+}
+
+/// What happened at this surface, by name.
+type Counts = Arc<Mutex<BTreeMap<&'static str, u64>>>;
+
+fn count(counts: &Counts, name: &'static str) {
+    *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
 }
 
 /// Tells a picture that is kept up to date from one that is stuck, by the steady clock of whoever asks for health.
@@ -138,13 +137,13 @@ impl Shared {
     }
 }
 
-/// The routes over a picture of the store that others keep up to date.
-pub fn router(view: watch::Receiver<Arc<StoreView>>) -> Router {
+fn router(view: watch::Receiver<Arc<StoreView>>, counts: Counts) -> Router {
     let judged = Judged { view: Arc::clone(&view.borrow()), since: Instant::now() };
     let shared = Shared {
         view,
         judged: Arc::new(Mutex::new(judged)),
-        event_clients: Arc::new(Semaphore::new(EVENT_CLIENTS_MAX)),
+        event_clients: Places::new(EVENT_CLIENTS_MAX, EVENT_CLIENTS_PER_ADDRESS_MAX),
+        counts,
         rendered: Arc::new(Mutex::new(None)),
     };
     Router::new()
@@ -160,42 +159,30 @@ pub fn router(view: watch::Receiver<Arc<StoreView>>) -> Router {
         .with_state(shared)
 }
 
-/// Serves the routes until `shutdown` resolves, then lets answers under way finish for at most [`DRAIN_MAX`] and ends
-/// live streams.
+/// Shows a picture of the store that others keep up to date until `shutdown` resolves, then lets answers under way
+/// finish for a moment and ends live streams.
 ///
 /// # Errors
 /// When the listener cannot be served any longer.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    view: watch::Receiver<Arc<StoreView>>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    serve_within(listener, router, shutdown, STALL_MAX).await
+    serve_within(listener, view, shutdown, Limits::default()).await
 }
 
 async fn serve_within(
     listener: TcpListener,
-    router: Router,
+    view: watch::Receiver<Arc<StoreView>>,
     shutdown: impl Future<Output = ()> + Send + 'static,
-    stall_max: Duration,
+    limits: Limits,
 ) -> io::Result<()> {
-    let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
-    let listener = connection::Bounded::new(listener, stall_max, cut.clone());
-    let started = draining.clone();
-    let signal = async move {
-        shutdown.await;
-        started.cancel();
-    };
-    let cut_in_time = async {
-        draining.cancelled().await;
-        tokio::time::sleep(DRAIN_MAX).await;
-        cut.cancel();
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        served = axum::serve(listener, router).with_graceful_shutdown(signal) => served,
-        () = cut_in_time => Ok(()),
-    }
+    let counts = Counts::default();
+    let router = router(view, Arc::clone(&counts));
+    let tell = Arc::new(move |name| count(&counts, name));
+    // Live streams never end by themselves, so that being cut is their usual end.
+    http_edge::serve(listener, router, limits, tell, shutdown).await.map(drop)
 }
 
 async fn secured(mut response: Response) -> Response {
@@ -248,28 +235,34 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
 }
 
 async fn prometheus(State(shared): State<Shared>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::text(&shared.now()))
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], {
+        let counts = shared.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        metrics::text(&shared.now(), &counts)
+    })
 }
 
-async fn events(State(shared): State<Shared>) -> Response {
-    let Ok(permit) = Arc::clone(&shared.event_clients).try_acquire_owned() else {
-        let reason = format!("there are {EVENT_CLIENTS_MAX} live clients already\n");
+async fn events(State(shared): State<Shared>, ConnectInfo(Peer(peer)): ConnectInfo<Peer>) -> Response {
+    let Some(place) = shared.event_clients.take(peer.ip()) else {
+        count(&shared.counts, "http_live_clients_refused");
+        let reason = format!(
+            "there are {EVENT_CLIENTS_MAX} live clients already, or {EVENT_CLIENTS_PER_ADDRESS_MAX} from your address\n"
+        );
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY_AFTER_SECS)], reason)
             .into_response();
     };
-    Sse::new(pictures(shared, permit)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    Sse::new(pictures(shared, place)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
 /// The picture at once, then the newest one whenever it has changed, and never more than one per interval.
-fn pictures(shared: Shared, permit: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
-    let first = (shared, permit, None::<Instant>);
-    stream::unfold(first, |(mut shared, permit, last)| async move {
+fn pictures(shared: Shared, place: Place) -> impl Stream<Item = Result<Event, Infallible>> {
+    let first = (shared, place, None::<Instant>);
+    stream::unfold(first, |(mut shared, place, last)| async move {
         if let Some(last) = last {
             shared.view.changed().await.ok()?;
             tokio::time::sleep_until(last + EVENT_INTERVAL).await;
         }
         let view = Arc::clone(&shared.view.borrow_and_update());
         let event = Event::default().event("store").data(&*shared.json(&view));
-        Some((Ok(event), (shared, permit, Some(Instant::now()))))
+        Some((Ok(event), (shared, place, Some(Instant::now()))))
     })
 }

@@ -1,11 +1,9 @@
 //! The fleet over HTTP: the API, health, metrics, and one page.
 //!
 //! Reads the [`Fleet`] picture and rows; changes nothing. There is no login: it listens on loopback by default, and a
-//! proxy in front of it decides who may see it. [`connections`] bounds what slow or many clients can hold.
+//! proxy in front of it decides who may see it. [`http_edge`] bounds what slow or many clients can hold.
 
-pub mod connections;
-
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -18,6 +16,7 @@ use contract::{
     StoreId, Timestamp,
     upstream::{Epoch, Stream},
 };
+use http_edge::{Ended, Limits};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,12 +27,9 @@ use crate::{
     fleet::{Fleet, StoreState, StreamState},
     ingest::Ingest,
 };
-use connections::{Door, Limits};
 
 /// Rows in one answer unless told.
 pub const LIMIT_DEFAULT: usize = 1_000;
-/// How long answers may take to end after the stop.
-const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Most rows in one answer.
 pub const LIMIT_MAX: usize = 10_000;
 
@@ -76,31 +72,12 @@ pub async fn serve(listener: TcpListener, state: State, stop: CancellationToken)
         .route("/metrics", get(metrics))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "path", "", "there is nothing here") })
         .with_state(state);
-    serve_within(listener, router, Limits::default(), counters, stop).await;
-}
-
-async fn serve_within(
-    listener: TcpListener,
-    router: Router,
-    limits: Limits,
-    counters: Counters,
-    stop: CancellationToken,
-) {
-    let cut = CancellationToken::new();
-    let door = Door::new(listener, limits, counters, cut.clone());
-    let late = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN_MAX).await;
-    };
-    tokio::select! {
-        served = axum::serve(door, router).with_graceful_shutdown(stop.clone().cancelled_owned()) => {
-            if let Err(error) = served {
-                tracing::error!("HTTP stopped: {error}");
-            }
-        }
-        () = late => tracing::warn!("HTTP connections did not end in {DRAIN_MAX:?} and were cut"),
+    let tell = Arc::new(move |name| counters.count(name));
+    match http_edge::serve(listener, router, Limits::default(), tell, stop.cancelled_owned()).await {
+        Ok(Ended::Drained) => {}
+        Ok(Ended::Cut) => tracing::warn!("HTTP connections did not end in time and were cut"),
+        Err(error) => tracing::error!("HTTP stopped: {error}"),
     }
-    cut.cancel();
 }
 
 async fn asset(kind: &'static str, body: &'static str) -> Response {

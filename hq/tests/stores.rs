@@ -250,7 +250,7 @@ async fn a_store_whose_data_was_put_back_is_shown_with_its_conflicts_and_slow_ht
     let payload = serde_json::to_vec(&Batch::new(&store.id, Timestamp::UNIX_EPOCH, data)).unwrap();
     store.publish(upstream::batch_topic(&store.id, Stream::Events), payload).await;
     store.acked_through(30).await;
-    assert!(150 < hq.counters().value("http_connections_refused"));
+    assert!(150 < hq.counters().value("http_connections_evicted"));
     drop(slow);
 
     // The slow ones' places are free a moment after they have gone.

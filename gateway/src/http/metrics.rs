@@ -1,11 +1,11 @@
 //! The picture of the store as Prometheus text (exposition format 0.0.4).
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use contract::hub::StoreView;
 
-/// Renders the metrics.
-pub(super) fn text(view: &StoreView) -> String {
+/// Renders the metrics: the store's and this surface's own counts.
+pub(super) fn text(view: &StoreView, own: &BTreeMap<&'static str, u64>) -> String {
     let mut text = String::new();
     let lag_ms = view.uplink.oldest_waiting_at.map_or(0, |oldest| view.at.millis_since(oldest).max(0));
     #[expect(clippy::cast_precision_loss, reason = "a lag in milliseconds has far fewer than 53 bits")]
@@ -33,6 +33,9 @@ pub(super) fn text(view: &StoreView) -> String {
     }
     family(&mut text, "storehub_events_total", "Everything that is counted, by name.", "counter");
     for (name, value) in &view.counters {
+        line(&mut text, "storehub_events_total", "name", name, value);
+    }
+    for (name, value) in own {
         line(&mut text, "storehub_events_total", "name", name, value);
     }
     text

@@ -8,13 +8,13 @@ use contract::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{oneshot, watch},
     task::JoinHandle,
     time::{Instant, timeout},
 };
 
-use super::{EVENT_CLIENTS_MAX, Judged, PICTURE_AGE_MAX, router, serve_within};
+use super::{EVENT_CLIENTS_PER_ADDRESS_MAX, Judged, Limits, PICTURE_AGE_MAX, serve_within};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -44,10 +44,10 @@ fn view(waiting_rows: u64) -> StoreView {
 
 impl Page {
     async fn start() -> Self {
-        Self::start_within(super::STALL_MAX).await
+        Self::start_within(Limits::default()).await
     }
 
-    async fn start_within(stall_max: Duration) -> Self {
+    async fn start_within(limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (view, seen) = watch::channel(Arc::new(view(7)));
@@ -55,12 +55,19 @@ impl Page {
         let shutdown = async move {
             let _ = stopped.await;
         };
-        let served = tokio::spawn(serve_within(listener, router(seen), shutdown, stall_max));
+        let served = tokio::spawn(serve_within(listener, seen, shutdown, limits));
         Self { addr, view, stop, served }
     }
 
     async fn connect(&self, path: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        self.connect_from(1, path).await
+    }
+
+    /// From another address of this machine, of which it has many.
+    async fn connect_from(&self, last: u8, path: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        let mut stream = socket.connect(self.addr).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.addr);
         stream.write_all(request.as_bytes()).await.unwrap();
         stream
@@ -210,13 +217,17 @@ async fn a_live_client_gets_the_picture_at_once_and_then_the_newest() {
 async fn one_live_client_too_many_is_told_to_come_back_and_a_place_becomes_free_again() {
     let page = Page::start().await;
     let mut clients = Vec::new();
-    for _ in 0..EVENT_CLIENTS_MAX {
+    for _ in 0..EVENT_CLIENTS_PER_ADDRESS_MAX {
         let mut stream = page.connect("/api/events").await;
         read_until(&mut stream, "event: store").await;
         clients.push(stream);
     }
     let refused = page.get("/api/events").await;
     assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 10"), "{refused}");
+    let metrics = page.get("/metrics").await;
+    assert!(metrics.contains("storehub_events_total{name=\"http_live_clients_refused\"} 1\n"), "{metrics}");
+    let mut elsewhere = page.connect_from(2, "/api/events").await;
+    read_until(&mut elsewhere, "event: store").await;
     clients.pop();
     let freed = async {
         loop {
@@ -230,6 +241,25 @@ async fn one_live_client_too_many_is_told_to_come_back_and_a_place_becomes_free_
 }
 
 #[tokio::test]
+async fn live_streams_and_half_open_requests_do_not_lock_the_page() {
+    let page = Page::start().await;
+    let mut held = Vec::new();
+    for _ in 0..EVENT_CLIENTS_PER_ADDRESS_MAX {
+        held.push(page.connect("/api/events").await);
+    }
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(page.addr).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+        held.push(stream);
+    }
+    assert!(page.get("/").await.starts_with("HTTP/1.1 200"), "from the same address");
+    let mut elsewhere = page.connect_from(2, "/api/events").await;
+    read_until(&mut elsewhere, "event: store").await;
+    let metrics = page.get("/metrics").await;
+    assert!(metrics.contains("storehub_events_total{name=\"http_connections_evicted\"}"), "{metrics}");
+}
+
+#[tokio::test]
 async fn shutdown_ends_live_streams_too() {
     let page = Page::start().await;
     let mut stream = page.connect("/api/events").await;
@@ -240,7 +270,7 @@ async fn shutdown_ends_live_streams_too() {
 
 #[tokio::test]
 async fn a_client_that_never_finishes_asking_is_cut_off() {
-    let page = Page::start_within(Duration::from_millis(100)).await;
+    let page = Page::start_within(Limits { head_max: Duration::from_millis(100), ..Limits::default() }).await;
     let mut stream = TcpStream::connect(page.addr).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
     let mut rest = Vec::new();
@@ -250,11 +280,13 @@ async fn a_client_that_never_finishes_asking_is_cut_off() {
 
 #[tokio::test]
 async fn a_live_client_that_never_reads_is_cut_off() {
-    let page = Page::start_within(Duration::from_millis(1_500)).await;
+    let page =
+        Page::start_within(Limits { silence_max: Duration::from_millis(1_500), ..Limits::default() }).await;
     let mut large = view(1);
     let names = (0..40_000).map(|number| (format!("counter.with.a.long.name.{number}"), number));
     large.counters = names.collect();
-    // One stream more than before is this client's; its connection holds further clones.
+    // One stream more than before is this client's; its connection holds further clones. Before, the page must be up.
+    assert!(page.get("/readyz").await.starts_with("HTTP/1.1 200"));
     let without = page.view.receiver_count();
     let _stream = page.connect("/api/events").await;
     let mut pace = tokio::time::interval(Duration::from_millis(50));

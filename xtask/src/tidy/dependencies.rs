@@ -6,12 +6,27 @@ use super::{Finding, Tree};
 
 const WORKSPACE: &str = "Cargo.toml";
 const DEPENDENCY_TABLES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
-const OURS: [&str; 9] =
-    ["broker", "contract", "e2e", "gateway", "hq", "kiosk", "provenance", "vision", "xtask"];
+const OURS: [&str; 10] =
+    ["broker", "contract", "e2e", "gateway", "hq", "http-edge", "kiosk", "provenance", "vision", "xtask"];
 
 /// A crate's folder and what it must not depend on.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
-    ("broker", &["e2e", "gateway", "hq", "kiosk", "provenance", "vision", "xtask", "bevy", "sled"]),
+const FORBIDDEN: [(&str, &[&str]); 10] = [
+    (
+        "broker",
+        &[
+            "e2e",
+            "gateway",
+            "hq",
+            "http-edge",
+            "kiosk",
+            "provenance",
+            "vision",
+            "xtask",
+            "axum",
+            "bevy",
+            "sled",
+        ],
+    ),
     (
         "contract",
         &[
@@ -19,6 +34,7 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
             "e2e",
             "gateway",
             "hq",
+            "http-edge",
             "kiosk",
             "provenance",
             "vision",
@@ -33,16 +49,62 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
     ),
     ("gateway", &["e2e", "hq", "kiosk", "provenance", "vision", "xtask", "bevy"]),
     ("hq", &["e2e", "gateway", "kiosk", "provenance", "vision", "xtask", "bevy", "sled"]),
-    ("kiosk", &["broker", "e2e", "gateway", "hq", "xtask", "sled", "axum"]),
-    ("kiosk/vision", &["broker", "e2e", "gateway", "hq", "kiosk", "provenance", "xtask", "bevy", "tokio"]),
+    (
+        "http-edge",
+        &[
+            "broker",
+            "contract",
+            "e2e",
+            "gateway",
+            "hq",
+            "kiosk",
+            "provenance",
+            "vision",
+            "xtask",
+            "bevy",
+            "rumqttc",
+            "rumqttd",
+            "rusqlite",
+            "sled",
+        ],
+    ),
+    ("kiosk", &["broker", "e2e", "gateway", "hq", "http-edge", "xtask", "sled", "axum"]),
+    (
+        "kiosk/vision",
+        &["broker", "e2e", "gateway", "hq", "http-edge", "kiosk", "provenance", "xtask", "bevy", "tokio"],
+    ),
     (
         "provenance",
-        &["broker", "contract", "e2e", "gateway", "hq", "kiosk", "vision", "xtask", "bevy", "tokio"],
+        &[
+            "broker",
+            "contract",
+            "e2e",
+            "gateway",
+            "hq",
+            "http-edge",
+            "kiosk",
+            "vision",
+            "xtask",
+            "bevy",
+            "tokio",
+        ],
     ),
     ("tests", &["xtask"]),
     (
         "xtask",
-        &["broker", "contract", "e2e", "gateway", "hq", "kiosk", "provenance", "vision", "bevy", "tokio"],
+        &[
+            "broker",
+            "contract",
+            "e2e",
+            "gateway",
+            "hq",
+            "http-edge",
+            "kiosk",
+            "provenance",
+            "vision",
+            "bevy",
+            "tokio",
+        ],
     ),
 ];
 
