@@ -116,6 +116,8 @@ const SEGMENT_BYTES_RANGE: Range<u64> = 64 * 1024..1024 * 1024 * 1024;
 /// Two segments must fit.
 const KEPT_SEGMENTS_MIN: u64 = 2;
 const COMMIT_INTERVAL_MS_MAX: u64 = 1_000;
+/// Longest deadline that a connection may be given, in seconds.
+const DEADLINE_S_MAX: u64 = 600;
 /// A packet must fit into one journal record with its names.
 const PACKET_BYTES_MAX: u64 = 1024 * 1024 - 4096;
 
@@ -188,14 +190,19 @@ struct RetentionWire {
 struct LimitsWire {
     connections: Option<Spanned<u64>>,
     connections_per_address: Option<Spanned<u64>>,
+    handshakes_per_address_max: Option<Spanned<u64>>,
+    connect_deadline_s: Option<Spanned<u64>>,
+    write_deadline_s: Option<Spanned<u64>>,
     packet_bytes_max: Option<Spanned<u64>>,
     publishes_per_second_max: Option<Spanned<u64>>,
     sessions_max: Option<Spanned<u64>>,
+    sessions_per_principal_max: Option<Spanned<u64>>,
     session_expiry_s_max: Option<Spanned<u64>>,
     session_queue_messages_max: Option<Spanned<u64>>,
     session_queue_bytes_max: Option<Spanned<u64>>,
     subscriptions_per_session_max: Option<Spanned<u64>>,
     retained_messages_max: Option<Spanned<u64>>,
+    retained_bytes_max: Option<Spanned<u64>>,
 }
 
 struct Source<'a> {
@@ -343,6 +350,10 @@ impl Source<'_> {
             wire.publishes_per_second_max.as_ref(),
             0..1_000_001,
         )?;
+        let deadline = |field: &str, value: &Option<Spanned<u64>>, default| {
+            self.number(&format!("limits.{field}"), value.as_ref(), 1..DEADLINE_S_MAX + 1)
+                .map(|secs| secs.map_or(default, Duration::from_secs))
+        };
         Ok(broker::Limits {
             connections: count("connections", &wire.connections, 1..100_001, default.connections)?,
             connections_per_address: count(
@@ -351,6 +362,17 @@ impl Source<'_> {
                 1..100_001,
                 default.connections_per_address,
             )?,
+            handshakes_per_address_max: self.count(
+                "limits.handshakes_per_address_max",
+                wire.handshakes_per_address_max.as_ref(),
+                1..100_001,
+            )?,
+            connect_deadline: deadline(
+                "connect_deadline_s",
+                &wire.connect_deadline_s,
+                default.connect_deadline,
+            )?,
+            write_deadline: deadline("write_deadline_s", &wire.write_deadline_s, default.write_deadline)?,
             packet_bytes_max: count(
                 "packet_bytes_max",
                 &wire.packet_bytes_max,
@@ -360,6 +382,12 @@ impl Source<'_> {
             publishes_per_second_max: rate
                 .map_or(default.publishes_per_second_max, |rate| u32::try_from(rate).expect("checked above")),
             sessions_max: count("sessions_max", &wire.sessions_max, 1..1_000_001, default.sessions_max)?,
+            sessions_per_principal_max: count(
+                "sessions_per_principal_max",
+                &wire.sessions_per_principal_max,
+                1..1_000_001,
+                default.sessions_per_principal_max,
+            )?,
             session_expiry_max: expiry.map_or(default.session_expiry_max, Duration::from_secs),
             session_queue_messages_max: count(
                 "session_queue_messages_max",
@@ -384,6 +412,12 @@ impl Source<'_> {
                 &wire.retained_messages_max,
                 1..1_000_001,
                 default.retained_messages_max,
+            )?,
+            retained_bytes_max: count(
+                "retained_bytes_max",
+                &wire.retained_bytes_max,
+                1024..1 << 32,
+                default.retained_bytes_max,
             )?,
             ..default
         })
@@ -457,6 +491,10 @@ mod tests {
         let default = broker::Limits::default();
         assert_eq!(format!("{:?}", config.limits), format!("{default:?}"), "the example shows the defaults");
         assert_eq!(config.journal, journal::Options::default());
+        // What stands there as a comment is right too.
+        let text = fs::read_to_string(&path).unwrap().replace("# handshakes_per", "handshakes_per");
+        let limits = read(&text).unwrap().limits;
+        assert_eq!(limits.handshakes_per_address_max, Some(limits.connections / 2));
     }
 
     #[test]
@@ -489,6 +527,7 @@ mod tests {
             ),
             ("[journal]\nkept_bytes = 1\n", "`journal.kept_bytes` = 1: must be from 33554432"),
             ("[limits]\nconnections = 0\n", "`limits.connections` = 0: must be from 1"),
+            ("[limits]\nwrite_deadline_s = 0\n", "`limits.write_deadline_s` = 0: must be from 1 to 600"),
         ];
         for (text, reason) in cases {
             let text = if text.starts_with("[store") { text.to_owned() } else { format!("{store}{text}") };
