@@ -5,7 +5,7 @@
 //! never held across an await.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -14,12 +14,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Limits,
-    connection::VERDICT_DEADLINE,
     counters::{Counter, Counters},
     hooks::{Acceptance, Hooks, InboundPublish, Principal, Verdict},
     message::Message,
@@ -31,8 +30,12 @@ use crate::{
 
 /// How often sessions are looked at for expiry and delayed wills.
 const JANITOR_PERIOD: Duration = Duration::from_millis(500);
-/// How long a client's connection waits for room in the router's queue before it gives up.
+/// How long a client's connection waits for room in the router's queue before it gives up. Once one has given up, no
+/// other waits until something has left the queue.
 const ROUTE_DEADLINE: Duration = Duration::from_secs(2);
+/// Panics of a task that the broker cannot do without, within [`VITAL_PANICS_WITHIN`], after which the broker gives up.
+const VITAL_PANICS_MAX: usize = 8;
+const VITAL_PANICS_WITHIN: Duration = Duration::from_secs(60);
 /// The most that the permits of the router's queue can count at once.
 const QUEUE_BYTES_CEILING: usize = u32::MAX as usize >> 3;
 
@@ -60,8 +63,15 @@ pub(crate) struct Shared {
     /// Cancelled when something broke that the broker cannot mend; `failure` says what.
     pub(crate) failed: CancellationToken,
     failure: OnceLock<String>,
-    /// A permit for each byte that may wait for the router.
+    /// A permit for each message, and one for each byte, that may wait for the router.
+    queue_places: Semaphore,
     queue_room: Semaphore,
+    /// How many messages have left the queue, and how many had when somebody last gave up waiting.
+    queue_left: AtomicU64,
+    queue_stuck_at: AtomicU64,
+    /// Held from keeping a retained message until it is in the router's queue, so that what is kept and what
+    /// subscribers see last is the same. Taken before every other lock.
+    retaining: Mutex<()>,
     sessions: Mutex<HashMap<SessionKey, Arc<Session>>>,
     subscriptions: RwLock<Subscriptions>,
     /// How many lanes there are; the feeder looks at this before each publish.
@@ -87,6 +97,16 @@ impl fmt::Debug for Shared {
         f.debug_struct("Shared").field("clients", &self.clients).finish_non_exhaustive()
     }
 }
+
+/// Room for one message in the router's queue.
+struct Room<'a> {
+    place: SemaphorePermit<'a>,
+    bytes: SemaphorePermit<'a>,
+}
+
+/// The router's queue has no room for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoRoom;
 
 /// A connection's hold on its session. Dropping it without [`Shared::detach`], which only a panic
 /// does, leaves the session without a connection, and its will unsaid.
@@ -150,7 +170,11 @@ impl Shared {
         }
         Self {
             retained,
+            queue_places: Semaphore::new(limits.router_queue_messages_max.clamp(1, Semaphore::MAX_PERMITS)),
             queue_room: Semaphore::new(limits.router_queue_bytes_max.clamp(1, QUEUE_BYTES_CEILING)),
+            queue_left: AtomicU64::new(0),
+            queue_stuck_at: AtomicU64::new(u64::MAX),
+            retaining: Mutex::default(),
             limits,
             hooks,
             store,
@@ -391,48 +415,76 @@ impl Shared {
         may
     }
 
-    /// Keeps or removes the retained message of a client, if there is room.
-    pub(crate) fn retain(&self, message: &Arc<Message>) {
-        if !self.retained.apply(message, By::Client, &*self.store) {
+    /// Keeps a client's message if it is to be retained, and hands it to the router; a full queue holds the caller up,
+    /// within a deadline.
+    pub(crate) async fn publish(&self, message: &Arc<Message>) {
+        let mut room = None;
+        if self.subscriptions().any_match(&message.topic) {
+            room = self.try_room(message);
+            if room.is_none() && !self.is_stuck() {
+                room = tokio::time::timeout(ROUTE_DEADLINE, self.room(message)).await.ok().flatten();
+                if room.is_none() {
+                    self.queue_stuck_at.store(self.queue_left.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
+            }
+        }
+        // The refusal is counted, and there is nobody to tell.
+        self.keep_and_send(message, By::Client, room).ok();
+    }
+
+    /// The same for the host's own message, for which there is always room to be retained. Never waits.
+    pub(crate) fn publish_own(&self, message: &Arc<Message>) -> Result<(), NoRoom> {
+        self.keep_and_send(message, By::Host, None)
+    }
+
+    fn keep_and_send(&self, message: &Arc<Message>, by: By, room: Option<Room<'_>>) -> Result<(), NoRoom> {
+        if !message.retain {
+            return self.send(message, room);
+        }
+        let _in_order = self.retaining.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.retained.apply(message, by, &*self.store) {
             self.counters.one(Counter::RetainedRefusedFull);
         }
+        self.send(message, room)
     }
 
-    /// Keeps or removes the host's own retained message, for which there is always room.
-    pub(crate) fn retain_own(&self, message: &Arc<Message>) {
-        self.retained.apply(message, By::Host, &*self.store);
-    }
-
-    /// Hands a message to the router without waiting. `Err` gives it back when the queue is full.
-    pub(crate) fn try_route(&self, message: Arc<Message>) -> Result<(), Arc<Message>> {
+    /// Hands a message to the router if anybody takes it. Whoever subscribes later finds it among the retained ones.
+    fn send(&self, message: &Arc<Message>, room: Option<Room<'_>>) -> Result<(), NoRoom> {
         if !self.subscriptions().any_match(&message.topic) {
             self.counters.one(Counter::FanoutNoSubscriber);
             return Ok(());
         }
-        let Ok(room) = self.queue_room.try_acquire_many(self.queue_share(&message)) else {
-            return Err(message);
-        };
-        if self.commands.try_send(Command::Publish(Arc::clone(&message))).is_err() {
-            return Err(message);
+        let room = room.or_else(|| self.try_room(message));
+        match room {
+            Some(room) if self.commands.try_send(Command::Publish(Arc::clone(message))).is_ok() => {
+                room.place.forget();
+                room.bytes.forget();
+                self.counters.one(Counter::FanoutRouted);
+                Ok(())
+            }
+            _ => {
+                self.counters.one(Counter::FanoutQueueFull);
+                Err(NoRoom)
+            }
         }
-        room.forget();
-        self.counters.one(Counter::FanoutRouted);
-        Ok(())
     }
 
-    /// Hands a message to the router; a full queue holds the caller up, within a deadline.
-    pub(crate) async fn route(&self, message: Arc<Message>) {
-        let Err(message) = self.try_route(message) else {
-            return;
-        };
-        let sending = async {
-            let room = self.queue_room.acquire_many(self.queue_share(&message)).await.ok()?;
-            self.commands.send_async(Command::Publish(Arc::clone(&message))).await.ok()?;
-            room.forget();
-            Some(())
-        };
-        let sent = tokio::time::timeout(ROUTE_DEADLINE, sending).await.ok().flatten();
-        self.counters.one(if sent.is_some() { Counter::FanoutRouted } else { Counter::FanoutQueueFull });
+    fn try_room(&self, message: &Message) -> Option<Room<'_>> {
+        let place = self.queue_places.try_acquire().ok()?;
+        let bytes = self.queue_room.try_acquire_many(self.queue_share(message)).ok()?;
+        Some(Room { place, bytes })
+    }
+
+    /// Waits for room, in the order of those who wait.
+    async fn room(&self, message: &Message) -> Option<Room<'_>> {
+        let place = self.queue_places.acquire().await.ok()?;
+        let bytes = self.queue_room.acquire_many(self.queue_share(message)).await.ok()?;
+        Some(Room { place, bytes })
+    }
+
+    /// Whether somebody has waited for the queue in vain and nothing has left it since.
+    fn is_stuck(&self) -> bool {
+        self.queue_stuck_at.load(Ordering::Relaxed) == self.queue_left.load(Ordering::Relaxed)
     }
 
     /// How many bytes of the router's queue a message takes; one that is larger takes all.
@@ -443,7 +495,9 @@ impl Shared {
 
     /// A message has left the router's queue.
     pub(crate) fn leave_queue(&self, message: &Message) {
+        self.queue_left.fetch_add(1, Ordering::Relaxed);
         self.queue_room.add_permits(self.queue_share(message) as usize);
+        self.queue_places.add_permits(1);
     }
 
     /// A will goes the way of any publish of its client: asked, accepted, retained, fanned out.
@@ -464,7 +518,7 @@ impl Shared {
             let verdict = match acceptance {
                 Acceptance::Done(verdict) => verdict,
                 Acceptance::Pending(verdict) => tokio::select! {
-                    verdict = tokio::time::timeout(VERDICT_DEADLINE, verdict) => {
+                    verdict = tokio::time::timeout(shared.limits.verdict_deadline, verdict) => {
                         // Late or dropped: wills must not pile up behind a host that hangs.
                         verdict.ok().and_then(Result::ok).unwrap_or(Verdict::NotStored)
                     }
@@ -473,10 +527,7 @@ impl Shared {
             };
             if verdict == Verdict::Accepted {
                 shared.counters.one(Counter::WillsPublished);
-                if message.retain {
-                    shared.retain(&message);
-                }
-                shared.route(message).await;
+                shared.publish(&message).await;
             } else {
                 shared.counters.one(Counter::WillsRefused);
             }
@@ -501,24 +552,27 @@ impl Shared {
         }
     }
 
-    /// Runs a task that the broker cannot do without: if it panics, the broker has failed.
-    pub(crate) fn spawn_vital(
-        self: &Arc<Self>,
-        name: &'static str,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
-        struct Vital(Arc<Shared>, &'static str);
-        impl Drop for Vital {
-            fn drop(&mut self) {
-                if std::thread::panicking() {
-                    self.0.fail(&format!("the broker's task `{}` panicked", self.1));
-                }
-            }
-        }
-        let vital = Vital(Arc::clone(self), name);
+    /// Runs a task that the broker cannot do without. If it panics it is started anew; if it does so again and again,
+    /// the broker has failed.
+    pub(crate) fn spawn_vital<F>(self: &Arc<Self>, name: &'static str, start: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let shared = Arc::clone(self);
         self.tasks.spawn(async move {
-            task.await;
-            drop(vital);
+            let mut panics = VecDeque::new();
+            while tokio::spawn(start()).await.is_err_and(|error| error.is_panic()) {
+                shared.counters.one(Counter::VitalPanics);
+                let now = Instant::now();
+                panics.push_back(now);
+                if VITAL_PANICS_MAX < panics.len()
+                    && panics.pop_front().is_some_and(|first| now - first < VITAL_PANICS_WITHIN)
+                {
+                    shared.fail(&format!("the broker's task `{name}` panics again and again"));
+                    return;
+                }
+                tracing::error!(task = name, "a task of the broker panicked and is started anew");
+            }
         });
     }
 
@@ -585,4 +639,89 @@ impl Shared {
 fn is_over(session: &Session) -> bool {
     let state = session.state();
     state.owner.is_none() && state.detached_at.is_some_and(|at| state.expiry <= at.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{BoxFuture, ConnectRefusal, ConnectRequest, MemoryRetained, Qos};
+
+    struct Anybody;
+
+    impl Hooks for Anybody {
+        fn authenticate<'a>(
+            &'a self,
+            _: &'a ConnectRequest,
+        ) -> BoxFuture<'a, Result<Principal, ConnectRefusal>> {
+            Box::pin(std::future::ready(Err(ConnectRefusal::Unavailable)))
+        }
+
+        fn may_publish(&self, _: &Principal, _: &str) -> bool {
+            true
+        }
+
+        fn may_subscribe(&self, _: &Principal, _: &str) -> bool {
+            true
+        }
+
+        fn accept(&self, _: InboundPublish) -> Acceptance {
+            Acceptance::Done(Verdict::Accepted)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_stands_still_holds_up_one_publisher_and_not_the_next_ones() {
+        let limits = Limits { router_queue_messages_max: 1, ..Limits::default() };
+        let (sender, queue) = flume::bounded(8);
+        let store = Arc::new(MemoryRetained::default());
+        let shared = Arc::new(Shared::new(limits, Arc::new(Anybody), store, sender));
+        let attached = shared
+            .attach(SessionRequest {
+                client_id: "s".into(),
+                principal: Principal { name: "s".into(), kind: "test".into() },
+                clean_start: true,
+                expiry: Duration::ZERO,
+                in_flight_max: 1,
+            })
+            .unwrap();
+        let filter = Arc::from("t");
+        let subscription = Subscription { filter, qos: 0, no_local: false, retain_as_published: false };
+        assert!(shared.subscribe(&attached.session, subscription));
+        let message = Arc::new(Message {
+            topic: "t".into(),
+            payload: Bytes::from_static(b"x"),
+            qos: Qos::AtMostOnce,
+            retain: true,
+            forwarded: Bytes::new(),
+            expires_at: None,
+            publisher: 0,
+        });
+        let dropped = || shared.snapshot()["fanout_dropped_router_queue_full"];
+
+        shared.publish(&message).await;
+        assert_eq!((queue.len(), dropped()), (1, 0));
+        assert!(!shared.is_stuck());
+        // Nobody takes anything out of the queue: this one waits, in vain.
+        let start = Instant::now();
+        shared.publish(&message).await;
+        assert!(ROUTE_DEADLINE <= start.elapsed());
+        assert!(shared.is_stuck());
+        for _ in 0..64 {
+            shared.publish(&message).await;
+        }
+        assert!(
+            start.elapsed() < 8 * ROUTE_DEADLINE,
+            "these do not wait, or it would be {:?}",
+            64 * ROUTE_DEADLINE
+        );
+        assert_eq!((queue.len(), dropped()), (1, 65));
+
+        queue.recv().unwrap();
+        shared.leave_queue(&message);
+        assert!(!shared.is_stuck());
+        shared.publish(&message).await;
+        assert_eq!((queue.len(), dropped()), (1, 65));
+    }
 }

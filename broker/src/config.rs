@@ -33,6 +33,8 @@ pub struct Limits {
     pub connect_deadline: Duration,
     /// How long a client may leave our bytes unread before it is closed.
     pub write_deadline: Duration,
+    /// How long the host may take for its verdict on a will, and on what a client sent before it was gone.
+    pub verdict_deadline: Duration,
     /// Remembered sessions, connected ones included.
     pub sessions_max: usize,
     /// Remembered sessions of one principal, connected ones included. A new one takes the place of
@@ -101,6 +103,7 @@ impl Default for Limits {
             packet_bytes_max: 256 * 1024,
             connect_deadline: Duration::from_secs(10),
             write_deadline: Duration::from_secs(10),
+            verdict_deadline: Duration::from_secs(30),
             sessions_max: 4_000,
             sessions_per_principal_max: 32,
             session_expiry_max: Duration::from_secs(7 * 24 * 3_600),

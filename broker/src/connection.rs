@@ -50,8 +50,6 @@ const READ_BYTES_MAX: usize = 32 * 1024;
 const OUTPUT_BYTES_MAX: usize = 32 * 1024;
 /// Turns after which a passed deadline counts even though other things happen all the time.
 const OVERDUE_TURNS_MAX: u32 = 256;
-/// How long verdicts may take after the connection is gone.
-pub(crate) const VERDICT_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a last word may take to be written.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 /// How long, and how much, a client that was refused may go on talking before its socket is closed.
@@ -527,7 +525,7 @@ where
             }
         };
         let v5 = client.protocol == Protocol::V5;
-        let deadline = tokio::time::Instant::now() + VERDICT_DEADLINE;
+        let deadline = tokio::time::Instant::now() + shared.limits.verdict_deadline;
         for pending in pending {
             let verdict = match pending.verdict {
                 Awaited::Known(verdict) => verdict,
@@ -614,10 +612,7 @@ async fn settle_message(shared: &Arc<Shared>, message: Option<Arc<Message>>, ver
     match verdict {
         Verdict::Accepted => {
             shared.counters.one(Counter::PublishesAccepted);
-            if message.retain {
-                shared.retain(&message);
-            }
-            shared.route(message).await;
+            shared.publish(&message).await;
         }
         Verdict::RefusedPayload => shared.counters.one(Counter::PublishRefusedPayload),
         Verdict::NotStored => shared.counters.one(Counter::PublishNotStored),

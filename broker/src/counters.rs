@@ -96,6 +96,7 @@ counters! {
     LostSessionEnded => "lost_session_ended",
     FanoutNoSubscriber => "fanout_no_subscriber",
     FanoutRouted => "fanout_routed",
+    VitalPanics => "tasks_panicked",
     FanoutQueueFull => "fanout_dropped_router_queue_full",
     FanoutLostLog => "fanout_lost_router_log",
     FanoutLostRestart => "fanout_lost_router_restart",

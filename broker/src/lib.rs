@@ -76,7 +76,12 @@ use std::{
 use bytes::Bytes;
 use tokio::net::TcpListener;
 
-use crate::{broker::Shared, counters::Counter, message::Message, router::Command};
+use crate::{
+    broker::{NoRoom, Shared},
+    counters::Counter,
+    message::Message,
+    router::Command,
+};
 
 pub use config::{Config, Limits};
 pub use hooks::{
@@ -169,6 +174,8 @@ pub struct Failure {
 
 /// How long the connections have to end once the deadline of a shutdown is over.
 const HALT_GRACE: Duration = Duration::from_millis(500);
+/// Room in the router's queue beside the messages, for what its thread is told.
+const TOLD_MAX: usize = 16;
 /// How long the router has to end after that; then its thread is left behind.
 const ROUTER_GRACE: Duration = Duration::from_secs(5);
 
@@ -191,13 +198,17 @@ impl Broker {
             }
             None => None,
         };
-        let (sender, commands) = flume::bounded(limits.router_queue_messages_max.max(1));
+        // Messages are let in one by one; what else the thread is told needs some room beside them.
+        let (sender, commands) =
+            flume::bounded(limits.router_queue_messages_max.max(1).saturating_add(TOLD_MAX));
         let shared = Arc::new(Shared::new(limits, hooks, retained, sender));
         router::spawn(Arc::clone(&shared), commands, tokio::runtime::Handle::current())
             .map_err(|source| StartError::Thread { thread: "mqtt-router-feed", source })?;
-        shared.spawn_vital("housekeeping", Arc::clone(&shared).keep_house());
+        let housed = Arc::clone(&shared);
+        shared.spawn_vital("housekeeping", move || Arc::clone(&housed).keep_house());
         let tcp_addr = listener.map(|(listener, addr)| {
-            shared.spawn_vital("accept", listener::accept_tcp(listener, Arc::clone(&shared)));
+            let (door, entered) = (Arc::new(listener::Door::new(listener)), Arc::clone(&shared));
+            shared.spawn_vital("accept", move || Arc::clone(&door).accept(Arc::clone(&entered)));
             addr
         });
         Ok(Self { shared, tcp_addr })
@@ -267,16 +278,10 @@ impl Handle {
             expires_at: None,
             publisher: 0,
         });
-        if retain {
-            self.shared.retain_own(&message);
-        }
-        self.shared.try_route(message).map_err(|_| {
-            self.shared.counters.one(Counter::FanoutQueueFull);
-            PublishError::QueueFull {
-                topic: topic_owned(),
-                max: limits.router_queue_messages_max,
-                bytes_max: limits.router_queue_bytes_max,
-            }
+        self.shared.publish_own(&message).map_err(|NoRoom| PublishError::QueueFull {
+            topic: topic_owned(),
+            max: limits.router_queue_messages_max,
+            bytes_max: limits.router_queue_bytes_max,
         })
     }
 

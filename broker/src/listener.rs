@@ -5,17 +5,27 @@
 
 use std::{
     collections::HashMap,
+    io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
-use tokio::net::TcpListener;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::{broker::Shared, connection, counters::Counter};
 
 /// A pause after a failed accept, or a process without file descriptors would spin.
 const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a connection may be without traffic before the system asks whether its other end is still there. A client
+/// with keep-alive 0 says nothing for as long as it likes; one that has lost power says nothing ever.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+/// How long the system waits for an answer before it asks again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+/// Questions without an answer after which the connection counts as lost.
+const PROBES_MAX: u32 = 4;
 
 /// Open connections, in total and by address.
 #[derive(Debug, Default)]
@@ -99,34 +109,59 @@ impl Drop for Place {
     }
 }
 
-/// Accepts until the broker stops.
-pub(crate) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
-    let open = Arc::new(Mutex::new(Open::default()));
-    loop {
-        let accepted = tokio::select! {
-            () = shared.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer): (_, SocketAddr) = match accepted {
+/// How every connection is to behave. What the system refuses, a connection can live without.
+fn set_up(stream: &TcpStream) {
+    // Acknowledgements are small and already gathered; waiting for more would only delay them.
+    drop(stream.set_nodelay(true));
+    let probes =
+        TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES_MAX);
+    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&probes) {
+        tracing::warn!(%error, "a connection that loses its other end will not be noticed");
+    }
+}
+
+/// The listener and who came in through it; outlives a panic of the task that accepts.
+pub(crate) struct Door {
+    listener: TcpListener,
+    open: Arc<Mutex<Open>>,
+}
+
+impl Door {
+    pub(crate) fn new(listener: TcpListener) -> Self {
+        Self { listener, open: Arc::default() }
+    }
+
+    /// Accepts until the broker stops.
+    pub(crate) async fn accept(self: Arc<Self>, shared: Arc<Shared>) {
+        loop {
+            let accepted = tokio::select! {
+                () = shared.stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            self.receive(accepted, &shared).await;
+        }
+    }
+
+    async fn receive(&self, accepted: io::Result<(TcpStream, SocketAddr)>, shared: &Arc<Shared>) {
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 shared.counters.one(Counter::AcceptErrors);
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_ERROR_PAUSE).await;
-                continue;
+                return;
             }
         };
-        let (place, greeting) = match Place::try_take(&open, peer.ip(), &shared) {
+        let (place, greeting) = match Place::try_take(&self.open, peer.ip(), shared) {
             Ok(taken) => taken,
             Err(counter) => {
                 shared.counters.one(counter);
-                continue;
+                return;
             }
         };
         shared.counters.one(Counter::ConnectionsAccepted);
-        // Acknowledgements are small and already gathered; waiting for more would only delay them.
-        drop(stream.set_nodelay(true));
-        let for_client = Arc::clone(&shared);
+        set_up(&stream);
+        let for_client = Arc::clone(shared);
         shared.tasks.spawn(async move {
             let halt = for_client.halt.clone();
             tokio::select! {
@@ -136,5 +171,23 @@ pub(crate) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
             }
             drop(place);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_asks_whether_a_silent_client_is_still_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        set_up(&stream);
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), PROBE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES_MAX);
     }
 }

@@ -890,3 +890,91 @@ async fn a_router_that_never_works_again_is_told_to_the_host() {
     edge.until_count("fanout_lost_router_restart", 1).await;
     edge.broker.shutdown(Duration::from_secs(5)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_is_what_subscribers_saw_last_however_publishers_race() {
+    const ROUNDS: u16 = 200;
+    let edge = Edge::start().await;
+    let mut watcher = edge.v4("w").await;
+    watcher.subscribe(4, 1, "race", 0).await;
+    let racer = async |id: &str| {
+        let mut client = edge.v4(id).await;
+        for round in 1..=ROUNDS {
+            let payload = format!("{id} {round}");
+            client.send(&publish(4, "race", Some(round), payload.as_bytes(), true, false)).await;
+        }
+        for _ in 1..=ROUNDS {
+            assert_eq!(client.packet().await.0, 0x40);
+        }
+    };
+    tokio::join!(racer("a"), racer("b"), racer("c"));
+    let mut last = Vec::new();
+    for _ in 0..3 * ROUNDS {
+        last = watcher.packet().await.1;
+    }
+    let mut late = edge.v4("late").await;
+    late.subscribe(4, 1, "race", 0).await;
+    assert_eq!(late.packet().await, (0x31, last));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_subscribers_lost_messages_are_counted_exactly() {
+    let edge = Edge::with(Limits { session_queue_messages_max: 10, ..Limits::default() }).await;
+    let mut slow = edge.v4("slow").await;
+    slow.subscribe(4, 1, "s/#", 1).await;
+    let mut quick = edge.v4("quick").await;
+    quick.subscribe(4, 1, "s/#", 0).await;
+    let handle = edge.broker.handle();
+    for n in 0_u8..50 {
+        handle.publish("s/1", Bytes::from(vec![n]), Qos::AtLeastOnce, false).unwrap();
+        assert!(quick.packet().await.1.ends_with(&[n]));
+    }
+    // It acknowledges nothing, so that what it was sent still takes its room.
+    edge.until_count("lost_session_queue_messages_max", 40).await;
+    for n in 0_u8..10 {
+        assert!(slow.packet().await.1.ends_with(&[n]), "the first ten, in order");
+    }
+    assert!(slow.is_silent().await);
+    assert_eq!(edge.count("lost_session_queue_messages_max"), 40, "and nobody else's are among them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_keeping_house_is_survived() {
+    let edge = Edge::start().await;
+    for id in ["a", "b"] {
+        let mut client = edge.open().await;
+        // Its will is due a second after its connection, by the hand of the housekeeper, and the host panics on it.
+        let due = [0x18, 0, 0, 0, 1];
+        let connecting =
+            connect(5, id, 0x06, 0, &session_expiry(60), &will(5, &format!("fault/{id}"), b"x", &due));
+        client.send(&connecting).await;
+        assert_eq!(client.packet().await.0, 0x20);
+    }
+    edge.until_count("tasks_panicked", 2).await;
+    let mut willing = edge.open().await;
+    let due = [0x18, 0, 0, 0, 1];
+    willing
+        .send(&connect(5, "c", 0x06, 0, &session_expiry(60), &will(5, "will/c", b"still kept", &due)))
+        .await;
+    willing.packet().await;
+    drop(willing);
+    edge.until("a later will is published", || edge.hooks.accepted_on("will/c") == ["still kept"]).await;
+    assert_eq!(edge.count("failed"), 0);
+    edge.serves_others().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_will_that_gets_no_verdict_is_given_up_at_the_deadline() {
+    let edge = Edge::with(Limits { verdict_deadline: Duration::from_millis(200), ..Limits::default() }).await;
+    let mut watcher = edge.v4("w").await;
+    watcher.subscribe(4, 1, "held/#", 0).await;
+    let mut client = edge.open().await;
+    client.send(&connect(4, "c", 0x06, 0, &[], &will(4, "held/will", b"x", &[]))).await;
+    client.packet().await;
+    drop(client);
+    edge.until_count("wills_refused", 1).await;
+    let verdict = edge.hooks.held.lock().unwrap().pop().expect("it was asked for");
+    assert!(verdict.send(Verdict::Accepted).is_err(), "nobody waits for it any more");
+    assert!(watcher.is_silent().await);
+    assert_eq!(Limits::default().verdict_deadline, Duration::from_secs(30));
+}

@@ -73,6 +73,7 @@ impl Hooks for TestHooks {
 
     fn accept(&self, publish: InboundPublish) -> Acceptance {
         let entry = (publish.topic.to_string(), publish.payload.to_vec(), publish.qos);
+        assert!(!publish.topic.starts_with("fault/"), "asked for");
         self.accepted.lock().unwrap().push(entry);
         if publish.topic.starts_with("held/") {
             let (sender, receiver) = oneshot::channel();
