@@ -16,6 +16,7 @@ pub mod config;
 pub mod i18n;
 mod jobs;
 pub mod link;
+pub mod measure;
 pub mod origin;
 pub mod paint;
 pub mod said;

@@ -9,7 +9,9 @@ use bevy::{
     winit::{UpdateMode, WinitSettings},
 };
 use clap::Parser;
-use kiosk::{KioskPlugin, config::Config, equip, i18n::Locale, screens::Screen, shot};
+use kiosk::{
+    KioskPlugin, config::Config, equip, i18n::Locale, measure::MeasurePlugin, screens::Screen, shot,
+};
 
 /// The kiosk of a store: skin analysis, origin tracing, and the store right now.
 #[derive(Parser, Debug)]
@@ -30,6 +32,9 @@ struct Arguments {
     /// A window instead of the whole screen.
     #[arg(long)]
     windowed: bool,
+    /// Draws as fast as it can for these seconds, prints how long frames took as one line of JSON, and goes on.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    measure: Option<u64>,
 }
 
 fn screen(name: &str) -> Result<Screen, String> {
@@ -92,5 +97,8 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
             commands.spawn((Camera2d, Msaa::Off, IsDefaultUiCamera));
         });
     equip(&mut app, &config, screen)?;
+    if let Some(seconds) = arguments.measure {
+        app.add_plugins(MeasurePlugin { measured: Duration::from_secs(seconds) });
+    }
     Ok(app.run())
 }

@@ -4,6 +4,7 @@
 //! over several rounds, and the median is reported, so that a busy moment of the machine hits all alike.
 
 pub mod intake;
+pub mod kiosk;
 pub mod load;
 pub mod mosquitto;
 pub mod outage;

@@ -4,13 +4,29 @@ use anyhow::Result;
 
 use crate::{places::Places, setup, steps};
 
-/// Builds the services and the load generator (nothing else) and runs the bench with the arguments given.
+/// Builds what is measured and the load generator (nothing else) and runs the bench with the arguments given.
+///
+/// `--dev` measures the development build: the kiosk's release build compiles Bevy once more.
 pub(crate) fn run(places: &Places, rest: &[String]) -> Result<()> {
-    setup::run(places, setup::Extent::BENCH)?;
+    let is_dev = rest.iter().any(|argument| argument == "--dev");
+    let rest: Vec<&String> = rest.iter().filter(|argument| *argument != "--dev").collect();
+    // The name comes first where there is one; without it, everything is measured.
+    let name = rest.first().map_or("all", |first| if first.starts_with('-') { "all" } else { first });
+    let with_kiosk = matches!(name, "kiosk" | "all");
+    setup::run(places, setup::Extent { browser: with_kiosk, screen: with_kiosk, ..setup::Extent::BENCH })?;
     let mut build = places.cargo();
-    build.args(["build", "--release", "--locked", "--bins"]);
-    build.args(["-p", "storehub-gateway", "-p", "storehub-hq", "-p", "e2e"]);
+    build.args(["build", "--locked"]);
+    if !is_dev {
+        build.arg("--release");
+    }
+    if with_kiosk {
+        // The selection of the tests, so that the development build is shared with them.
+        build.args(["--workspace", "--all-targets"]);
+    } else {
+        build.args(["--bins", "-p", "storehub-gateway", "-p", "storehub-hq", "-p", "e2e"]);
+    }
     steps::call(&mut build)?;
-    let mut bench = places.command(places.program("release", "storehub-bench"));
+    let profile = if is_dev { "debug" } else { "release" };
+    let mut bench = places.command(places.program(profile, "storehub-bench"));
     steps::call(bench.args(rest))
 }

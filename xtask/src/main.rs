@@ -34,7 +34,8 @@ cargo xtask COMMAND
   demo [--headless] [--seconds N]    the whole of Storehub with a simulated store, until Ctrl-C
        [--dir DIR] [--speed N] [--seed N]
   test                               everything that must hold before a change is taken
-  bench [intake|outage|all]          measure beside mosquitto, in one run [--seconds N] [--rounds N]
+  bench [intake|outage|kiosk|all]    measure beside what one would pick instead, in one run
+       [--dev] [--seconds N] [--rounds N]
   tidy                               only the rules about sources and dependencies
   shots                              make docs/screenshots/*.png anew
 ";

@@ -1,12 +1,12 @@
-//! `storehub-bench`: measures the release build beside mosquitto. `cargo xtask bench` builds it and calls it.
+//! `storehub-bench`: measures the product beside what a user would pick instead. `cargo xtask bench` builds it and calls it.
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use e2e::bench::{intake, load::Load, outage};
+use e2e::bench::{intake, kiosk, load::Load, outage};
 
-/// Measures the release build beside mosquitto.
+/// Measures the product beside what a user would pick instead.
 #[derive(Debug, Parser)]
 #[command(name = "storehub-bench")]
 struct Arguments {
@@ -33,7 +33,9 @@ enum Bench {
     Intake,
     /// Headquarters away and the hub killed.
     Outage,
-    /// Both.
+    /// The kiosk's start, frames, memory and idle cost.
+    Kiosk,
+    /// All of them.
     All,
 }
 
@@ -59,6 +61,9 @@ async fn run(arguments: &Arguments) -> Result<()> {
     }
     if matches!(arguments.bench, Bench::Outage | Bench::All) {
         outage::run().await?;
+    }
+    if matches!(arguments.bench, Bench::Kiosk | Bench::All) {
+        kiosk::run().await?;
     }
     Ok(())
 }
