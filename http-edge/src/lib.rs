@@ -55,8 +55,8 @@ pub struct Limits {
     pub connections: usize,
     /// Most connections of one address; a proxy in front has one address for everybody.
     pub connections_per_address: usize,
-    /// Most connections of one address whose request's head is not complete. A browser sends its head at once, so that
-    /// these are few.
+    /// Most connections of one address whose request's head is not complete. A browser sends its head at once, but a
+    /// burst of them on a busy machine is accepted before the first is read.
     pub heads_per_address: usize,
     /// Longest time from the accept until the request's head is complete.
     pub head_max: Duration,
@@ -71,7 +71,7 @@ impl Default for Limits {
         Self {
             connections: 256,
             connections_per_address: 64,
-            heads_per_address: 16,
+            heads_per_address: 48,
             head_max: Duration::from_secs(5),
             silence_max: Duration::from_secs(30),
             drain_max: Duration::from_secs(2),
