@@ -47,6 +47,8 @@ pub enum Mapped {
         kiosk: KioskId,
         /// When: the event's own `at` where it is plausible.
         at: Timestamp,
+        /// Whether it carries a counter (`seq`) or a believed time (`at`), so that the same text means the same event.
+        is_telling: bool,
         /// The event as published.
         data: String,
     },
@@ -544,9 +546,11 @@ fn experience(kiosk: KioskId, payload: &[u8], received_at: Timestamp) -> Result<
         }
     }
     let claimed = event.get("at").and_then(Value::as_str).and_then(|at| at.parse().ok());
-    let at = claimed.filter(|&at| is_plausible(at, received_at)).unwrap_or(received_at);
+    let believed = claimed.filter(|&at| is_plausible(at, received_at));
+    let is_telling = believed.is_some() || event.get("seq").is_some_and(Value::is_u64);
+    let at = believed.unwrap_or(received_at);
     let data = serde_json::to_string(&event).map_err(|cause| Rejection::NotJson { cause })?;
-    Ok(Mapped::Experience { kiosk, at, data })
+    Ok(Mapped::Experience { kiosk, at, is_telling, data })
 }
 
 fn longest_text(value: &Value) -> usize {
@@ -840,7 +844,7 @@ mod tests {
     fn a_kiosk_event_keeps_its_members_and_its_plausible_time() {
         let mapped =
             mapped("kiosk/k1/experience", r#"{"feature":"skin","ms":900,"at":"2026-11-22T20:17:00Z"}"#);
-        let Mapped::Experience { kiosk, at, data } = mapped.unwrap() else { panic!("an event") };
+        let Mapped::Experience { kiosk, at, data, .. } = mapped.unwrap() else { panic!("an event") };
         assert_eq!((kiosk.as_str(), at.to_string().as_str()), ("k1", "2026-11-22T20:17:00.000Z"));
         assert!(data.contains("\"feature\":\"skin\""), "{data}");
     }

@@ -300,7 +300,20 @@ fn only_what_carries_a_counter_or_a_believed_time_can_be_a_repetition() {
         !twice("sensors/shelf/s1/reading", r#"{"count":4,"at":"1970-01-01T00:00:00Z"}"#),
         "a clock that starts anew says the same time for something new"
     );
-    assert!(!twice("kiosk/k1/experience", r#"{"feature":"skin","seq":1}"#));
+    assert!(!twice("kiosk/k1/experience", r#"{"feature":"skin","seq":1}"#), "no reading");
+}
+
+#[test]
+fn a_kiosk_event_that_comes_again_is_one_row_when_it_tells_which_one_it_is() {
+    let mut hub = Hub::new();
+    let mut rows = |payload: &str| hub.say("kiosk/k1/experience", payload).rows.len();
+    for telling in [r#"{"feature":"skin","seq":1}"#, r#"{"feature":"skin","at":"2026-11-22T20:17:30.250Z"}"#]
+    {
+        assert_eq!([rows(telling), rows(telling)], [1, 0], "{telling}");
+    }
+    assert_eq!(rows(r#"{"feature":"skin","seq":2}"#), 1);
+    let plain = r#"{"feature":"skin"}"#;
+    assert_eq!([rows(plain), rows(plain)], [1, 1], "two visitors may do the same");
 }
 
 #[test]

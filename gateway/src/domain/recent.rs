@@ -37,6 +37,11 @@ struct Block {
 }
 
 impl Recents {
+    /// Whether the device is known, or fewer than `devices_max` are.
+    pub(super) fn has_room_for(&self, device: &str, devices_max: usize) -> bool {
+        self.0.contains_key(device) || self.0.len() < devices_max
+    }
+
     /// Whether the device has recently said the same; remembers it otherwise.
     pub(super) fn note(&mut self, device: &str, digest: u64, effects: &mut Effects) -> bool {
         if !self.0.contains_key(device) {

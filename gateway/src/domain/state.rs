@@ -147,13 +147,20 @@ impl State {
                     Noted::Repeated | Noted::OverLimit => {}
                 }
             }
-            Ok(Mapped::Experience { kiosk, at, data }) => effects.rows.push(DerivedRow {
-                stream: Stream::Experience,
-                at,
-                kind: "kiosk.experience".to_owned(),
-                device: Some(kiosk.to_string()),
-                data,
-            }),
+            Ok(Mapped::Experience { kiosk, at, is_telling, data }) => {
+                if is_telling
+                    && self.twins.is_repeated_event(&kiosk, payload, &mut self.counters, &mut effects)
+                {
+                    return effects;
+                }
+                effects.rows.push(DerivedRow {
+                    stream: Stream::Experience,
+                    at,
+                    kind: "kiosk.experience".to_owned(),
+                    device: Some(kiosk.to_string()),
+                    data,
+                });
+            }
             Ok(Mapped::Passthrough) => {}
             Err(rejection) => {
                 self.counters.bump(&format!("readings.refused.{}", rejection.code()), &mut effects);

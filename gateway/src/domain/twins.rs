@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::{DeviceId, Timestamp, hub::SensorSeen, native::Presence, topic::SensorKind};
+use contract::{DeviceId, KioskId, Timestamp, hub::SensorSeen, native::Presence, topic::SensorKind};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -104,6 +104,25 @@ impl Twins {
         Noted::New
     }
 
+    /// Whether a kiosk has recently sent the same event, which carries a counter or its time; remembers it otherwise.
+    pub(super) fn is_repeated_event(
+        &mut self,
+        kiosk: &KioskId,
+        payload: &[u8],
+        counters: &mut Counters,
+        effects: &mut Effects,
+    ) -> bool {
+        if !self.recent.has_room_for(kiosk.as_str(), 2 * DEVICES_MAX) {
+            counters.bump("experience.kiosks_over_limit", effects);
+            return false;
+        }
+        let is_repeat = self.recent.note(kiosk.as_str(), fnv([&b"kiosk/"[..], payload]), effects);
+        if is_repeat {
+            counters.bump("experience.repeated", effects);
+        }
+        is_repeat
+    }
+
     pub(super) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
         let device = state::device_key(Tree::Twins, key)?;
         self.twins.insert(device, state::value(Tree::Twins, key, value)?);
@@ -145,8 +164,12 @@ fn digest(reading: &Reading, payload: &[u8]) -> Option<u64> {
     }
     let parts =
         [reading.sensor.as_str().as_bytes(), b"/", reading.channel.as_str().as_bytes(), b"/", payload];
+    Some(fnv(parts))
+}
+
+fn fnv<const N: usize>(parts: [&[u8]; N]) -> u64 {
     let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    Some(parts.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, part| part.iter().fold(hash, add)))
+    parts.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, part| part.iter().fold(hash, add))
 }
 
 /// The plain measurements of a reading, by the names of their fields.
