@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     app::{DataDir, Gateway},
@@ -49,7 +49,7 @@ died, 78 the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the hub until SIGTERM or SIGINT.
+    /// Run the hub until SIGTERM, SIGINT or SIGHUP.
     Run(ConfigArg),
     /// Say what would keep the hub from running, without starting it.
     Check(ConfigArg),
@@ -151,6 +151,10 @@ fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+        let mut hangup = match is_hangup_ignored() {
+            true => None,
+            false => Some(signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?),
+        };
         let clock = Arc::new(SystemClock::start());
         let store = config.store.clone();
         let mut gateway =
@@ -165,6 +169,7 @@ fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
         let failed = tokio::select! {
             _ = terminate.recv() => None,
             _ = interrupt.recv() => None,
+            () = hung_up(hangup.as_mut()) => None,
             part = gateway.failure() => Some(part),
         };
         if let Some(part) = failed {
@@ -174,6 +179,22 @@ fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
         tracing::info!("the hub has ended");
         Ok(if failed.is_some() { ExitCode::from(EX_SOFTWARE) } else { ExitCode::SUCCESS })
     })
+}
+
+/// Whether whoever started this process had SIGHUP ignored, as `nohup` does: then it stays so.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // SIGHUP is signal 1, which is bit 0.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
+}
+
+/// A terminal that closes ends the hub as SIGTERM does: drained.
+async fn hung_up(hangup: Option<&mut Signal>) {
+    match hangup {
+        Some(hangup) => drop(hangup.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
 fn device(command: DeviceCommand) -> anyhow::Result<ExitCode> {

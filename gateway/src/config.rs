@@ -141,7 +141,7 @@ struct ConfigWire {
 #[serde(deny_unknown_fields)]
 struct StoreWire {
     id: Spanned<String>,
-    data_dir: PathBuf,
+    data_dir: Spanned<PathBuf>,
     planogram: Option<PathBuf>,
 }
 
@@ -167,7 +167,7 @@ struct HttpWire {
 #[serde(deny_unknown_fields)]
 struct UpstreamWire {
     url: Spanned<String>,
-    streams: Option<Vec<Spanned<String>>>,
+    streams: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -256,10 +256,24 @@ impl Source<'_> {
         }
         let id = StoreId::parse(store.id.get_ref())
             .map_err(|error| self.wrong("store.id", store.id.span(), error))?;
+        if store.data_dir.get_ref().as_os_str().is_empty() {
+            let reason = "is empty; name the folder for the hub's data, such as \"data\"";
+            return Err(self.wrong("store.data_dir", store.data_dir.span(), reason));
+        }
         let planogram = match store.planogram {
             Some(path) => read_planogram(&dir.join(path))?,
             None => Planogram::default(),
         };
+        let mqtt_listen = self.address("mqtt.listen", mqtt.listen.as_ref())?;
+        let http_listen = self.address("http.listen", http.as_ref().map(|http| &http.listen))?;
+        if let (Some(mqtt), Some(http_addr), Some(http)) = (mqtt_listen, http_listen, &http)
+            && overlap(mqtt, http_addr)
+        {
+            let reason = format!(
+                "is taken by `mqtt.listen` = \"{mqtt}\"; give each a port of its own (0 takes a free one)"
+            );
+            return Err(self.wrong("http.listen", http.listen.span(), reason));
+        }
         let (journal, kept_bytes) = self.journal(&journal)?;
         let default = Pace::default();
         let snapshot_every = self
@@ -267,11 +281,11 @@ impl Source<'_> {
             .map_or(default.snapshot_every, Duration::from_secs);
         Ok(Config {
             store: id,
-            data_dir: dir.join(store.data_dir),
+            data_dir: dir.join(store.data_dir.get_ref()),
             planogram,
-            mqtt_listen: self.address("mqtt.listen", mqtt.listen.as_ref())?,
+            mqtt_listen,
             anonymous: mqtt.anonymous,
-            http_listen: self.address("http.listen", http.as_ref().map(|http| &http.listen))?,
+            http_listen,
             upstream: upstream.map(|upstream| self.upstream(&upstream)).transpose()?,
             journal,
             pace: Pace { snapshot_every, kept_bytes, ..default },
@@ -299,8 +313,12 @@ impl Source<'_> {
                 streams: vec![Stream::Rollups, Stream::Events, Stream::Experience],
             });
         };
+        if names.get_ref().is_empty() {
+            let reason = "is empty; leave `[upstream]` out when nothing is to be forwarded";
+            return Err(self.wrong("upstream.streams", names.span(), reason));
+        }
         let mut streams = Vec::new();
-        for name in names {
+        for name in names.get_ref() {
             let wrong = |reason: &str| self.wrong("upstream.streams", name.span(), reason);
             let stream = Stream::parse(name.get_ref())
                 .ok_or_else(|| wrong("is no stream; known are rollups, events, experience, readings"))?;
@@ -470,6 +488,12 @@ fn digest(bytes: &[u8]) -> String {
     format!("{:016x}", bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix))
 }
 
+/// Whether two listeners cannot both have their address: an unspecified one takes the port of all.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_unspecified = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (is_unspecified || one.ip() == other.ip())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -514,6 +538,18 @@ mod tests {
             ("[store]\nid = \"s\"\ndta_dir = \"d\"\n", "gateway.toml:3:1: unknown field `dta_dir`"),
             ("[store\n", "gateway.toml:1:7: "),
             ("[mqtt]\nlisten = \"here\"\n", "gateway.toml:5:10: `mqtt.listen` = \"here\": is no address"),
+            (
+                "[mqtt]\nlisten = \"0.0.0.0:1883\"\n[http]\nlisten = \"127.0.0.1:1883\"\n",
+                "gateway.toml:7:10: `http.listen` = \"127.0.0.1:1883\": is taken by `mqtt.listen` = \"0.0.0.0:1883\"",
+            ),
+            (
+                "[upstream]\nurl = \"mqtt://h\"\nstreams = []\n",
+                "gateway.toml:6:11: `upstream.streams` = []: is empty",
+            ),
+            (
+                "[store]\nid = \"s\"\ndata_dir = \"\"\n",
+                "gateway.toml:3:12: `store.data_dir` = \"\": is empty",
+            ),
             ("[mqtt]\nlisten = 5\n", "gateway.toml:5:10: invalid type: integer `5`"),
             ("[mqtt.tls]\nlisten = \"0.0.0.0:8883\"\n", "`mqtt.tls` = "),
             ("[upstream]\nurl = \"mqtts://u:secret@h\"\n", "`upstream.url` = …: `mqtts://` is not supported"),
