@@ -14,8 +14,20 @@
 //! - `prev_seq > through_seq`: a gap. Keep the rows, do not move `through_seq`, and ask for a resend from
 //!   `through_seq` ([`Command::Resend`]).
 //!
-//! The store forgets a row only after an [`Ack`] whose `through_seq` covers it. A store whose journal started
-//! anew (lost disk, restored image) uses a new, greater `epoch`.
+//! The store forgets a row only after an [`Ack`] whose `through_seq` covers it. At each connection it says its
+//! [`Birth`] and sends no rows before headquarters has answered with an acknowledgement of each stream: what is there.
+//! Headquarters that has less than it once acknowledged is sent the rows again.
+//!
+//! # A journal that was put back or lost
+//!
+//! A store whose journal is another one than headquarters knows (lost disk, restored copy) goes on under a new,
+//! greater `epoch`: it begins there at `prev_seq` 0 with the first row that it does not know to be at headquarters.
+//! It knows by an acknowledgement of rows that it never had, or whose last row ([`Ack::row_digest`]) is another one
+//! than its own. Rows that it may have sent under an earlier epoch it names ([`BatchData::sent_before_through`]), so
+//! that headquarters takes those as repetitions that it has already, with the same content, under an earlier epoch.
+//!
+//! Records that the journal does not have any more are said with the rows that follow them ([`BatchData::lost`]), so
+//! that headquarters can tell "lost" from "never existed" and asks for them no more.
 
 use std::fmt;
 
@@ -90,6 +102,25 @@ pub struct Row {
     pub data: Box<RawValue>,
 }
 
+impl Row {
+    /// Tells this row from another one that has its place in a journal that was put back: FNV-1a over time, kind,
+    /// device and content. Not for secrets.
+    #[must_use]
+    pub fn digest(&self) -> u32 {
+        let at = self.at.as_millis().to_le_bytes();
+        let device = self.device.as_deref().unwrap_or_default().as_bytes();
+        let parts = [&at[..], self.kind.as_bytes(), device, self.data.get().as_bytes()];
+        parts.into_iter().fold(FNV_OFFSET, |digest, part| {
+            // 0xff, which no UTF-8 text has, between the parts.
+            let bytes = part.iter().copied().chain([0xff]);
+            bytes.fold(digest, |digest, byte| (digest ^ u32::from(byte)).wrapping_mul(FNV_PRIME))
+        })
+    }
+}
+
+const FNV_OFFSET: u32 = 0x811c_9dc5;
+const FNV_PRIME: u32 = 0x0100_0193;
+
 /// The `data` member of a batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BatchData {
@@ -99,8 +130,29 @@ pub struct BatchData {
     pub epoch: Epoch,
     /// The last row of this stream before this batch; 0 when there is none.
     pub prev_seq: u64,
+    /// Rows through this one may have been sent under an earlier epoch, by a journal that was put back or lost; 0 in
+    /// all other cases.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sent_before_through: u64,
+    /// Journal records between `prev_seq` and the first row that are gone; some may have been rows of this stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<SeqRange>,
     /// The rows, `seq` strictly rising, at least one.
     pub rows: Vec<Row>,
+}
+
+/// Journal numbers, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SeqRange {
+    /// The first.
+    pub first_seq: u64,
+    /// The last.
+    pub last_seq: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+fn is_zero(seq: &u64) -> bool {
+    *seq == 0
 }
 
 /// A batch on the wire, shaped as a CloudEvents 1.0 structured-mode JSON event
@@ -157,6 +209,14 @@ pub enum BatchError {
     Rows {
         /// How many.
         rows: usize,
+    },
+    /// What is said to be lost does not lie between the row before the batch and its first row.
+    #[error("batch has `lost` {first_seq} to {last_seq}, which is not between `prev_seq` and the first row")]
+    Lost {
+        /// The first that is said to be lost.
+        first_seq: u64,
+        /// The last.
+        last_seq: u64,
     },
     /// `seq` does not rise.
     #[error("batch has row seq {seq} after {after}; it must rise")]
@@ -218,6 +278,13 @@ impl Batch {
             }
             after = row.seq;
         }
+        if let Some(SeqRange { first_seq, last_seq }) = batch.data.lost
+            && !(batch.data.prev_seq < first_seq
+                && first_seq <= last_seq
+                && last_seq < batch.data.rows[0].seq)
+        {
+            return Err(BatchError::Lost { first_seq, last_seq });
+        }
         Ok(batch)
     }
 }
@@ -231,6 +298,9 @@ pub struct Ack {
     pub epoch: Epoch,
     /// The last row of the committed prefix.
     pub through_seq: u64,
+    /// [`Row::digest`] of the row at `through_seq`, where that is known; said in answer to a birth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_digest: Option<u32>,
 }
 
 /// `stores/<store>/command/<id>`: what headquarters asks of a store.
@@ -401,7 +471,14 @@ mod tests {
     fn batch(prev_seq: u64, seqs: &[u64]) -> Vec<u8> {
         let store = StoreId::parse("hz-1").unwrap();
         let rows = seqs.iter().map(|&seq| row(seq)).collect();
-        let data = BatchData { stream: Stream::Readings, epoch: 7, prev_seq, rows };
+        let data = BatchData {
+            stream: Stream::Readings,
+            epoch: 7,
+            prev_seq,
+            sent_before_through: 0,
+            lost: None,
+            rows,
+        };
         serde_json::to_vec(&Batch::new(&store, Timestamp::UNIX_EPOCH, data)).unwrap()
     }
 
@@ -425,6 +502,45 @@ mod tests {
         assert!(matches!(Batch::parse(&store, b"{}"), Err(BatchError::Json { .. })));
         let large = vec![b' '; BATCH_BYTES_MAX + 1];
         assert!(matches!(Batch::parse(&store, &large), Err(BatchError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn what_is_said_to_be_lost_lies_before_the_rows() {
+        let store = StoreId::parse("hz-1").unwrap();
+        let parse = |first_seq, last_seq| {
+            let data = BatchData {
+                stream: Stream::Readings,
+                epoch: 7,
+                prev_seq: 3,
+                sent_before_through: 0,
+                lost: Some(SeqRange { first_seq, last_seq }),
+                rows: vec![row(9)],
+            };
+            let batch = Batch::new(&store, Timestamp::UNIX_EPOCH, data);
+            Batch::parse(&store, &serde_json::to_vec(&batch).unwrap()).map(|batch| batch.data.lost)
+        };
+        assert_eq!(parse(4, 8).unwrap(), Some(SeqRange { first_seq: 4, last_seq: 8 }));
+        for (first_seq, last_seq) in [(3, 8), (4, 9), (6, 5)] {
+            assert!(matches!(parse(first_seq, last_seq), Err(BatchError::Lost { .. })));
+        }
+    }
+
+    #[test]
+    fn a_digest_tells_rows_apart_by_everything_but_their_place() {
+        let digest = |change: fn(&mut Row)| {
+            let mut row = row(4);
+            change(&mut row);
+            row.digest()
+        };
+        let same = digest(|_| {});
+        assert_eq!(digest(|row| row.seq = 5), same);
+        let others: [fn(&mut Row); 4] = [
+            |row| row.at = Timestamp::saturating_from_millis(1),
+            |row| row.kind.push('x'),
+            |row| row.device = None,
+            |row| row.data = RawValue::from_string("{}".to_owned()).unwrap(),
+        ];
+        others.into_iter().for_each(|change| assert_ne!(digest(change), same));
     }
 
     #[test]

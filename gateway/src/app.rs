@@ -244,11 +244,12 @@ impl Gateway {
                 ledger: Arc::clone(&ledger),
                 tally: projector.tally(),
                 applied: projector.applied(),
+                clock: Arc::clone(&clock),
                 lanes: BTreeMap::new(),
             };
             let identity = upstream::Identity {
                 store: config.store.clone(),
-                epoch: journal.epoch(),
+                epoch: rows::present_epoch(&journal),
                 boot,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at,
@@ -290,6 +291,7 @@ impl Gateway {
             is_open: config.anonymous,
             journal: journal.clone(),
             open_report,
+            epoch_at_start: journal.epoch(),
             projector: projector.status(),
             tally: projector.tally(),
             ledger,

@@ -20,9 +20,14 @@
 //! - After a failed `fdatasync` the file is not trusted further: the next commit starts a new segment.
 //! - Memory is bounded by `pending_bytes_max` twice, plus one chunk per reader.
 //!
+//! - A number is given once in an epoch. Where others have seen numbers that this journal does not have (it was put
+//!   back, or lost records), a new and greater epoch begins with a segment of its own ([`Journal::begin_epoch`]);
+//!   numbers rise on through it.
+//!
 //! Units: bytes, milliseconds; `seq` starts at 1.
 
 mod disk;
+mod epochs;
 mod frame;
 mod open;
 mod reader;
@@ -46,6 +51,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::{
     disk::{Disk, DiskFile, OsDisk},
+    epochs::{Epochs, Renewal},
     reader::{Entry, ReadError, Reader},
     record::{Derived, FieldTooLong, Publish, Record},
 };
@@ -62,8 +68,8 @@ pub struct Options {
     pub commit_records_max: usize,
     /// Records beyond this many waiting bytes are refused.
     pub pending_bytes_max: usize,
-    /// `(epoch, seq)`: in that epoch, numbers through `seq` have been seen by others and are not given again, even
-    /// when the records themselves are gone from the disk.
+    /// `(epoch, seq)`: in that epoch, numbers through `seq` have been seen by others. When the records themselves are
+    /// gone from the disk, a new epoch begins above them.
     pub floor: Option<(u64, u64)>,
 }
 
@@ -189,6 +195,8 @@ pub struct OpenReport {
     pub torn_bytes: u64,
     /// Numbers that others have seen and whose records are gone.
     pub vanished_records: u64,
+    /// Records whose segments are missing between others: first and last.
+    pub holes: Vec<(u64, u64)>,
     /// Files that were no segments and were set aside.
     pub set_aside: Vec<PathBuf>,
 }
@@ -240,7 +248,15 @@ type Done = Box<dyn FnOnce(Result<u64, AppendError>) + Send>;
 struct Pending {
     frames: Vec<u8>,
     dones: Vec<Option<Done>>,
+    renewal: Option<RenewalAsked>,
     closed: bool,
+}
+
+/// Somebody waits for a new epoch.
+struct RenewalAsked {
+    seen_seq: u64,
+    now_ms: i64,
+    done: oneshot::Sender<Result<Epochs, AppendError>>,
 }
 
 /// What is durable. Segments are sorted by `first_seq`; the last one is being written.
@@ -254,13 +270,13 @@ struct Durable {
     fault: Option<String>,
     is_disk_full: bool,
     damage: BTreeMap<(u64, u64), u64>,
+    epochs: Epochs,
 }
 
 struct Shared {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     options: Options,
-    epoch: u64,
     salt: u64,
     pending: Mutex<Pending>,
     wake_writer: Condvar,
@@ -330,12 +346,12 @@ impl Journal {
             fault: None,
             is_disk_full: false,
             damage: opened.damage,
+            epochs: opened.epochs,
         };
         let shared = Arc::new(Shared {
             disk,
             dir: dir.to_owned(),
             options,
-            epoch: opened.epoch,
             salt: opened.salt,
             pending: Mutex::default(),
             wake_writer: Condvar::new(),
@@ -351,10 +367,34 @@ impl Journal {
         Ok((Self { shared, head, thread: Arc::new(Mutex::new(Some(thread))) }, report))
     }
 
-    /// Which life of the journal this is: milliseconds since 1970 at its creation.
+    /// Which life of the journal this is: milliseconds since 1970 at its beginning.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.shared.epoch
+        lock(&self.shared.durable).epochs.epoch()
+    }
+
+    /// The lives of the journal.
+    #[must_use]
+    pub fn epochs(&self) -> Epochs {
+        lock(&self.shared.durable).epochs.clone()
+    }
+
+    /// Begins a new epoch with the next record: others have seen numbers of the present one, through `seen_seq`, that
+    /// name other records than this journal's. Blocks until that is durable.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the journal is closed; the present epoch goes on then.
+    pub fn begin_epoch(&self, seen_seq: u64, now_ms: i64) -> Result<Epochs, AppendError> {
+        let (done, answer) = oneshot::channel();
+        {
+            let mut pending = lock(&self.shared.pending);
+            if pending.closed || pending.renewal.is_some() {
+                return Err(AppendError::Closed);
+            }
+            pending.renewal = Some(RenewalAsked { seen_seq, now_ms, done });
+        }
+        self.shared.wake_writer.notify_one();
+        answer.blocking_recv().unwrap_or(Err(AppendError::Closed))
     }
 
     /// The last durable record; 0 when there is none.

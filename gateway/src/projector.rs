@@ -275,7 +275,6 @@ struct RowInFlight {
 struct Worker {
     journal: Journal,
     reader: Reader,
-    epoch: u64,
     state: crate::domain::State,
     store: Option<Store>,
     ledger: Arc<Ledger>,
@@ -347,7 +346,6 @@ impl Worker {
         };
         Self {
             reader: journal.reader(ready.applied_through + 1),
-            epoch: journal.epoch(),
             journal,
             hub: ready.state.hub_messages().into_iter().collect(),
             state: ready.state,
@@ -574,7 +572,7 @@ impl Worker {
         if self.changes.is_empty() && store.place().applied_through == self.applied_through {
             return;
         }
-        let (changes, epoch, through) = (&self.changes, self.epoch, self.applied_through);
+        let (changes, epoch, through) = (&self.changes, self.journal.epoch(), self.applied_through);
         let result = catch_unwind(AssertUnwindSafe(|| store.write(changes, epoch, through)));
         let result = result.unwrap_or_else(|_| {
             Err(StoreError::Panicked { path: self.paths.sled.clone(), message: "while writing".to_owned() })
@@ -668,7 +666,8 @@ impl Worker {
         }
         let entries = self.entries();
         let entries = entries.iter().map(|(entry, value)| (entry, value.as_slice()));
-        match store::write_snapshot(&self.paths.snapshots, self.epoch, self.applied_through, entries) {
+        let epoch = self.journal.epoch();
+        match store::write_snapshot(&self.paths.snapshots, epoch, self.applied_through, entries) {
             Ok(_) => {
                 let mut status = lock(&self.status);
                 status.snapshot_through = self.applied_through;

@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, error::Error, fmt, sync::Arc, time::Duration};
 
 use contract::{
     StoreId, Timestamp,
-    upstream::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, BirthDevice, Epoch, Row, Stream},
+    upstream::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, BirthDevice, Epoch, Row, SeqRange, Stream},
 };
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ pub type SourceError = Box<dyn Error + Send + Sync>;
 pub trait RowSource: Send + 'static {
     /// The stream's rows with `after_seq < seq` that are durable and final, rising, none left out between the first and the last.
     ///
+    /// Records that are gone lie before the first row only, and are said.
     /// At most `rows_max` rows, and no more than about `bytes_max` bytes of `data`, yet always at least one row
     /// when there is one: an empty answer means that no row after `after_seq` is durable now.
     ///
@@ -44,7 +45,20 @@ pub trait RowSource: Send + 'static {
         after_seq: u64,
         rows_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<Row>, SourceError>;
+    ) -> Result<Found, SourceError>;
+
+    /// The row with exactly this `seq`, from everything that is durable.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    fn row_at(&mut self, stream: Stream, seq: u64) -> Result<RowAt, SourceError>;
+
+    /// Begins a new epoch of the journal, durably: headquarters has rows of the present one, through `seen_seq`, that
+    /// are not this journal's.
+    ///
+    /// # Errors
+    /// When the disk refuses; the same call is made again later.
+    fn begin_epoch(&mut self, seen_seq: u64) -> Result<EpochBegun, SourceError>;
 
     /// How many of the stream's rows wait after `after_seq`, where that can be told without reading them all.
     fn rows_waiting(&mut self, stream: Stream, after_seq: u64) -> Option<u64> {
@@ -53,21 +67,59 @@ pub trait RowSource: Send + 'static {
     }
 }
 
-/// Where the acknowledged place of each stream is kept, for the journal's present epoch.
+/// Rows that were read.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// Records before the first row that the journal does not have any more; some may have been rows.
+    pub lost: Option<SeqRange>,
+}
+
+/// What stands at one place of the journal.
+#[derive(Debug, Clone)]
+pub enum RowAt {
+    /// A row of the stream.
+    Row(Row),
+    /// Something else.
+    Other,
+    /// The journal has that place no more.
+    Gone,
+}
+
+/// A new epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochBegun {
+    /// Which.
+    pub epoch: Epoch,
+    /// Rows through this one may have been sent under an earlier epoch; 0 when this is the journal's first.
+    pub sent_before_through: u64,
+}
+
+/// How far headquarters is in a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The last acknowledged `seq`, 0 when there is none.
+    pub acked_seq: u64,
+    /// The epoch under which it was acknowledged; 0 when that is not known.
+    pub epoch: Epoch,
+}
+
+/// Where the acknowledged place of each stream is kept.
 pub trait CursorStore: Send + 'static {
-    /// The last acknowledged `seq` of the stream, 0 when there is none.
+    /// How far headquarters is.
     ///
     /// A place that is older than the truth costs repetition only: headquarters says at connection what it has.
     ///
     /// # Errors
     /// When it cannot be read.
-    fn load(&mut self, stream: Stream) -> Result<u64, SourceError>;
+    fn load(&mut self, stream: Stream) -> Result<Cursor, SourceError>;
 
-    /// Remembers that headquarters has every row of the stream through `acked_seq`. It never goes back.
+    /// Remembers how far headquarters is. It never goes back.
     ///
     /// # Errors
     /// When it cannot be written; counted, and the next acknowledgement saves again.
-    fn save(&mut self, stream: Stream, acked_seq: u64) -> Result<(), SourceError>;
+    fn save(&mut self, stream: Stream, cursor: Cursor) -> Result<(), SourceError>;
 }
 
 /// Everything that the link needs. All fields are plain values or handles; there is nothing hidden in globals.
@@ -111,8 +163,8 @@ pub struct Config {
 pub struct Identity {
     /// The store.
     pub store: StoreId,
-    /// Which life of the journal.
-    pub epoch: Epoch,
+    /// Which life of the journal, at start.
+    pub epoch: EpochBegun,
     /// Counts the hub's starts.
     pub boot: u64,
     /// The hub's version.

@@ -7,6 +7,9 @@
 //!
 //! - A row is inserted once: its key is `(store, stream, epoch, seq)`, repeats are ignored. A repeat with other content
 //!   does not replace it: it is kept in `conflicts`, within the bounds of [`writer`].
+//! - A row that its store may have sent under an earlier epoch, and that is there with the same content, is not inserted
+//!   again under the new one.
+//! - What a store says that its journal has lost is kept in `lost`.
 //! - How far a stream is, and what is kept beyond its gaps, changes in the same transaction as its rows.
 //! - One process at a time: a lock on `<file>.lock` says so before anything is opened.
 //!
@@ -28,7 +31,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// The schema's version, in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 const SCHEMA: &str = "
     CREATE TABLE rows (
@@ -75,6 +78,20 @@ const SCHEMA_2: &str = "
     CREATE INDEX conflicts_place ON conflicts (store, stream, epoch, seq);
     ALTER TABLE progress ADD COLUMN conflicts INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE progress ADD COLUMN begins_at INTEGER NOT NULL DEFAULT 0;
+";
+
+/// What version 3 has more than version 2.
+const SCHEMA_3: &str = "
+    CREATE TABLE lost (
+        store TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        first_seq INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL,
+        received_at INTEGER NOT NULL,
+        PRIMARY KEY (store, stream, epoch, first_seq, last_seq)
+    ) WITHOUT ROWID;
+    ALTER TABLE progress ADD COLUMN lost_ranges INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Why the database cannot be used.
@@ -171,6 +188,10 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     }
     if version == 1 {
         transaction.execute_batch(SCHEMA_2)?;
+        version = 2;
+    }
+    if version == 2 {
+        transaction.execute_batch(SCHEMA_3)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         version = SCHEMA_VERSION;
     }

@@ -30,6 +30,8 @@ pub struct StreamState {
     /// When the first thing that ever came of this stream followed rows that are not here: the first row that is here
     /// by now. What was before it, the store had no more when it was asked.
     pub begins_at: Option<u64>,
+    /// Ranges of its journal that the store has lost, as it said: some of them may have been rows of this stream.
+    pub lost_ranges: u64,
     /// When the newest row happened, by the store's clock.
     pub last_row_at: Option<Timestamp>,
     /// When the last batch was committed, by our clock.

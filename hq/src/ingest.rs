@@ -153,6 +153,7 @@ impl Rejection {
             Self::Batch { source: BatchError::Envelope { .. } } => "batches_refused_envelope",
             Self::Batch { source: BatchError::Rows { .. } } => "batches_refused_rows",
             Self::Batch { source: BatchError::Order { .. } } => "batches_refused_order",
+            Self::Batch { source: BatchError::Lost { .. } } => "batches_refused_lost",
             Self::Stream { .. } => "batches_refused_stream",
             Self::Range { document: "batch", .. } => "batches_refused_range",
             Self::Range { .. } => "documents_refused_range",

@@ -111,7 +111,14 @@ impl Store {
     }
 
     async fn batch(&self, prev_seq: u64, seqs: impl IntoIterator<Item = u64>) {
-        let data = BatchData { stream: Stream::Events, epoch: EPOCH, prev_seq, rows: rows(seqs) };
+        let data = BatchData {
+            stream: Stream::Events,
+            epoch: EPOCH,
+            prev_seq,
+            sent_before_through: 0,
+            lost: None,
+            rows: rows(seqs),
+        };
         let payload = serde_json::to_vec(&Batch::new(&self.id, Timestamp::UNIX_EPOCH, data)).unwrap();
         self.publish(upstream::batch_topic(&self.id, Stream::Events), payload).await;
     }
@@ -246,7 +253,14 @@ async fn a_store_whose_data_was_put_back_is_shown_with_its_conflicts_and_slow_ht
     for row in &mut other {
         row.kind = "shelf.other".to_owned();
     }
-    let data = BatchData { stream: Stream::Events, epoch: EPOCH, prev_seq: 10, rows: other };
+    let data = BatchData {
+        stream: Stream::Events,
+        epoch: EPOCH,
+        prev_seq: 10,
+        sent_before_through: 0,
+        lost: None,
+        rows: other,
+    };
     let payload = serde_json::to_vec(&Batch::new(&store.id, Timestamp::UNIX_EPOCH, data)).unwrap();
     store.publish(upstream::batch_topic(&store.id, Stream::Events), payload).await;
     store.acked_through(30).await;
@@ -321,7 +335,14 @@ async fn a_store_gets_in_with_its_secret_and_touches_no_other_store() {
     let mut store = Store::connect(addr, "sh-1", Some("secret-of-sh")).await;
     let mut foreign = Store::connect(addr, "hz-1", Some("secret-of-hz")).await;
     let other = StoreId::parse("sh-1").unwrap();
-    let data = BatchData { stream: Stream::Events, epoch: EPOCH, prev_seq: 0, rows: rows([1]) };
+    let data = BatchData {
+        stream: Stream::Events,
+        epoch: EPOCH,
+        prev_seq: 0,
+        sent_before_through: 0,
+        lost: None,
+        rows: rows([1]),
+    };
     let payload = serde_json::to_vec(&Batch::new(&other, Timestamp::UNIX_EPOCH, data)).unwrap();
     // On the other store's topic it is not let through; on its own topic it is no batch of its own.
     foreign.publish(upstream::batch_topic(&foreign.id, Stream::Events), payload.clone()).await;

@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     devices::Gatekeeper,
     domain::DomainView,
-    journal::{Journal, OpenReport},
+    journal::{Journal, OpenReport, Renewal},
     projector::{self, ProjectorStatus, Tally},
     store::Ledger,
     upstream::UplinkStatus,
@@ -41,6 +41,8 @@ pub(crate) struct Monitor {
     pub(crate) is_open: bool,
     pub(crate) journal: Journal,
     pub(crate) open_report: OpenReport,
+    /// The journal's epoch when it had been opened.
+    pub(crate) epoch_at_start: u64,
     pub(crate) projector: ProjectorStatus,
     pub(crate) tally: Arc<Tally>,
     pub(crate) ledger: Arc<Ledger>,
@@ -85,6 +87,12 @@ impl Monitor {
             degraded
                 .push(format!("{lost} records that were there before this start are gone from the journal"));
         }
+        for (first_seq, last_seq) in &self.open_report.holes {
+            degraded.push(format!(
+                "records {first_seq} to {last_seq} are missing from the journal (a segment is gone)"
+            ));
+        }
+        degraded.extend(self.renewal().filter(|_| self.has_renewed()));
         let head = self.journal.head_seq();
         if projector.store != "ok" && !is_whole_again(&projector, head) {
             let reason = projector.store_reason.as_deref().unwrap_or_default();
@@ -111,9 +119,23 @@ impl Monitor {
         degraded
     }
 
+    /// Whether the journal has begun its present epoch since this start, or at it.
+    fn has_renewed(&self) -> bool {
+        0 < self.open_report.vanished_records || self.journal.epoch() != self.epoch_at_start
+    }
+
+    /// Why the journal's present epoch began, when it is not its first.
+    fn renewal(&self) -> Option<String> {
+        let Renewal { epoch, first_seq, previous_epoch, previous_seq } = self.journal.epochs().renewal()?;
+        Some(format!(
+            "the journal was older than what others had seen of it (records through {previous_seq} of epoch \
+             {previous_epoch}; were data put back or deleted?): epoch {epoch} began with record {first_seq}"
+        ))
+    }
+
     /// What is as configured and still worth knowing.
     fn notices(&self) -> Vec<String> {
-        let mut notices = Vec::new();
+        let mut notices: Vec<String> = self.renewal().filter(|_| !self.has_renewed()).into_iter().collect();
         let projector = self.projector.read();
         if is_whole_again(&projector, self.journal.head_seq()) {
             let reason = projector.store_reason.as_deref().unwrap_or_default();
@@ -169,6 +191,10 @@ impl Monitor {
         counters.insert("journal.commits".to_owned(), journal.commits);
         counters.insert("journal.refused_records".to_owned(), journal.refused_records);
         counters.insert("journal.damaged_bytes".to_owned(), journal.damaged_bytes);
+        counters.insert("journal.epochs_renewed".to_owned(), self.journal.epochs().renewals());
+        let holes = self.open_report.holes.iter().map(|(first_seq, last_seq)| last_seq + 1 - first_seq);
+        counters.insert("journal.missing_records".to_owned(), holes.sum());
+        counters.insert("journal.vanished_records".to_owned(), self.open_report.vanished_records);
         let projector = self.projector.read();
         counters.insert("journal.sacrificed_records".to_owned(), projector.sacrificed_records);
         counters.insert("projector.missed_records".to_owned(), projector.missed_records);
@@ -190,7 +216,9 @@ impl Monitor {
     /// What `status` shows.
     pub(crate) fn status(&self) -> Value {
         let mut journal = to_value(&self.journal.stats());
-        journal["epoch"] = json!(self.journal.epoch());
+        let epochs = self.journal.epochs();
+        journal["epoch"] = json!(epochs.epoch());
+        journal["renewal"] = to_value(&epochs.renewal());
         journal["torn_bytes_cut_at_start"] = json!(self.open_report.torn_bytes);
         let strangers = self.gatekeeper.strangers().into_iter().rev().map(|knock| {
             let mut value = to_value(&knock);

@@ -10,16 +10,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use contract::upstream::{Row, Stream};
+use contract::upstream::{Row, SeqRange, Stream};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::{
+    clock::Clock,
     domain::map,
-    journal::{Journal, Reader, Record},
+    journal::{Entry, Journal, Reader, Record},
     projector::Tally,
-    store::Ledger,
-    upstream::{CursorStore, RowSource, SourceError},
+    store::{Acked, Ledger},
+    upstream::{Cursor, CursorStore, EpochBegun, Found, RowAt, RowSource, SourceError},
 };
 
 /// Rows and cursors of the uplink.
@@ -29,6 +30,8 @@ pub(crate) struct Rows {
     pub(crate) tally: Arc<Tally>,
     /// The last record that the projector has applied.
     pub(crate) applied: watch::Receiver<u64>,
+    /// Names new epochs.
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) lanes: BTreeMap<Stream, Lane>,
 }
 
@@ -38,6 +41,8 @@ pub(crate) struct Lane {
     reader: Reader,
     /// A row that was read and did not fit into the batch, or lies beyond what is applied: damage was passed over.
     held: Option<Row>,
+    /// Records that were passed over because they are gone, after `after_seq` and before the held row.
+    lost: Option<SeqRange>,
 }
 
 impl Lane {
@@ -56,16 +61,16 @@ impl RowSource for Rows {
         after_seq: u64,
         rows_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<Row>, SourceError> {
+    ) -> Result<Found, SourceError> {
         if !self.lanes.get(&stream).is_some_and(|lane| lane.continues(after_seq)) {
             let acked = self.ledger.acked(stream);
             let empty_through = if acked.through_seq == after_seq { acked.empty_through_seq } else { 0 };
             let reader = self.journal.reader(after_seq.max(empty_through) + 1);
-            self.lanes.insert(stream, Lane { after_seq, reader, held: None });
+            self.lanes.insert(stream, Lane { after_seq, reader, held: None, lost: None });
         }
         let lane = self.lanes.get_mut(&stream).expect("the lane was made above");
         let through_seq = *self.applied.borrow();
-        let mut rows = Vec::new();
+        let (mut rows, mut lost) = (Vec::new(), None);
         let mut bytes = 0;
         while rows.len() < rows_max {
             let row = match lane.held.take() {
@@ -75,6 +80,15 @@ impl RowSource for Rows {
                     None => break,
                 },
             };
+            if let Some((first_seq, last_seq)) = lane.reader.take_gap() {
+                let first_seq = lane.lost.map_or(first_seq, |lost| lost.first_seq);
+                lane.lost = Some(SeqRange { first_seq, last_seq });
+            }
+            // What is gone is said with the row that follows it, which begins a batch.
+            if lane.lost.is_some() && !rows.is_empty() {
+                lane.held = Some(row);
+                break;
+            }
             if through_seq < row.seq {
                 lane.held = Some(row);
                 break;
@@ -88,13 +102,31 @@ impl RowSource for Rows {
                 break;
             }
             lane.after_seq = row.seq;
+            lost = lost.or(lane.lost.take());
             rows.push(row);
         }
-        if rows.is_empty() {
+        if rows.is_empty() && lane.lost.is_none() {
             let empty_through = (lane.reader.next_seq() - 1).min(through_seq);
             self.ledger.empty(stream, after_seq, empty_through);
         }
-        Ok(rows)
+        Ok(Found { rows, lost })
+    }
+
+    fn row_at(&mut self, stream: Stream, seq: u64) -> Result<RowAt, SourceError> {
+        if seq < self.journal.stats().first_seq {
+            return Ok(RowAt::Gone);
+        }
+        let mut reader = self.journal.reader(seq);
+        let Some(entry) = reader.next()? else { return Ok(RowAt::Other) };
+        if entry.seq != seq {
+            return Ok(RowAt::Gone);
+        }
+        Ok(row(entry, stream)?.map_or(RowAt::Other, RowAt::Row))
+    }
+
+    fn begin_epoch(&mut self, seen_seq: u64) -> Result<EpochBegun, SourceError> {
+        self.journal.begin_epoch(seen_seq, self.clock.now().as_millis())?;
+        Ok(present_epoch(&self.journal))
     }
 
     fn rows_waiting(&mut self, stream: Stream, after_seq: u64) -> Option<u64> {
@@ -108,35 +140,49 @@ fn next_row(reader: &mut Reader, stream: Stream, through_seq: u64) -> Result<Opt
             return Ok(None);
         }
         let Some(entry) = reader.next()? else { return Ok(None) };
-        let (at, kind, device, data) = match entry.record {
-            Record::Derived(row) if row.stream == stream => {
-                (row.at, row.kind.to_owned(), row.device.map(str::to_owned), row.data.to_owned())
-            }
-            Record::Publish(publish) if stream == Stream::Readings => {
-                let mapped = map(publish.topic, publish.payload, publish.received_at);
-                let Some(row) = mapped.ok().and_then(|mapped| mapped.raw_row(publish.payload)) else {
-                    continue;
-                };
-                (row.at, row.kind, row.device, row.data)
-            }
-            _ => continue,
-        };
-        // The mapper and the projector write JSON. Should it ever be none, the row still goes, so that nothing stalls.
-        let data = RawValue::from_string(data).or_else(|_| RawValue::from_string("null".to_owned()))?;
-        return Ok(Some(Row { seq: entry.seq, at, kind, device, data }));
+        if let Some(row) = row(entry, stream)? {
+            return Ok(Some(row));
+        }
     }
+}
+
+/// The record as a row of the stream, when it is one.
+fn row(entry: Entry<'_>, stream: Stream) -> Result<Option<Row>, SourceError> {
+    let (at, kind, device, data) = match entry.record {
+        Record::Derived(row) if row.stream == stream => {
+            (row.at, row.kind.to_owned(), row.device.map(str::to_owned), row.data.to_owned())
+        }
+        Record::Publish(publish) if stream == Stream::Readings => {
+            let mapped = map(publish.topic, publish.payload, publish.received_at);
+            let Some(row) = mapped.ok().and_then(|mapped| mapped.raw_row(publish.payload)) else {
+                return Ok(None);
+            };
+            (row.at, row.kind, row.device, row.data)
+        }
+        _ => return Ok(None),
+    };
+    // The mapper and the projector write JSON. Should it ever be none, the row still goes, so that nothing stalls.
+    let data = RawValue::from_string(data).or_else(|_| RawValue::from_string("null".to_owned()))?;
+    Ok(Some(Row { seq: entry.seq, at, kind, device, data }))
+}
+
+/// The journal's epoch as headquarters needs to know it.
+pub(crate) fn present_epoch(journal: &Journal) -> EpochBegun {
+    let epochs = journal.epochs();
+    EpochBegun { epoch: epochs.epoch(), sent_before_through: epochs.sent_before_through() }
 }
 
 /// The uplink's cursors.
 pub(crate) struct Cursors(pub(crate) Arc<Ledger>);
 
 impl CursorStore for Cursors {
-    fn load(&mut self, stream: Stream) -> Result<u64, SourceError> {
-        Ok(self.0.acked(stream).through_seq)
+    fn load(&mut self, stream: Stream) -> Result<Cursor, SourceError> {
+        let Acked { through_seq, epoch, .. } = self.0.acked(stream);
+        Ok(Cursor { acked_seq: through_seq, epoch })
     }
 
-    fn save(&mut self, stream: Stream, acked_seq: u64) -> Result<(), SourceError> {
-        self.0.ack(stream, acked_seq);
+    fn save(&mut self, stream: Stream, cursor: Cursor) -> Result<(), SourceError> {
+        self.0.ack(stream, cursor.epoch, cursor.acked_seq);
         Ok(())
     }
 }
@@ -146,7 +192,10 @@ mod tests {
     use contract::Timestamp;
 
     use super::*;
-    use crate::journal::{Derived, Options, Publish};
+    use crate::{
+        clock::SystemClock,
+        journal::{Derived, Options, Publish},
+    };
 
     struct Bench {
         rows: Rows,
@@ -161,7 +210,8 @@ mod tests {
             let (journal, _) = Journal::open(dir.path(), options, 1).unwrap();
             let (place, applied) = watch::channel(u64::MAX);
             let (ledger, tally) = (Arc::default(), Arc::default());
-            let rows = Rows { journal, ledger, tally, applied, lanes: BTreeMap::new() };
+            let clock = Arc::new(SystemClock::start());
+            let rows = Rows { journal, ledger, tally, applied, clock, lanes: BTreeMap::new() };
             Self { rows, place, _dir: dir }
         }
 
@@ -180,8 +230,8 @@ mod tests {
         }
 
         fn after(&mut self, after_seq: u64, rows_max: usize, bytes_max: usize) -> Vec<u64> {
-            let rows = self.rows.rows_after(Stream::Events, after_seq, rows_max, bytes_max).unwrap();
-            rows.into_iter().map(|row| row.seq).collect()
+            let found = self.rows.rows_after(Stream::Events, after_seq, rows_max, bytes_max).unwrap();
+            found.rows.into_iter().map(|row| row.seq).collect()
         }
     }
 
@@ -214,6 +264,22 @@ mod tests {
             seen.extend(batch);
         }
         assert_eq!(seen, expected);
+        bench.rows.journal.close();
+    }
+
+    #[test]
+    fn what_the_journal_has_dropped_is_said_with_the_row_that_follows_it() {
+        let mut bench = Bench::new(1_200);
+        while bench.rows.journal.segments().len() < 4 {
+            bench.append(Stream::Events);
+        }
+        let (_, last_seq) = bench.rows.journal.drop_oldest().unwrap().unwrap();
+        let mut found = |after_seq| bench.rows.rows_after(Stream::Events, after_seq, 2, usize::MAX).unwrap();
+        let first = found(1);
+        assert_eq!(first.lost, Some(SeqRange { first_seq: 2, last_seq }));
+        assert_eq!(first.rows[0].seq, last_seq + 1);
+        assert_eq!(found(last_seq + 2).lost, None);
+        assert_eq!(found(1).lost, first.lost, "asked again");
         bench.rows.journal.close();
     }
 
@@ -255,8 +321,8 @@ mod tests {
         let ledger = Arc::clone(&bench.rows.ledger);
         let mut after = |after_seq, applied: u64| {
             bench.place.send_replace(applied);
-            let rows = bench.rows.rows_after(Stream::Readings, after_seq, 100, usize::MAX).unwrap();
-            rows.into_iter().map(|row| row.seq).collect::<Vec<_>>()
+            let found = bench.rows.rows_after(Stream::Readings, after_seq, 100, usize::MAX).unwrap();
+            found.rows.into_iter().map(|row| row.seq).collect::<Vec<_>>()
         };
         assert_eq!(after(0, 0), Vec::<u64>::new(), "the projector has not seen it");
         ledger.note_repeat(seqs[2]);

@@ -1,8 +1,9 @@
 //! Frames and segment headers: the bytes around a record.
 //!
 //! ```text
-//! segment: header (64 bytes) at 0, its copy at 512, frames from 1024
+//! segment: header at 0, its copy at 512, frames from 1024
 //! header:  magic 8 | version u32 | epoch u64 | salt u64 | first_seq u64 | created_at i64 | crc32c u32
+//!          since version 2 also: previous_epoch u64 | previous_seq u64 | after_first_seq u64 | crc32c u32 (of all)
 //! frame:   magic 4 | body_len u32 | seq u64 | crc32c u32 | body
 //! ```
 //!
@@ -17,13 +18,15 @@ pub(crate) const HEADER_BLOCK_BYTES: usize = 1024;
 /// Where the header's copy lies: another sector, so that one bad sector does not take both.
 pub(crate) const HEADER_COPY_START: usize = 512;
 /// Bytes of one header.
-pub(crate) const HEADER_BYTES: usize = 48;
+pub(crate) const HEADER_BYTES: usize = HEADER_1_BYTES + 28;
+/// Bytes of a header of version 1, and of that part of the later ones: every release finds the version there.
+const HEADER_1_BYTES: usize = 48;
 /// Bytes before a frame's body.
 pub(crate) const FRAME_HEADER_BYTES: usize = 20;
 /// Largest body; a greater length is damage.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// The format this code writes; it reads no other.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The format this code writes; it reads all earlier ones.
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// Starts with a byte that no UTF-8 text has, so that payloads rarely look like frames.
 pub(crate) const FRAME_MAGIC: [u8; 4] = [0xF5, b'S', b'H', b'J'];
@@ -36,6 +39,12 @@ pub(crate) struct Header {
     pub(crate) salt: u64,
     pub(crate) first_seq: u64,
     pub(crate) created_at_ms: i64,
+    /// The epoch before this one, 0 when this is the journal's first or the segment is of version 1.
+    pub(crate) previous_epoch: u64,
+    /// The last number that others have seen of that epoch.
+    pub(crate) previous_seq: u64,
+    /// `first_seq` of the segment before this one, 0 when there was none or that is not known.
+    pub(crate) after_first_seq: u64,
 }
 
 /// What the bytes of a header are.
@@ -57,7 +66,12 @@ impl Header {
         bytes[28..36].copy_from_slice(&self.first_seq.to_le_bytes());
         bytes[36..44].copy_from_slice(&self.created_at_ms.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..44]);
-        bytes[44..].copy_from_slice(&crc.to_le_bytes());
+        bytes[44..HEADER_1_BYTES].copy_from_slice(&crc.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.previous_epoch.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.previous_seq.to_le_bytes());
+        bytes[64..72].copy_from_slice(&self.after_first_seq.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..72]);
+        bytes[72..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
@@ -66,15 +80,22 @@ impl Header {
         if bytes[..8] != SEGMENT_MAGIC || crc32c::crc32c(&bytes[..44]) != read_u32(bytes, 44) {
             return HeaderRead::Bad;
         }
-        let version = read_u32(bytes, 8);
-        if version != FORMAT_VERSION {
-            return HeaderRead::OtherVersion(version);
-        }
+        let (previous_epoch, previous_seq, after_first_seq) = match read_u32(bytes, 8) {
+            1 => (0, 0, 0),
+            FORMAT_VERSION if crc32c::crc32c(&bytes[..72]) == read_u32(bytes, 72) => {
+                (read_u64(bytes, 48), read_u64(bytes, 56), read_u64(bytes, 64))
+            }
+            FORMAT_VERSION => return HeaderRead::Bad,
+            version => return HeaderRead::OtherVersion(version),
+        };
         HeaderRead::Good(Self {
             epoch: read_u64(bytes, 12),
             salt: read_u64(bytes, 20),
             first_seq: read_u64(bytes, 28),
             created_at_ms: read_u64(bytes, 36).cast_signed(),
+            previous_epoch,
+            previous_seq,
+            after_first_seq,
         })
     }
 }

@@ -10,14 +10,14 @@ use std::{
 };
 
 use super::{
-    JournalError, OpenReport, SegmentInfo,
+    Epochs, JournalError, OpenReport, SegmentInfo,
     disk::{Disk, DiskFile},
     frame::{self, FRAMES_START, HEADER_BLOCK_BYTES, HEADER_BYTES, HEADER_COPY_START, Header, HeaderRead},
     scan::{Scan, Scanner},
 };
 
 pub(crate) struct Opened {
-    pub(crate) epoch: u64,
+    pub(crate) epochs: Epochs,
     pub(crate) salt: u64,
     pub(crate) segments: VecDeque<SegmentInfo>,
     pub(crate) head_seq: u64,
@@ -131,13 +131,11 @@ pub(crate) fn open(
         for segment in found {
             set_aside(disk, segment.path, &mut report)?;
         }
-        return create(disk, dir, now_ms, report);
+        return create(disk, dir, now_ms, floor, report);
     };
     let mut kept = Vec::with_capacity(found.len());
     for segment in found {
-        let foreign = segment
-            .header
-            .is_some_and(|header| (header.epoch, header.salt) != (identity.epoch, identity.salt));
+        let foreign = segment.header.is_some_and(|header| header.salt != identity.salt);
         let empty = segment.header.is_none() && segment.len <= FRAMES_START;
         if foreign || empty {
             set_aside(disk, segment.path, &mut report)?;
@@ -147,14 +145,15 @@ pub(crate) fn open(
     }
     let opened = recover(kept, identity, report)?;
     match floor {
-        Some((epoch, seq)) if epoch == opened.epoch && opened.head_seq < seq => {
+        Some((epoch, seq)) if opened.epochs.knows(epoch) && opened.head_seq < seq => {
             raise(disk, dir, opened, seq, now_ms)
         }
         _ => Ok(opened),
     }
 }
 
-/// Begins a segment after `floor_seq`: a number that headquarters has already seen must not name another record.
+/// Begins an epoch after `floor_seq`: a number that others have already seen must not name another record, and they
+/// may have seen more of the old epoch than is known here.
 fn raise(
     disk: &dyn Disk,
     dir: &Path,
@@ -163,8 +162,10 @@ fn raise(
     now_ms: i64,
 ) -> Result<Opened, JournalError> {
     opened.report.vanished_records = floor_seq - opened.head_seq;
-    let Opened { epoch, salt, .. } = opened;
-    let header = Header { epoch, salt, first_seq: floor_seq + 1, created_at_ms: now_ms };
+    let after_first_seq = opened.segments.back().map_or(0, |segment| segment.first_seq);
+    let epochs = opened.epochs.renewed(floor_seq, floor_seq + 1, now_ms);
+    let header = epochs.header(opened.salt, floor_seq + 1, after_first_seq, now_ms);
+    opened.epochs = epochs;
     opened.active = match create_segment(disk, dir, header) {
         Ok((active, segment)) => {
             opened.segments.push_back(segment);
@@ -218,27 +219,57 @@ fn set_aside(disk: &dyn Disk, path: PathBuf, report: &mut OpenReport) -> Result<
     Ok(())
 }
 
-fn create(disk: &dyn Disk, dir: &Path, now_ms: i64, report: OpenReport) -> Result<Opened, JournalError> {
+/// Begins a journal. Where the store knows of one that is gone, it goes on above that one's numbers.
+fn create(
+    disk: &dyn Disk,
+    dir: &Path,
+    now_ms: i64,
+    floor: Option<(u64, u64)>,
+    report: OpenReport,
+) -> Result<Opened, JournalError> {
     let mut salt = [0; 8];
     getrandom::fill(&mut salt).map_err(|error| JournalError::Dir {
         path: dir.to_owned(),
         source: io::Error::other(format!("no random numbers: {error}")),
     })?;
     let salt = u64::from_le_bytes(salt);
-    let epoch = u64::try_from(now_ms).unwrap_or(1).max(1);
-    let header = Header { epoch, salt, first_seq: 1, created_at_ms: now_ms };
+    let head_seq = floor.map_or(0, |(_, seq)| seq);
+    let epochs = match floor {
+        Some((epoch, seq)) => Epochs::first(epoch, 1).renewed(seq, seq + 1, now_ms),
+        None => Epochs::first(u64::try_from(now_ms).unwrap_or(1).max(1), 1),
+    };
+    let header = epochs.header(salt, head_seq + 1, 0, now_ms);
     let (active, segment) = create_segment(disk, dir, header)
         .map_err(|(operation, path, source)| JournalError::Segment { operation, path, source })?;
     Ok(Opened {
-        epoch,
+        epochs,
         salt,
         segments: VecDeque::from([segment]),
-        head_seq: 0,
+        head_seq,
         active: Some(active),
         active_len: FRAMES_START,
         damage: BTreeMap::new(),
-        report: OpenReport { created: true, segments: 1, ..report },
+        report: OpenReport { created: true, segments: 1, vanished_records: head_seq, ..report },
     })
+}
+
+/// What the segments that are missing between two others held: each says which one it followed.
+fn holes(kept: &[Found], last: &Found, salt: u64) -> Result<Vec<(u64, u64)>, JournalError> {
+    let mut holes = Vec::new();
+    for (segment, next) in kept.iter().zip(kept.iter().skip(1).chain([last])) {
+        let followed = next.header.map_or(0, |header| header.after_first_seq);
+        if followed == 0 || followed == segment.first_seq {
+            continue;
+        }
+        let mut scanner = Scanner::new(salt);
+        let mut last_seq = segment.first_seq - 1;
+        let error = |source| JournalError::Segment { operation: "read", path: segment.path.clone(), source };
+        while let Scan::Frame { seq, .. } = scanner.next(segment.file.as_ref(), segment.len).map_err(error)? {
+            last_seq = last_seq.max(seq);
+        }
+        holes.push((last_seq + 1, next.first_seq - 1));
+    }
+    Ok(holes)
 }
 
 /// Finds the end of the last segment and cuts what is torn behind it.
@@ -262,7 +293,7 @@ fn recover(mut kept: Vec<Found>, identity: Header, mut report: OpenReport) -> Re
     let active_len = scanner.good_end.max(FRAMES_START);
     report.torn_bytes = last.len.saturating_sub(active_len);
     if last.header.is_none() {
-        let header = Header { first_seq: last.first_seq, created_at_ms: identity.created_at_ms, ..identity };
+        let header = Header { first_seq: last.first_seq, after_first_seq: 0, ..identity };
         write_header(last.file.as_mut(), header).map_err(error("mend the header of", &last.path))?;
     }
     if active_len < last.len {
@@ -271,6 +302,7 @@ fn recover(mut kept: Vec<Found>, identity: Header, mut report: OpenReport) -> Re
     // What a crash left in the page cache becomes durable before readers see it.
     last.file.sync_data().map_err(error("sync", &last.path))?;
 
+    report.holes = holes(&kept, &last, identity.salt)?;
     let info = |segment: &Found, durable_bytes| SegmentInfo {
         first_seq: segment.first_seq,
         created_at_ms: segment.header.unwrap_or(identity).created_at_ms,
@@ -280,8 +312,10 @@ fn recover(mut kept: Vec<Found>, identity: Header, mut report: OpenReport) -> Re
     let mut segments: VecDeque<_> = kept.iter().map(|segment| info(segment, segment.len)).collect();
     segments.push_back(info(&last, active_len));
     report.segments = segments.len();
+    let headers = kept.iter().chain([&last]).filter_map(|segment| segment.header);
+    let epochs = Epochs::of(headers).unwrap_or_else(|| Epochs::first(identity.epoch, 1));
     Ok(Opened {
-        epoch: identity.epoch,
+        epochs,
         salt: identity.salt,
         segments,
         head_seq,

@@ -42,6 +42,8 @@ pub struct Reader {
     next_seq: u64,
     open: Option<OpenSegment>,
     missed: u64,
+    /// What was passed over since somebody asked: first and last number.
+    gap: Option<(u64, u64)>,
 }
 
 /// What a reader may see of the segment that it is in.
@@ -54,7 +56,7 @@ struct Bounds {
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, from_seq: u64) -> Self {
-        Self { shared, next_seq: from_seq.max(1), open: None, missed: 0 }
+        Self { shared, next_seq: from_seq.max(1), open: None, missed: 0, gap: None }
     }
 
     /// The number that [`Reader::next`] looks for.
@@ -67,6 +69,17 @@ impl Reader {
     #[must_use]
     pub fn missed(&self) -> u64 {
         self.missed
+    }
+
+    /// The first and the last of the records that were passed over since this was asked last.
+    pub fn take_gap(&mut self) -> Option<(u64, u64)> {
+        self.gap.take()
+    }
+
+    fn miss(&mut self, first_seq: u64, last_seq: u64) {
+        self.missed += last_seq + 1 - first_seq;
+        let from = self.gap.map_or(first_seq, |(from, _)| from);
+        self.gap = Some((from, last_seq));
     }
 
     /// The next durable record; `None` when there is none yet.
@@ -82,7 +95,7 @@ impl Reader {
             // Checked in two steps, because the borrow checker cannot see that the loop drops the first one.
             if Record::decode(open.scanner.body(body_start, body_len)).is_none() {
                 tracing::warn!(seq, "a journal record is of no known kind and was skipped");
-                self.missed += 1;
+                self.miss(seq, seq);
                 continue;
             }
             let open = self.open.as_ref().expect("it was there above");
@@ -112,7 +125,9 @@ impl Reader {
                     if seq < self.next_seq || beyond {
                         continue;
                     }
-                    self.missed += seq - self.next_seq;
+                    if self.next_seq < seq {
+                        self.miss(self.next_seq, seq - 1);
+                    }
                     self.next_seq = seq + 1;
                     return Ok(Some((seq, (body_start, body_len))));
                 }
@@ -122,7 +137,7 @@ impl Reader {
                     // A refused record may lie behind a closed segment's last good one: no loss, no damage.
                     if self.next_seq < through {
                         self.shared.note_damage(first_seq, damage);
-                        self.missed += through - self.next_seq;
+                        self.miss(self.next_seq, through - 1);
                         self.next_seq = through;
                     }
                     if bounds.following.is_none() {
@@ -150,7 +165,7 @@ impl Reader {
             };
             let Some(info) = info else { return Ok(false) };
             if self.next_seq < info.first_seq {
-                self.missed += info.first_seq - self.next_seq;
+                self.miss(self.next_seq, info.first_seq - 1);
                 self.next_seq = info.first_seq;
             }
             match self.shared.disk.open(&info.path) {

@@ -458,7 +458,7 @@ fn a_newer_format_is_refused_by_its_number_and_left_alone() {
     }
     let opened = Journal::open_on(Arc::new(disk), Path::new(DIR), options(), 1);
     let error = opened.err().expect("another format").to_string();
-    assert!(error.contains("has format 9, this release reads 1"), "{error}");
+    assert!(error.contains("has format 9, this release reads 2"), "{error}");
 }
 
 #[test]
@@ -496,13 +496,82 @@ fn numbers_that_others_have_seen_are_not_given_again_when_their_records_are_gone
     journal.close();
     let (journal, report) = open_with(&disk, Options { floor: Some((epoch, 9)), ..options() });
     assert_eq!(report.vanished_records, 6);
+    let renewal = journal.epochs().renewal().expect("a new epoch began");
+    assert_eq!((renewal.previous_epoch, renewal.previous_seq, renewal.first_seq), (epoch, 9, 10));
+    assert!(epoch < journal.epoch() && journal.epochs().knows(epoch));
     assert_eq!(append(&journal, b"payload 10").unwrap(), 10);
     let mut expected = payloads(1..4);
     expected.extend(payloads(10..11));
     assert_eq!(read_all(&journal), expected);
     journal.close();
-    let (journal, _) = open_with(&disk, Options { floor: Some((epoch + 1, 99)), ..options() });
+    let (journal, _) = open_with(&disk, Options { floor: Some((epoch + 9, 99)), ..options() });
     assert_eq!(append(&journal, b"payload 11").unwrap(), 11, "another epoch's floor is none");
+    journal.close();
+}
+
+#[test]
+fn a_missing_middle_segment_is_noticed_with_what_it_held() {
+    let disk = MemDisk::default();
+    let small = Options { segment_bytes: FRAMES_START + 3 * frame_bytes() as u64, ..options() };
+    let (journal, _) = open_with(&disk, small.clone());
+    fill(&journal, 1..10);
+    let segments = journal.segments();
+    assert_eq!(segments.len(), 3);
+    journal.close();
+    disk.remove(&segments[1].path).unwrap();
+    let (journal, report) = open_with(&disk, small.clone());
+    assert_eq!(report.holes, [(4, 6)]);
+    let mut reader = journal.reader(1);
+    let mut seqs = Vec::new();
+    while let Some(entry) = reader.next().unwrap() {
+        seqs.push(entry.seq);
+    }
+    assert_eq!((seqs, reader.take_gap()), (vec![1, 2, 3, 7, 8, 9], Some((4, 6))));
+    assert_eq!(journal.drop_oldest().unwrap(), Some((1, 6)));
+    journal.close();
+    assert_eq!(open_with(&disk, small).1.holes, [], "dropped on purpose");
+}
+
+#[test]
+fn a_journal_that_is_gone_as_a_whole_begins_a_new_epoch_above_what_others_have_seen() {
+    let disk = MemDisk::default();
+    let future = 1_795_378_680_000 * 2;
+    let (journal, report) = open_with(&disk, Options { floor: Some((future, 99)), ..options() });
+    assert_eq!((report.created, report.vanished_records), (true, 99));
+    assert_eq!(journal.epoch(), future + 1, "whatever the clock says");
+    assert!(journal.epochs().knows(future));
+    assert_eq!(append(&journal, b"x").unwrap(), 100);
+    let mut reader = journal.reader(1);
+    assert_eq!(reader.next().unwrap().map(|entry| entry.seq), Some(100));
+    assert_eq!(reader.missed(), 99);
+    journal.close();
+}
+
+#[test]
+fn a_new_epoch_is_durable_before_it_is_told_and_numbers_rise_through_it() {
+    let disk = MemDisk::default();
+    let (journal, _) = open(&disk);
+    let first = journal.epoch();
+    fill(&journal, 1..4);
+    assert_eq!(journal.epochs().sent_before_through(), 0);
+    let renewed = journal.begin_epoch(7, 1_795_378_690_000).unwrap();
+    fill(&journal, 4..6);
+    let again = journal.begin_epoch(5, 0).unwrap();
+    assert_eq!(again.epoch(), renewed.epoch() + 1, "a clock that was put back gives no epoch again");
+    journal.close();
+    disk.cut_power(0);
+    let (journal, report) = open(&disk);
+    assert_eq!((report.set_aside.len(), journal.epochs()), (0, again));
+    assert!([first, renewed.epoch()].into_iter().all(|epoch| journal.epochs().knows(epoch)));
+    assert_eq!(journal.epochs().sent_before_through(), 5);
+    fill(&journal, 6..7);
+    assert_eq!(read_all(&journal), payloads(1..7));
+    lock(&disk.0).write_budget = Some(0);
+    let error = journal.begin_epoch(9, 1).unwrap_err();
+    assert_eq!(error.reason(), "disk_full");
+    lock(&disk.0).write_budget = None;
+    fill(&journal, 7..8);
+    assert_eq!(journal.epochs().renewal().unwrap().previous_seq, 5, "the present epoch goes on");
     journal.close();
 }
 

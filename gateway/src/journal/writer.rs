@@ -12,9 +12,9 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    AppendError, Done, Shared,
+    AppendError, Done, Epochs, RenewalAsked, Shared,
     disk::DiskFile,
-    frame::{self, FRAMES_START, Header},
+    frame::{self, FRAMES_START},
     lock, open,
 };
 
@@ -35,6 +35,7 @@ impl Drop for Farewell {
         let dones = {
             let mut pending = lock(&self.0.pending);
             pending.closed = true;
+            pending.renewal = None;
             std::mem::take(&mut pending.dones)
         };
         for done in dones.into_iter().flatten() {
@@ -65,6 +66,14 @@ impl Writer {
         let _farewell = Farewell(Arc::clone(&self.shared));
         let (mut frames, mut dones) = (Vec::new(), Vec::new());
         while self.take(&mut frames, &mut dones) {
+            let renewal = lock(&self.shared.pending).renewal.take();
+            if let Some(RenewalAsked { seen_seq, now_ms, done }) = renewal {
+                // Whoever asked and has gone asks again.
+                done.send(self.renew(seen_seq, now_ms)).ok();
+            }
+            if dones.is_empty() {
+                continue;
+            }
             let first_seq = lock(&self.shared.durable).head_seq + 1;
             match self.commit(&mut frames, first_seq) {
                 Ok(()) => {
@@ -86,7 +95,7 @@ impl Writer {
     fn take(&self, frames: &mut Vec<u8>, dones: &mut Vec<Option<Done>>) -> bool {
         let shared = &*self.shared;
         let mut pending = lock(&shared.pending);
-        while pending.dones.is_empty() {
+        while pending.dones.is_empty() && pending.renewal.is_none() {
             if pending.closed {
                 return false;
             }
@@ -94,7 +103,11 @@ impl Writer {
         }
         let earliest = self.last_commit.map(|last| last + shared.options.commit_interval);
         while let Some(left) = earliest.and_then(|at| at.checked_duration_since(Instant::now())) {
-            if pending.closed || shared.options.commit_records_max <= pending.dones.len() || left.is_zero() {
+            if pending.closed
+                || pending.renewal.is_some()
+                || shared.options.commit_records_max <= pending.dones.len()
+                || left.is_zero()
+            {
                 break;
             }
             pending =
@@ -108,7 +121,8 @@ impl Writer {
     fn commit(&mut self, frames: &mut [u8], first_seq: u64) -> Result<(), Fault> {
         let full = self.shared.options.segment_bytes < self.active_len + frames.len() as u64;
         if self.active.is_none() || (full && FRAMES_START < self.active_len) {
-            self.begin_segment(first_seq)?;
+            let epochs = lock(&self.shared.durable).epochs.clone();
+            self.begin_segment(first_seq, &epochs)?;
         }
         frame::seal(frames, first_seq, self.shared.salt);
         let file = self.active.as_mut().expect("a segment was begun where there was none");
@@ -133,7 +147,25 @@ impl Writer {
         Ok(())
     }
 
-    fn begin_segment(&mut self, first_seq: u64) -> Result<(), Fault> {
+    /// Begins an epoch: durable with its first segment, before any record of it.
+    fn renew(&mut self, seen_seq: u64, now_ms: i64) -> Result<Epochs, AppendError> {
+        let (first_seq, epochs) = {
+            let durable = lock(&self.shared.durable);
+            let first_seq = durable.head_seq + 1;
+            (first_seq, durable.epochs.renewed(seen_seq, first_seq, now_ms))
+        };
+        match self.begin_segment(first_seq, &epochs) {
+            Ok(()) => {
+                lock(&self.shared.durable).epochs = epochs.clone();
+                Ok(epochs)
+            }
+            Err(Fault { operation, path, source }) => {
+                Err(AppendError::Disk { operation, path, source: Arc::new(source) })
+            }
+        }
+    }
+
+    fn begin_segment(&mut self, first_seq: u64, epochs: &Epochs) -> Result<(), Fault> {
         let shared = &*self.shared;
         // An untrusted segment without a durable record has the name that the new one needs.
         let stale = {
@@ -149,8 +181,8 @@ impl Writer {
             }
             lock(&shared.durable).segments.retain(|segment| segment.first_seq != first_seq);
         }
-        let header =
-            Header { epoch: shared.epoch, salt: shared.salt, first_seq, created_at_ms: wall_clock_ms() };
+        let after_first_seq = lock(&shared.durable).segments.back().map_or(0, |segment| segment.first_seq);
+        let header = epochs.header(shared.salt, first_seq, after_first_seq, wall_clock_ms());
         let (file, info) = open::create_segment(shared.disk.as_ref(), &shared.dir, header)
             .map_err(|(operation, path, source)| Fault { operation, path, source })?;
         self.active = Some(file);

@@ -104,10 +104,11 @@ impl Loaded {
         let Self { store, found, snapshot, mut rebuilt, unavailable } = self;
         let is_lost = found.epoch == 0 && 0 < journal.head_seq();
         // A database that refused for long is older than what the journal still has, when a snapshot covered the rest.
-        let is_behind = found.epoch == journal.epoch()
+        let epochs = journal.epochs();
+        let is_behind = epochs.knows(found.epoch)
             && found.applied_through + 1 < journal.stats().first_seq
             && snapshot.as_ref().is_some_and(|snapshot| {
-                snapshot.epoch == found.epoch && found.applied_through < snapshot.applied_through
+                epochs.knows(snapshot.epoch) && found.applied_through < snapshot.applied_through
             });
         if is_lost && rebuilt.is_none() && unavailable.is_none() {
             rebuilt = Some("the database was missing; rebuilt from snapshot and journal".to_owned());
@@ -127,7 +128,7 @@ impl Loaded {
             state = State::new(planogram.clone());
             applied_through = 0;
         }
-        if source.epoch != journal.epoch() {
+        if !epochs.knows(source.epoch) {
             if source.epoch != 0 {
                 tracing::warn!(
                     "the journal is another one than the database knows: it is applied from its start"

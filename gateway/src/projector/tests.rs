@@ -140,10 +140,11 @@ impl Hub {
             ledger: Arc::clone(&self.ledger),
             tally: self.projector.tally(),
             applied: self.projector.applied(),
+            clock: Arc::new(SystemClock::start()),
             lanes: std::collections::BTreeMap::new(),
         };
         let rows = rows.rows_after(Stream::Readings, 0, usize::MAX, usize::MAX).unwrap();
-        rows.into_iter().map(|row| (row.seq, row.data.get().to_owned())).collect()
+        rows.rows.into_iter().map(|row| (row.seq, row.data.get().to_owned())).collect()
     }
 
     fn readings_waiting(&self) -> u64 {
@@ -205,7 +206,7 @@ fn readings_become_rows_hub_messages_and_a_state_that_survives_a_restart() {
     let hub = Hub::start(dir.path());
     doors(&hub, 20);
     hub.ledger.retain("a/b", Retained { qos: 1, payload: b"x".to_vec() });
-    hub.ledger.ack(Stream::Events, 3);
+    hub.ledger.ack(Stream::Events, 1, 3);
     hub.settle();
     let rows = hub.rows();
     assert!(20 <= rows.len(), "every door that opens is an event: {rows:?}");
@@ -322,7 +323,7 @@ fn a_projector_that_says_nothing_or_gets_no_further_stands_still() {
 fn numbers_that_a_stream_is_known_to_lack_are_not_given_again_when_the_journal_lost_its_tail() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::default();
-    ledger.ack(Stream::Events, 3);
+    ledger.ack(Stream::Events, 1, 3);
     // The uplink has looked further than the projector has written.
     ledger.empty(Stream::Events, 3, 50);
     let entries = ledger.entries();

@@ -30,6 +30,8 @@ pub struct Acked {
     pub through_seq: u64,
     /// The stream has no row between `through_seq` and this one.
     pub empty_through_seq: u64,
+    /// The journal's epoch under which headquarters said so; 0 when that was not kept.
+    pub epoch: u64,
 }
 
 #[derive(Default)]
@@ -101,12 +103,13 @@ impl Ledger {
         self.lock().acked.get(&stream).copied().unwrap_or_default()
     }
 
-    /// Headquarters has every row through this one; never goes back.
-    pub fn ack(&self, stream: Stream, through_seq: u64) {
+    /// Headquarters has every row through this one, as it said under `epoch`; never goes back.
+    pub fn ack(&self, stream: Stream, epoch: u64, through_seq: u64) {
         let mut inner = self.lock();
         let acked = inner.acked.entry(stream).or_default();
         if acked.through_seq < through_seq {
             acked.through_seq = through_seq;
+            acked.epoch = epoch;
             acked.empty_through_seq = acked.empty_through_seq.max(through_seq);
             inner.unwritten.insert(uplink_key(stream));
         }
@@ -188,6 +191,7 @@ impl Inner {
             StoreTree::Uplink => self.acked.get(&Stream::parse(key)?).map(|acked| {
                 let mut value = acked.through_seq.to_le_bytes().to_vec();
                 value.extend_from_slice(&acked.empty_through_seq.to_le_bytes());
+                value.extend_from_slice(&acked.epoch.to_le_bytes());
                 value
             }),
         }
@@ -209,8 +213,12 @@ fn repeats_key(bucket: u64) -> EntryKey {
 
 fn decode_acked(value: &[u8]) -> Option<Acked> {
     let (through_seq, rest) = value.split_first_chunk::<8>()?;
+    let (empty_through_seq, rest) = rest.split_first_chunk::<8>()?;
+    // Before epochs were kept with it, nothing followed.
+    let epoch = if rest.is_empty() { 0 } else { u64::from_le_bytes(rest.try_into().ok()?) };
     Some(Acked {
         through_seq: u64::from_le_bytes(*through_seq),
-        empty_through_seq: u64::from_le_bytes(rest.try_into().ok()?),
+        empty_through_seq: u64::from_le_bytes(*empty_through_seq),
+        epoch,
     })
 }

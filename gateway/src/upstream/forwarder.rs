@@ -8,16 +8,19 @@
 //! # Invariants
 //!
 //! - A cursor moves ([`Effect::SaveCursor`]) only to what headquarters has acknowledged, and never back.
+//! - No row is sent on a connection before headquarters has said on it what it has of the stream.
 //! - Batches of a stream follow each other without a hole: each batch's `prev_seq` is the `last_seq` of the one before
-//!   it, and the first one after a (re)connect starts at the stream's cursor. So every unacknowledged row is offered
-//!   again after any reconnect, in order.
+//!   it (0 for the first of an epoch), and the first one after a (re)connect starts where headquarters is. So every
+//!   row that it does not have is offered again after any reconnect, in order, also when it has lost rows that it had
+//!   acknowledged.
 //! - At most `window` batches are on their way, and no stream takes the last slot that another one may need.
 //! - A batch that does not move on within the ack deadline costs the connection; so does nothing else here.
 //! - An acknowledgement of another epoch, of a stream that is not forwarded, or of rows that were never sent is
 //!   refused and counted. Rows that were durable when this process started may have been sent by a former one: an
 //!   acknowledgement of them moves the cursor, and what they say is not sent again.
-//! - When the first acknowledgement of a connection reaches beyond the last durable row, this journal is older than
-//!   what headquarters has: the stream stops, rather than have new rows taken for old ones.
+//! - When headquarters' first word on a connection is that it has rows that this journal never had, the journal is
+//!   older than what headquarters has: nothing is sent until a new epoch has begun, under which every row after the
+//!   cursors is offered. That word is no acknowledgement of anything.
 //!
 //! Units: times are milliseconds of any clock that does not go back.
 
@@ -27,6 +30,8 @@ use std::{
 };
 
 use contract::upstream::{Epoch, Stream};
+
+use super::Cursor;
 
 /// What the forwarder must know before anything happens.
 #[derive(Debug, Clone)]
@@ -86,6 +91,13 @@ pub enum Input {
         epoch: Epoch,
         /// The last row of the committed prefix.
         through_seq: u64,
+        /// Whether that row is another one than the journal's; known for the first answers of a connection.
+        is_foreign: bool,
+    },
+    /// The journal has begun a new epoch, as [`Effect::BeginEpoch`] asked.
+    EpochBegun {
+        /// Which.
+        epoch: Epoch,
     },
     /// Headquarters has a gap.
     Resend {
@@ -144,6 +156,11 @@ pub enum Effect {
         /// The last row that headquarters has.
         acked_seq: u64,
     },
+    /// Begin a new epoch of the journal, trying until it is done, and say so with [`Input::EpochBegun`].
+    BeginEpoch {
+        /// Headquarters has rows of the present one through here.
+        seen_seq: u64,
+    },
     /// Answer a command.
     CommandResult {
         /// The command's id.
@@ -178,9 +195,12 @@ struct Lane {
     in_flight: VecDeque<InFlight>,
     /// When to read; `None` while there is nothing new.
     read_at_ms: Option<u64>,
-    /// Nothing was acknowledged on this connection yet.
+    /// Headquarters has not said on this connection yet what it has.
     fresh: bool,
-    halted_at: Option<u64>,
+    /// Rows through this one were acknowledged under an earlier epoch, or are none of this stream.
+    base_seq: u64,
+    /// Headquarters has lost rows that it had acknowledged: they are offered again through here.
+    repeated_through: Option<u64>,
 }
 
 /// What a stream looks like from outside.
@@ -192,8 +212,8 @@ pub struct LaneView {
     pub sent_seq: u64,
     /// Batches on their way.
     pub in_flight: usize,
-    /// Headquarters has rows through this one, which this journal never had.
-    pub halted_at: Option<u64>,
+    /// Headquarters has lost rows that it had acknowledged: they are offered again through here.
+    pub repeated_through: Option<u64>,
 }
 
 /// The state machine. See the head of this file.
@@ -213,6 +233,8 @@ pub struct Forwarder {
     reading: Option<(ReadId, Stream, u64)>,
     next_read: ReadId,
     read_paused_until_ms: u64,
+    /// A new epoch is asked for: nothing is sent under the old one.
+    renewing: bool,
     /// Failures since headquarters last acknowledged something.
     failures: u32,
     last_puback_ms: u64,
@@ -221,19 +243,21 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// A forwarder whose link is down. `cursors` gives the acknowledged place of each stream to forward, `head_seq` the
-    /// last row that can be read now, `durable_seq` the journal's last one: a former process may have sent up to there.
+    /// A forwarder whose link is down. `cursors` gives the acknowledged place of each stream to forward and the epoch of
+    /// that acknowledgement, `head_seq` the last row that can be read now, `durable_seq` the journal's last one: a former
+    /// process may have sent up to there.
     ///
     /// # Panics
     /// When the window is 0: nothing could ever be sent.
     #[must_use]
-    pub fn new(options: Options, cursors: &[(Stream, u64)], head_seq: u64, durable_seq: u64) -> Self {
+    pub fn new(options: Options, cursors: &[(Stream, Cursor)], head_seq: u64, durable_seq: u64) -> Self {
         assert!(0 < options.window, "a window holds at least one batch");
         let lanes: BTreeMap<Stream, Lane> = cursors
             .iter()
-            .map(|&(stream, acked_seq)| {
+            .map(|&(stream, Cursor { acked_seq, epoch })| {
                 let lane = Lane {
                     acked_seq,
+                    base_seq: if epoch == 0 || epoch == options.epoch { 0 } else { acked_seq },
                     sent_seq_max: durable_seq.max(head_seq).max(acked_seq),
                     clean_seq: acked_seq,
                     ..Lane::default()
@@ -253,6 +277,7 @@ impl Forwarder {
             reading: None,
             next_read: 1,
             read_paused_until_ms: 0,
+            renewing: false,
             failures: 0,
             last_puback_ms: 0,
             status_due_ms: 0,
@@ -273,9 +298,10 @@ impl Forwarder {
             Input::Rows { read, last_seq } => self.rows(now_ms, read, last_seq, &mut effects),
             Input::ReadFailed { read } => self.read_failed(now_ms, read),
             Input::PubAck(token) => self.puback(now_ms, token),
-            Input::Ack { stream, epoch, through_seq } => {
-                self.ack(now_ms, stream, epoch, through_seq, &mut effects);
+            Input::Ack { stream, epoch, through_seq, is_foreign } => {
+                self.ack(now_ms, stream, epoch, through_seq, is_foreign, &mut effects);
             }
+            Input::EpochBegun { epoch } => self.epoch_begun(now_ms, epoch, &mut effects),
             Input::Resend { id, stream, epoch, after_seq } => {
                 self.resend(now_ms, id, stream, epoch, after_seq, &mut effects);
             }
@@ -297,10 +323,22 @@ impl Forwarder {
         let reads = self
             .lanes
             .iter()
-            .filter(|(_, lane)| self.reading.is_none() && self.has_slot(lane))
+            .filter(|(_, lane)| self.reading.is_none() && self.may_read(lane))
             .filter_map(|(_, lane)| lane.read_at_ms)
             .map(|at| at.max(self.read_paused_until_ms));
         deadlines.chain(reads).chain([self.status_due_ms]).min()
+    }
+
+    /// Which life of the journal rows are sent as.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.options.epoch
+    }
+
+    /// Whether nothing is sent until a new epoch has begun.
+    #[must_use]
+    pub fn is_renewing(&self) -> bool {
+        self.renewing
     }
 
     /// How often each thing happened, by reason.
@@ -316,7 +354,7 @@ impl Forwarder {
                 acked_seq: lane.acked_seq,
                 sent_seq: lane.sent_seq.max(lane.acked_seq),
                 in_flight: lane.in_flight.len(),
-                halted_at: lane.halted_at,
+                repeated_through: lane.repeated_through,
             };
             (stream, view)
         })
@@ -368,10 +406,14 @@ impl Forwarder {
         }
         let linger = millis(self.options.linger);
         for lane in self.lanes.values_mut() {
-            if lane.read_at_ms.is_none() && lane.halted_at.is_none() {
+            if lane.read_at_ms.is_none() {
                 lane.read_at_ms = Some(now_ms + linger);
             }
         }
+    }
+
+    fn may_read(&self, lane: &Lane) -> bool {
+        !self.renewing && !lane.fresh && self.has_slot(lane)
     }
 
     fn has_slot(&self, lane: &Lane) -> bool {
@@ -389,7 +431,7 @@ impl Forwarder {
         }
         let due = |stream: &Stream| {
             let lane = &self.lanes[stream];
-            lane.read_at_ms.is_some_and(|at| at <= now_ms) && self.has_slot(lane)
+            lane.read_at_ms.is_some_and(|at| at <= now_ms) && self.may_read(lane)
         };
         let Some(turn) = self.turns.iter().position(due) else {
             return;
@@ -422,7 +464,9 @@ impl Forwarder {
         };
         let token = self.next_token;
         self.next_token += 1;
-        effects.push(Effect::Publish { token, stream, prev_seq: lane.sent_seq, last_seq });
+        // What was sent under an earlier epoch is no row before this one.
+        let prev_seq = if lane.sent_seq <= lane.base_seq { 0 } else { lane.sent_seq };
+        effects.push(Effect::Publish { token, stream, prev_seq, last_seq });
         lane.sent_seq = last_seq;
         lane.scanned_seq = last_seq;
         lane.sent_seq_max = lane.sent_seq_max.max(last_seq);
@@ -466,6 +510,7 @@ impl Forwarder {
         stream: Stream,
         epoch: Epoch,
         through_seq: u64,
+        is_foreign: bool,
         effects: &mut Vec<Effect>,
     ) {
         if !self.up {
@@ -478,21 +523,33 @@ impl Forwarder {
         let Some(lane) = self.lanes.get_mut(&stream) else {
             return self.count("ack_refused_stream");
         };
-        let fresh = std::mem::take(&mut lane.fresh);
-        if lane.sent_seq_max < through_seq {
-            if fresh && head_seq < through_seq {
-                lane.halted_at = Some(through_seq);
-                lane.in_flight.clear();
-                lane.read_at_ms = None;
-                if self.reading.is_some_and(|(_, reading, _)| reading == stream) {
-                    self.reading = None;
-                }
-                return self.count("ack_refused_beyond_journal");
+        if self.renewing {
+            return;
+        }
+        if lane.sent_seq_max < through_seq || is_foreign {
+            if lane.fresh {
+                self.renewing = true;
+                self.count("journal_older_than_headquarters");
+                return effects.push(Effect::BeginEpoch { seen_seq: through_seq });
             }
             return self.count("ack_refused_beyond_sent");
         }
-        if lane.halted_at.is_some() {
-            return;
+        if std::mem::take(&mut lane.fresh) {
+            // Under this epoch headquarters has had nothing of what is before the base.
+            let had_seq = if lane.acked_seq <= lane.base_seq { 0 } else { lane.acked_seq };
+            if through_seq < had_seq {
+                lane.repeated_through = Some(had_seq);
+                lane.go_back(through_seq.max(lane.base_seq));
+                lane.read_at_ms = Some(now_ms);
+                self.count("headquarters_went_back");
+                return;
+            }
+            if lane.read_at_ms.is_none() && lane.scanned_seq < head_seq {
+                lane.read_at_ms = Some(now_ms);
+            }
+        }
+        if lane.repeated_through.is_some_and(|repeated_seq| repeated_seq <= through_seq) {
+            lane.repeated_through = None;
         }
         // After a resend, batches may be on their way whose rows were acknowledged before: they end here too.
         while let Some(batch) = lane.in_flight.pop_front_if(|batch| batch.last_seq <= through_seq) {
@@ -524,6 +581,19 @@ impl Forwarder {
         effects.push(Effect::SaveCursor { stream, acked_seq: through_seq });
     }
 
+    /// Everything after the cursors is of the new epoch, and headquarters hears of it on a new connection.
+    fn epoch_begun(&mut self, now_ms: u64, epoch: Epoch, effects: &mut Vec<Effect>) {
+        self.options.epoch = epoch;
+        self.renewing = false;
+        self.count("epochs_begun");
+        for lane in self.lanes.values_mut() {
+            lane.base_seq = lane.acked_seq;
+            lane.sent_seq_max = lane.acked_seq;
+            lane.repeated_through = None;
+        }
+        self.reconnect(now_ms, effects);
+    }
+
     fn resend(
         &mut self,
         now_ms: u64,
@@ -544,14 +614,9 @@ impl Forwarder {
             Some(lane) if lane.sent_seq < after_seq => {
                 Some(format!("`after_seq` is {after_seq}, rows were sent through {}", lane.sent_seq))
             }
-            Some(Lane { halted_at: Some(_), .. }) => {
-                Some("this journal is older than what headquarters has".to_owned())
-            }
+            Some(_) if self.renewing => Some("this journal is about to begin a new epoch".to_owned()),
             Some(lane) => {
-                lane.in_flight.clear();
-                lane.sent_seq = after_seq;
-                lane.scanned_seq = after_seq;
-                lane.clean_seq = lane.clean_seq.min(after_seq);
+                lane.go_back(after_seq.max(lane.base_seq));
                 lane.read_at_ms = Some(now_ms);
                 if self.reading.is_some_and(|(_, reading, _)| reading == stream) {
                     self.reading = None;
@@ -566,14 +631,15 @@ impl Forwarder {
     /// When the lane's oldest batch has waited too long.
     fn deadline(&self, lane: &Lane) -> Option<u64> {
         let limit = millis(self.options.ack_deadline);
-        lane.in_flight
-            .iter()
-            .map(|batch| match batch.pubacked {
-                // A slow line is no dead line: as long as PUBACKs come, those behind them wait their turn.
-                false => batch.waits_since_ms.max(self.last_puback_ms) + limit,
-                true => batch.waits_since_ms + limit,
-            })
-            .min()
+        // Rows wait for the answer to the birth. During a renewal it is this hub's turn.
+        let answer =
+            (lane.fresh && lane.read_at_ms.is_some() && !self.renewing).then_some(self.up_since_ms + limit);
+        let batches = lane.in_flight.iter().map(|batch| match batch.pubacked {
+            // A slow line is no dead line: as long as PUBACKs come, those behind them wait their turn.
+            false => batch.waits_since_ms.max(self.last_puback_ms) + limit,
+            true => batch.waits_since_ms + limit,
+        });
+        batches.chain(answer).min()
     }
 
     fn timer(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
@@ -598,8 +664,16 @@ impl Lane {
         self.in_flight.clear();
         self.sent_seq = self.acked_seq;
         self.scanned_seq = self.clean_seq.max(self.acked_seq);
-        let news = self.scanned_seq < head_seq && self.halted_at.is_none();
+        let news = self.scanned_seq < head_seq;
         self.read_at_ms = news.then_some(now_ms);
+    }
+
+    /// Offers everything after `seq` again.
+    fn go_back(&mut self, seq: u64) {
+        self.in_flight.clear();
+        self.sent_seq = seq;
+        self.scanned_seq = seq;
+        self.clean_seq = self.clean_seq.min(seq);
     }
 
     /// Once everything sent is acknowledged, the rows up to `scanned_seq` need no second look.

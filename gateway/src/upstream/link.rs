@@ -24,7 +24,7 @@ use contract::{
     Timestamp,
     upstream::{
         self, Ack, BATCH_BYTES_MAX, Batch, BatchData, Birth, Command, CommandResult, CommandState, Row,
-        StoreStatus, Stream,
+        SeqRange, StoreStatus, Stream,
     },
 };
 use rumqttc::{
@@ -40,7 +40,8 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    Config, CursorStore, Identity, RowSource, SourceError, Start, StreamStatus, UplinkStatus, UpstreamHandle,
+    Config, Cursor, CursorStore, EpochBegun, Found, Identity, RowAt, RowSource, SourceError, Start,
+    StreamStatus, UplinkStatus, UpstreamHandle,
     forwarder::{Effect, Forwarder, Input, Options, ReadId, Token},
 };
 
@@ -60,6 +61,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const STATUS_PACE: Duration = Duration::from_millis(250);
 /// How often waiting rows are counted, and failed saves tried again.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
+/// Acknowledgements that wait for the comparison of an earlier one with the journal.
+const ANSWERS_MAX: usize = 64;
 /// A source or a cursor store that failed is asked again after this.
 const READ_RETRY: Duration = Duration::from_secs(2);
 
@@ -83,16 +86,26 @@ async fn run(start: Start, status: watch::Sender<UplinkStatus>) {
 type Blocking<T, R> = JoinHandle<(Box<T>, R)>;
 
 /// How saving went, stream by stream.
-type Saved = Vec<(Stream, u64, Result<(), SourceError>)>;
+type Saved = Vec<(Stream, Cursor, Result<(), SourceError>)>;
 
 enum Reading {
-    Rows { read: ReadId, rows: Result<Shaped, SourceError> },
+    Rows {
+        read: ReadId,
+        rows: Result<Shaped, SourceError>,
+    },
+    /// Whether the row at the end of an acknowledgement is another one than the journal's.
+    Compared {
+        ack: Ack,
+        is_foreign: Result<bool, SourceError>,
+    },
+    Begun(Result<EpochBegun, SourceError>),
     Waiting(Vec<(Stream, Option<u64>)>),
 }
 
 /// Rows that fit into one batch.
 struct Shaped {
     rows: Vec<Row>,
+    lost: Option<SeqRange>,
     oversized: u64,
 }
 
@@ -118,9 +131,15 @@ struct Link {
     wanted: Option<(ReadId, Stream, u64)>,
     /// The rows that [`Effect::Publish`] is about.
     rows: Vec<Row>,
+    /// What is lost before them.
+    lost: Option<SeqRange>,
+    /// Acknowledgements in order, the first of which is to be compared with the journal.
+    answers: VecDeque<Ack>,
+    /// A new epoch that is to begin: what headquarters has seen of the present one, and when to ask for it.
+    begin: Option<(u64, Instant)>,
 
     cursors: Option<Box<dyn CursorStore>>,
-    unsaved: BTreeMap<Stream, u64>,
+    unsaved: BTreeMap<Stream, Cursor>,
     saving: Option<Blocking<dyn CursorStore, Saved>>,
 
     status: watch::Sender<UplinkStatus>,
@@ -169,7 +188,7 @@ impl Link {
         };
         let tuning = &config.tuning;
         let options = Options {
-            epoch: identity.epoch,
+            epoch: identity.epoch.epoch,
             window: tuning.window.max(1),
             linger: tuning.linger,
             ack_deadline: tuning.ack_deadline,
@@ -197,6 +216,9 @@ impl Link {
             reading: None,
             wanted: None,
             rows: Vec::new(),
+            lost: None,
+            answers: VecDeque::new(),
+            begin: None,
             cursors: Some(cursors),
             unsaved: BTreeMap::new(),
             saving: None,
@@ -218,6 +240,7 @@ impl Link {
         loop {
             self.settle();
             let timer = self.forwarder.next_timer().map(|at| self.started + Duration::from_millis(at));
+            let begin_at = self.begin.map(|(_, at)| at);
             let up_by = self.connection.as_ref().and_then(|connection| connection.up_by);
             let (connected, reading, saving) =
                 (self.connection.is_some(), self.reading.is_some(), self.saving.is_some());
@@ -240,6 +263,7 @@ impl Link {
                     self.degraded.mark_unchanged();
                     self.inputs.push_back(Input::StatusChanged);
                 }
+                () = at(begin_at), if !reading => self.use_source(),
                 () = at(timer) => self.inputs.push_back(Input::Timer),
                 () = sleep_until(self.status_at), if self.status_dirty => self.show_status(),
                 _ = housekeeping.tick() => self.count_waiting(),
@@ -270,6 +294,7 @@ impl Link {
             Effect::ReconnectAfter(pause) => {
                 self.connection = None;
                 self.wanted = None;
+                self.answers.clear();
                 self.connect_at = Instant::now() + pause.mul_f64(0.5 + 0.5 * (self.jitter)().clamp(0.0, 1.0));
                 self.show_status();
             }
@@ -283,13 +308,17 @@ impl Link {
             }
             Effect::Read { read, stream, scan_after } => {
                 self.wanted = Some((read, stream, scan_after));
-                self.read();
+                self.use_source();
             }
             Effect::Publish { token, stream, prev_seq, last_seq } => {
-                let rows = std::mem::take(&mut self.rows);
+                let (rows, lost) = (std::mem::take(&mut self.rows), self.lost.take());
                 debug_assert_eq!(rows.last().map(|row| row.seq), Some(last_seq));
                 self.count("rows_sent", rows.len() as u64);
-                let data = BatchData { stream, epoch: self.identity.epoch, prev_seq, rows };
+                let EpochBegun { epoch, sent_before_through } = self.identity.epoch;
+                let first_seq = rows.first().map_or(0, |row| row.seq);
+                let sent_before_through =
+                    if first_seq <= sent_before_through { sent_before_through } else { 0 };
+                let data = BatchData { stream, epoch, prev_seq, sent_before_through, lost, rows };
                 let payload = encoded(&Batch::new(&self.identity.store, (self.clock)(), data));
                 self.count("batches_sent", 1);
                 self.count("bytes_sent", payload.len() as u64);
@@ -302,7 +331,17 @@ impl Link {
             }
             Effect::SaveCursor { stream, acked_seq } => {
                 self.last_ack_at = Some((self.clock)());
-                self.unsaved.insert(stream, acked_seq);
+                self.unsaved.insert(stream, Cursor { acked_seq, epoch: self.forwarder.epoch() });
+            }
+            Effect::BeginEpoch { seen_seq } => {
+                tracing::error!(
+                    seen_seq,
+                    epoch = self.forwarder.epoch(),
+                    "headquarters has rows that this journal never had; it begins a new epoch"
+                );
+                self.answers.clear();
+                self.begin = Some((seen_seq, Instant::now()));
+                self.use_source();
             }
             Effect::CommandResult { id, failure } => self.answer(&id, failure),
         }
@@ -317,7 +356,7 @@ impl Link {
     fn birth(&self) -> Birth {
         Birth {
             version: self.identity.version.clone(),
-            epoch: self.identity.epoch,
+            epoch: self.identity.epoch.epoch,
             boot: self.identity.boot,
             started_at: self.identity.started_at,
             config_digest: self.identity.config_digest.clone(),
@@ -339,15 +378,21 @@ impl Link {
     }
 
     fn own_troubles(&self) -> Vec<String> {
-        let halted = self.forwarder.lanes().filter_map(|(stream, lane)| {
-            lane.halted_at.map(|through| {
+        let repeated = self.forwarder.lanes().filter_map(|(stream, lane)| {
+            lane.repeated_through.map(|through| {
                 format!(
-                    "stream `{stream}` stopped: headquarters has rows through {through} of this journal, which is \
-                     older (restored from an old image?); it needs a new epoch"
+                    "headquarters has lost rows of `{stream}` that it had acknowledged (was its database put back?); \
+                     what the journal has of them through {through} is sent again"
                 )
             })
         });
-        halted.collect()
+        let renewal = self.begin.map(|(seen_seq, _)| {
+            format!(
+                "headquarters has rows through {seen_seq} that this journal never had (was older data put back?); \
+                 nothing is forwarded until the journal has begun a new epoch"
+            )
+        });
+        repeated.chain(renewal).collect()
     }
 
     // ---- the connection
@@ -404,8 +449,10 @@ impl Link {
     fn message(&mut self, topic: &str, payload: &[u8]) {
         if topic == upstream::ack_topic(&self.identity.store) {
             match serde_json::from_slice(payload) {
-                Ok(Ack { stream, epoch, through_seq }) => {
-                    self.inputs.push_back(Input::Ack { stream, epoch, through_seq });
+                Ok(_) if ANSWERS_MAX <= self.answers.len() => self.count("ack_not_compared", 1),
+                Ok(ack) => {
+                    self.answers.push_back(ack);
+                    self.take_answers();
                 }
                 Err(_) => self.count("ack_malformed", 1),
             }
@@ -428,14 +475,45 @@ impl Link {
 
     // ---- rows
 
-    fn read(&mut self) {
-        let Some((read, stream, scan_after)) = self.wanted else { return };
+    /// Takes acknowledgements up to the first one that is to be compared with the journal.
+    fn take_answers(&mut self) {
+        while let Some(ack) = self.answers.pop_front_if(|ack| ack.row_digest.is_none()) {
+            self.inputs.push_back(ack_input(ack, false));
+        }
+        self.use_source();
+    }
+
+    /// Gives the source its next work, when it is here: the forwarder's read comes last, since what it waits for may
+    /// make it needless.
+    fn use_source(&mut self) {
         let Some(mut source) = self.source.take() else { return };
-        self.wanted = None;
+        if let Some((seen_seq, _)) = self.begin.filter(|&(_, at)| at <= Instant::now()) {
+            self.reading = Some(tokio::task::spawn_blocking(move || {
+                let begun = source.begin_epoch(seen_seq);
+                (source, Reading::Begun(begun))
+            }));
+            return;
+        }
+        if let Some(&ack) = self.answers.front() {
+            self.reading = Some(tokio::task::spawn_blocking(move || {
+                let row = source.row_at(ack.stream, ack.through_seq);
+                let is_foreign = row.map(|row| match row {
+                    RowAt::Row(row) => ack.row_digest != Some(row.digest()),
+                    RowAt::Other => true,
+                    RowAt::Gone => false,
+                });
+                (source, Reading::Compared { ack, is_foreign })
+            }));
+            return;
+        }
+        let Some((read, stream, scan_after)) = self.wanted.take() else {
+            self.source = Some(source);
+            return;
+        };
         let (rows_max, bytes_max) = (self.config.tuning.batch_rows_max, self.config.tuning.batch_bytes_max);
         self.reading = Some(tokio::task::spawn_blocking(move || {
             let rows = source.rows_after(stream, scan_after, rows_max, bytes_max);
-            let rows = rows.map(|rows| shape(rows, rows_max, bytes_max));
+            let rows = rows.map(|found| shape(found, rows_max, bytes_max));
             (source, Reading::Rows { read, rows })
         }));
     }
@@ -443,12 +521,12 @@ impl Link {
     fn read_back(&mut self, (source, reading): (Box<dyn RowSource>, Reading)) {
         self.source = Some(source);
         match reading {
-            Reading::Rows { read, rows: Ok(Shaped { rows, oversized }) } => {
+            Reading::Rows { read, rows: Ok(Shaped { rows, lost, oversized }) } => {
                 if 0 < oversized {
                     self.count("rows_oversized", oversized);
                 }
                 let last_seq = rows.last().map(|row| row.seq);
-                self.rows = rows;
+                (self.rows, self.lost) = (rows, lost);
                 self.inputs.push_back(Input::Rows { read, last_seq });
                 self.settle();
                 self.rows.clear();
@@ -459,13 +537,37 @@ impl Link {
                 self.last_error = Some(error);
                 self.inputs.push_back(Input::ReadFailed { read });
             }
+            Reading::Compared { ack, is_foreign } => {
+                if let Err(error) = &is_foreign {
+                    let error = format!("failed to read a row to compare: {error}");
+                    tracing::warn!("{error}");
+                    self.last_error = Some(error);
+                }
+                // Answers of a former connection are gone. What cannot be read cannot be told to be another's.
+                if self.answers.pop_front_if(|front| *front == ack).is_some() {
+                    self.inputs.push_back(ack_input(ack, is_foreign.unwrap_or(false)));
+                    self.settle();
+                    self.take_answers();
+                }
+            }
+            Reading::Begun(Ok(begun)) => {
+                self.begin = None;
+                self.identity.epoch = begun;
+                self.inputs.push_back(Input::EpochBegun { epoch: begun.epoch });
+            }
+            Reading::Begun(Err(error)) => {
+                let error = format!("the journal cannot begin a new epoch: {error}");
+                tracing::warn!("{error}");
+                self.last_error = Some(error);
+                self.begin = self.begin.map(|(seen_seq, _)| (seen_seq, Instant::now() + READ_RETRY));
+            }
             Reading::Waiting(waiting) => {
                 self.status_dirty |=
                     waiting.iter().any(|(stream, rows)| self.waiting.get(stream) != Some(rows));
                 self.waiting.extend(waiting);
             }
         }
-        self.read();
+        self.use_source();
     }
 
     fn count_waiting(&mut self) {
@@ -491,15 +593,15 @@ impl Link {
         let Some(mut cursors) = self.cursors.take() else { return };
         let unsaved = std::mem::take(&mut self.unsaved);
         self.saving = Some(tokio::task::spawn_blocking(move || {
-            let saved =
-                unsaved.into_iter().map(|(stream, seq)| (stream, seq, cursors.save(stream, seq))).collect();
+            let save = |(stream, cursor)| (stream, cursor, cursors.save(stream, cursor));
+            let saved = unsaved.into_iter().map(save).collect();
             (cursors, saved)
         }));
     }
 
     fn saved(&mut self, (cursors, saved): (Box<dyn CursorStore>, Saved)) {
         self.cursors = Some(cursors);
-        for (stream, seq, result) in saved {
+        for (stream, Cursor { acked_seq: seq, .. }, result) in saved {
             if let Err(error) = result {
                 // Not tried again at once: the next acknowledgement saves more, and headquarters knows anyway.
                 tracing::warn!("failed to save that `{stream}` is acknowledged through {seq}: {error}");
@@ -563,10 +665,14 @@ impl Link {
     }
 }
 
+fn ack_input(Ack { stream, epoch, through_seq, .. }: Ack, is_foreign: bool) -> Input {
+    Input::Ack { stream, epoch, through_seq, is_foreign }
+}
+
 /// Cuts rows to what one batch may hold. A row that alone is too large is sent without its content.
-fn shape(rows: Vec<Row>, rows_max: usize, bytes_max: usize) -> Shaped {
+fn shape(Found { rows, lost }: Found, rows_max: usize, bytes_max: usize) -> Shaped {
     let budget = bytes_max.min(BATCH_BYTES_MAX).saturating_sub(ENVELOPE_BYTES);
-    let mut shaped = Shaped { rows: Vec::with_capacity(rows.len().min(rows_max)), oversized: 0 };
+    let mut shaped = Shaped { rows: Vec::with_capacity(rows.len().min(rows_max)), lost, oversized: 0 };
     let mut used = 0;
     for mut row in rows.into_iter().take(rows_max) {
         let mut bytes = encoded(&row).len() + 1;

@@ -24,13 +24,13 @@ use std::{
 
 use contract::{
     StoreId, Timestamp,
-    upstream::{self, Ack, Batch, Birth, Command, Epoch, Row, StoreStatus, Stream},
+    upstream::{self, Ack, Batch, Birth, Command, Epoch, Row, SeqRange, StoreStatus, Stream},
 };
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{DatabaseError, Lock, lock, open_for_writing, signed, unsigned};
+use super::{DatabaseError, Lock, lock, open_for_writing, raw, signed, unsigned};
 use crate::{
     counters::Counters,
     fleet::{Fleet, StreamState},
@@ -48,6 +48,8 @@ pub const EPOCHS_PER_STREAM_MAX: usize = 64;
 pub const CONFLICTS_PER_STORE_MAX: u64 = 10_000;
 /// Most bytes of rows in `conflicts` for one store; more are counted only.
 pub const CONFLICT_BYTES_PER_STORE_MAX: u64 = 16 * 1024 * 1024;
+/// Most lost ranges that are kept of one stream; more are as lost, but not named.
+pub const LOST_RANGES_PER_STREAM_MAX: u64 = 1_000;
 /// Least time between two resend commands for the same place.
 pub const RESEND_EVERY: Duration = Duration::from_secs(5);
 
@@ -91,6 +93,7 @@ struct Record {
     conflicts: u64,
     /// See [`StreamState::begins_at`].
     begins_at: Option<u64>,
+    lost_ranges: u64,
     last_row_at: Option<Timestamp>,
     committed_at: Option<Timestamp>,
 }
@@ -113,6 +116,7 @@ impl Record {
             gaps_open: self.progress.kept().len() as u64,
             conflicts: self.conflicts,
             begins_at: self.begins_at,
+            lost_ranges: self.lost_ranges,
             last_row_at: self.last_row_at,
             committed_at: self.committed_at,
         }
@@ -227,6 +231,10 @@ struct Committed {
     conflicting: u64,
     conflicts_not_kept: u64,
     conflicts: HashMap<StoreId, Room>,
+    /// Rows that are there under an earlier epoch.
+    sent_before: u64,
+    /// What stores said to have lost and had not said before.
+    lost: Vec<(Key, SeqRange)>,
     /// Gaps that were closed without a row that is known to have been in them.
     incomplete: Vec<(Key, u64)>,
 }
@@ -341,7 +349,8 @@ impl Writer {
         counters.add("batches", batches.len() as u64);
         counters.add("rows_inserted", committed.inserted);
         let offered: u64 = batches.iter().map(|(_, batch)| batch.data.rows.len() as u64).sum();
-        counters.add("rows_repeated", offered - committed.inserted - committed.conflicting);
+        let repeated = offered - committed.inserted - committed.conflicting - committed.sent_before;
+        counters.add("rows_repeated", repeated);
         if 0 < committed.conflicting {
             counters.add("rows_conflicting", committed.conflicting);
             counters.add("conflicts_not_kept", committed.conflicts_not_kept);
@@ -350,6 +359,11 @@ impl Writer {
                 rows = committed.conflicting,
                 "rows came again with other content, kept in `conflicts` of {stores:?}: was a store's data put back?"
             );
+        }
+        counters.add("rows_sent_before", committed.sent_before);
+        for ((store, stream, epoch), SeqRange { first_seq, last_seq }) in &committed.lost {
+            counters.count("ranges_lost_by_stores");
+            tracing::warn!(%store, %stream, epoch, first_seq, last_seq, "the store has lost records of its journal");
         }
         self.conflicts.extend(committed.conflicts);
         for ((store, stream, epoch), seq) in &committed.incomplete {
@@ -360,13 +374,17 @@ impl Writer {
         let online = self.show(&committed.records, &births, statuses);
         let mut acks: Vec<Key> = committed.records.keys().cloned().collect();
         self.records.extend(committed.records);
-        for store in births.keys().chain(&online) {
-            acks.extend(self.present_streams(store));
-        }
-        acks.sort_unstable();
-        acks.dedup();
-        for key in &acks {
-            self.acknowledge(key);
+        // Whoever has come asks what is there: it may have to compare.
+        let answers: Vec<Key> =
+            births.keys().chain(&online).flat_map(|store| self.present_streams(store)).collect();
+        acks.retain(|key| !answers.contains(key));
+        acks.iter().for_each(|key| self.acknowledge(key, None));
+        for key in &answers {
+            let digest = self.last_row_digest(key).unwrap_or_else(|error| {
+                tracing::warn!("a row to compare with cannot be read: {}", chain(&error));
+                None
+            });
+            self.acknowledge(key, digest);
         }
         for key in committed.gaps {
             self.ask_again(&key);
@@ -387,6 +405,7 @@ impl Writer {
         let (mut inserted, mut conflicting, mut conflicts_not_kept) = (0, 0, 0);
         let mut conflicts: HashMap<StoreId, Room> = HashMap::new();
         let mut incomplete = Vec::new();
+        let (mut sent_before, mut lost) = (0, Vec::new());
         {
             let mut insert = transaction.prepare_cached(
                 "INSERT OR IGNORE INTO rows (store, stream, epoch, seq, at, kind, device, data, received_at)
@@ -395,8 +414,15 @@ impl Writer {
             for (store, batch) in batches {
                 let data = &batch.data;
                 let key = (store.clone(), data.stream, data.epoch);
+                let earlier = earlier_epochs(&self.records, &key);
                 let (mut new_rows, mut other_rows) = (0, 0);
                 for row in &data.rows {
+                    if row.seq <= data.sent_before_through
+                        && was_sent_before(&transaction, &key, &earlier, row)?
+                    {
+                        sent_before += 1;
+                        continue;
+                    }
                     let new = insert.execute(params![
                         store.as_str(),
                         data.stream.as_str(),
@@ -430,6 +456,13 @@ impl Writer {
                     .or_insert_with(|| self.records.get(&key).cloned().unwrap_or_default());
                 let last = data.rows.last().expect("a parsed batch has rows");
                 record.note_beginning(data.prev_seq, data.rows[0].seq);
+                if let Some(range) = data.lost
+                    && record.lost_ranges < LOST_RANGES_PER_STREAM_MAX
+                    && note_lost(&transaction, &key, range, now)?
+                {
+                    record.lost_ranges += 1;
+                    lost.push((key.clone(), range));
+                }
                 record.conflicts += other_rows;
                 conflicting += other_rows;
                 record.rows += new_rows;
@@ -441,7 +474,8 @@ impl Writer {
                     gaps.push(key.clone());
                 }
                 for seq in followed.into_iter().filter(|&seq| seq <= record.progress.through_seq()) {
-                    if !is_stored(&transaction, &key, seq)? {
+                    let epochs = earlier.iter().copied().chain([data.epoch]);
+                    if !is_stored(&transaction, &key, epochs, seq)? {
                         incomplete.push((key.clone(), seq));
                     }
                 }
@@ -475,7 +509,17 @@ impl Writer {
         gaps.dedup();
         // What a later batch of the same group has closed needs no resend.
         gaps.retain(|key| !records[key].progress.kept().is_empty());
-        Ok(Committed { records, gaps, inserted, conflicting, conflicts_not_kept, conflicts, incomplete })
+        Ok(Committed {
+            records,
+            gaps,
+            inserted,
+            conflicting,
+            conflicts_not_kept,
+            conflicts,
+            sent_before,
+            lost,
+            incomplete,
+        })
     }
 
     /// Brings the picture up to date; gives the stores that have come online.
@@ -523,11 +567,25 @@ impl Writer {
         }
     }
 
-    fn acknowledge(&self, key: &Key) {
+    fn acknowledge(&self, key: &Key, row_digest: Option<u32>) {
         let (store, stream, epoch) = key;
         let through_seq = self.records.get(key).map_or(0, |record| record.progress.through_seq());
         self.around.counters.count("acks");
-        self.send(upstream::ack_topic(store), &Ack { stream: *stream, epoch: *epoch, through_seq });
+        let ack = Ack { stream: *stream, epoch: *epoch, through_seq, row_digest };
+        self.send(upstream::ack_topic(store), &ack);
+    }
+
+    /// The digest of the row at the end of what is committed, under whichever epoch it is here.
+    fn last_row_digest(&self, key: &Key) -> rusqlite::Result<Option<u32>> {
+        let Some(seq) = self.records.get(key).map(|record| record.progress.through_seq()) else {
+            return Ok(None);
+        };
+        for epoch in [key.2].into_iter().chain(earlier_epochs(&self.records, key)) {
+            if let Some(row) = stored_row(&self.connection, key, epoch, seq)? {
+                return Ok(Some(row.digest()));
+            }
+        }
+        Ok(None)
     }
 
     fn ask_again(&mut self, key: &Key) {
@@ -597,14 +655,87 @@ fn compare(
     Ok(Repeat::Kept(room))
 }
 
-fn is_stored(connection: &Connection, (store, stream, epoch): &Key, seq: u64) -> rusqlite::Result<bool> {
+/// Earlier lives of the stream's journal, the newest first.
+fn earlier_epochs(records: &HashMap<Key, Record>, (store, stream, epoch): &Key) -> Vec<Epoch> {
+    let of_stream = records.keys().filter(|(of, in_stream, _)| of == store && in_stream == stream);
+    let mut epochs: Vec<Epoch> = of_stream.map(|key| key.2).filter(|other| other < epoch).collect();
+    epochs.sort_unstable_by(|one, other| other.cmp(one));
+    epochs
+}
+
+fn stored_row(
+    connection: &Connection,
+    (store, stream, _): &Key,
+    epoch: Epoch,
+    seq: u64,
+) -> rusqlite::Result<Option<Row>> {
     connection
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM rows WHERE store = ?1 AND stream = ?2 AND epoch = ?3 AND seq = ?4)",
+            "SELECT at, kind, device, data FROM rows WHERE store = ?1 AND stream = ?2 AND epoch = ?3 AND seq = ?4",
         )?
-        .query_row(params![store.as_str(), stream.as_str(), signed(*epoch), signed(seq)], |found| {
-            found.get(0)
+        .query_row(params![store.as_str(), stream.as_str(), signed(epoch), signed(seq)], |found| {
+            let (at, kind, device) = (found.get(0)?, found.get(1)?, found.get(2)?);
+            let at = Timestamp::saturating_from_millis(at);
+            Ok(Row { seq, at, kind, device, data: raw(found.get(3)?) })
         })
+        .optional()
+}
+
+fn is_stored(
+    connection: &Connection,
+    key: &Key,
+    epochs: impl Iterator<Item = Epoch>,
+    seq: u64,
+) -> rusqlite::Result<bool> {
+    for epoch in epochs {
+        if stored_row(connection, key, epoch, seq)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the row is here under an earlier epoch: a journal that was put back offers what it may have sent already.
+fn was_sent_before(
+    connection: &Connection,
+    key: &Key,
+    earlier: &[Epoch],
+    row: &Row,
+) -> rusqlite::Result<bool> {
+    for &epoch in earlier {
+        let stored = stored_row(connection, key, epoch, row.seq)?;
+        let is_same = |stored: Row| {
+            (stored.at, &stored.kind, &stored.device) == (row.at, &row.kind, &row.device)
+                && (stored.data.get() == row.data.get() || same_json(stored.data.get(), row.data.get()))
+        };
+        if stored.is_some_and(is_same) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Keeps what a store has lost; `false` when it was said before.
+fn note_lost(
+    connection: &Connection,
+    (store, stream, epoch): &Key,
+    range: SeqRange,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let inserted = connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO lost (store, stream, epoch, first_seq, last_seq, received_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            store.as_str(),
+            stream.as_str(),
+            signed(*epoch),
+            signed(range.first_seq),
+            signed(range.last_seq),
+            now.as_millis(),
+        ])?;
+    Ok(inserted != 0)
 }
 
 /// Another release of the hub may write the same content with other spaces or in another order.
@@ -651,11 +782,11 @@ fn save_record(connection: &Connection, key: &Key, record: &Record, now: Timesta
     connection
         .prepare_cached(
             "INSERT INTO progress (store, stream, epoch, through_seq, kept, rows, last_row_at, committed_at,
-             conflicts, begins_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             conflicts, begins_at, lost_ranges) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (store, stream, epoch) DO UPDATE SET through_seq = excluded.through_seq,
              kept = excluded.kept, rows = excluded.rows, last_row_at = excluded.last_row_at,
              committed_at = excluded.committed_at, conflicts = excluded.conflicts,
-             begins_at = excluded.begins_at",
+             begins_at = excluded.begins_at, lost_ranges = excluded.lost_ranges",
         )?
         .execute(params![
             store.as_str(),
@@ -668,14 +799,15 @@ fn save_record(connection: &Connection, key: &Key, record: &Record, now: Timesta
             now.as_millis(),
             signed(record.conflicts),
             signed(record.begins_at.unwrap_or(0)),
+            signed(record.lost_ranges),
         ])?;
     Ok(())
 }
 
 fn load_records(connection: &Connection) -> rusqlite::Result<HashMap<Key, Record>> {
     let mut statement = connection.prepare(
-        "SELECT store, stream, epoch, through_seq, kept, rows, last_row_at, committed_at, conflicts, begins_at
-         FROM progress",
+        "SELECT store, stream, epoch, through_seq, kept, rows, last_row_at, committed_at, conflicts, begins_at,
+         lost_ranges FROM progress",
     )?;
     let mut found = statement.query([])?;
     let mut records = HashMap::new();
@@ -691,6 +823,7 @@ fn load_records(connection: &Connection) -> rusqlite::Result<HashMap<Key, Record
             rows: unsigned(row.get(5)?),
             conflicts: unsigned(row.get(8)?),
             begins_at: Some(unsigned(row.get(9)?)).filter(|&seq| seq != 0),
+            lost_ranges: unsigned(row.get(10)?),
             last_row_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::saturating_from_millis),
             committed_at: Some(Timestamp::saturating_from_millis(row.get(7)?)),
         };

@@ -37,17 +37,24 @@ fn row(seq: u64, data: &str) -> Row {
     }
 }
 
+fn found(rows: Vec<Row>) -> Found {
+    Found { rows, lost: None }
+}
+
 fn batch_bytes(rows: Vec<Row>) -> usize {
     let store = contract::StoreId::parse(&"s".repeat(64)).unwrap();
-    let data = BatchData { stream: Stream::Experience, epoch: u64::MAX, prev_seq: 0, rows };
+    let lost = Some(upstream::SeqRange { first_seq: 1, last_seq: u64::MAX });
+    let (prev_seq, sent_before_through) = (0, u64::MAX);
+    let data =
+        BatchData { stream: Stream::Experience, epoch: u64::MAX, prev_seq, sent_before_through, lost, rows };
     encoded(&Batch::new(&store, Timestamp::UNIX_EPOCH, data)).len()
 }
 
 #[test]
 fn a_batch_ends_before_it_grows_beyond_its_bytes_or_rows() {
     let rows = || (1..=1_000).map(|seq| row(seq, "{\"weight_g\":1.5}")).collect::<Vec<_>>();
-    assert_eq!(shape(rows(), 500, BATCH_BYTES_MAX).rows.len(), 500);
-    let shaped = shape(rows(), 500, 10_000);
+    assert_eq!(shape(found(rows()), 500, BATCH_BYTES_MAX).rows.len(), 500);
+    let shaped = shape(found(rows()), 500, 10_000);
     assert!(shaped.rows.len() < 500 && 20 < shaped.rows.len());
     assert!(batch_bytes(shaped.rows) <= 10_000);
 }
@@ -55,7 +62,7 @@ fn a_batch_ends_before_it_grows_beyond_its_bytes_or_rows() {
 #[test]
 fn a_row_that_no_batch_can_hold_goes_without_its_content_and_is_counted() {
     let large = format!("\"{}\"", "x".repeat(BATCH_BYTES_MAX));
-    let shaped = shape(vec![row(1, "1"), row(2, &large), row(3, "3")], 500, BATCH_BYTES_MAX);
+    let shaped = shape(found(vec![row(1, "1"), row(2, &large), row(3, "3")]), 500, BATCH_BYTES_MAX);
     assert_eq!(shaped.oversized, 1);
     assert_eq!(shaped.rows.len(), 3);
     assert_eq!(shaped.rows[1].data.get(), format!("{{\"storehub_left_out_bytes\":{}}}", large.len()));
@@ -114,7 +121,8 @@ impl Hooks for Headquarters {
     fn accept(&self, publish: InboundPublish) -> Acceptance {
         let (store, topic) = StoreTopic::parse(&publish.topic).unwrap();
         let ack = |stream, through_seq| {
-            self.say(upstream::ack_topic(&store), encoded(&Ack { stream, epoch: EPOCH, through_seq }));
+            let ack = Ack { stream, epoch: EPOCH, through_seq, row_digest: None };
+            self.say(upstream::ack_topic(&store), encoded(&ack));
         };
         match topic {
             StoreTopic::Batch(stream) => {
@@ -202,9 +210,17 @@ impl RowSource for Rows {
         after_seq: u64,
         rows_max: usize,
         _: usize,
-    ) -> Result<Vec<Row>, SourceError> {
+    ) -> Result<Found, SourceError> {
         let seqs = (1..).zip(&self.0).filter(|&(seq, &of)| after_seq < seq && of == stream);
-        Ok(seqs.take(rows_max).map(|(seq, _)| row(seq, "{\"weight_g\":1.5}")).collect())
+        Ok(found(seqs.take(rows_max).map(|(seq, _)| row(seq, "{\"weight_g\":1.5}")).collect()))
+    }
+
+    fn row_at(&mut self, _: Stream, _: u64) -> Result<RowAt, SourceError> {
+        Ok(RowAt::Gone)
+    }
+
+    fn begin_epoch(&mut self, _: u64) -> Result<EpochBegun, SourceError> {
+        Err("this journal goes on".into())
     }
 }
 
@@ -212,12 +228,13 @@ impl RowSource for Rows {
 struct Cursors(Arc<Mutex<BTreeMap<Stream, u64>>>);
 
 impl CursorStore for Cursors {
-    fn load(&mut self, stream: Stream) -> Result<u64, SourceError> {
-        Ok(self.0.lock().unwrap().get(&stream).copied().unwrap_or_default())
+    fn load(&mut self, stream: Stream) -> Result<Cursor, SourceError> {
+        let acked_seq = self.0.lock().unwrap().get(&stream).copied().unwrap_or_default();
+        Ok(Cursor { acked_seq, epoch: EPOCH })
     }
 
-    fn save(&mut self, stream: Stream, acked_seq: u64) -> Result<(), SourceError> {
-        self.0.lock().unwrap().insert(stream, acked_seq);
+    fn save(&mut self, stream: Stream, cursor: Cursor) -> Result<(), SourceError> {
+        self.0.lock().unwrap().insert(stream, cursor.acked_seq);
         Ok(())
     }
 }
@@ -242,7 +259,7 @@ fn hub(broker: SocketAddr, password: &str, journal: Vec<Stream>, tuning: Tuning)
         },
         identity: Identity {
             store: StoreId::parse("hz-1").unwrap(),
-            epoch: EPOCH,
+            epoch: EpochBegun { epoch: EPOCH, sent_before_through: 0 },
             boot: 3,
             version: "0.1.0".to_owned(),
             started_at: Timestamp::UNIX_EPOCH,

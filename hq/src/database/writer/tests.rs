@@ -32,6 +32,14 @@ fn store() -> StoreId {
 }
 
 fn batch(prev_seq: u64, seqs: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    batch_with(prev_seq, seqs, |_| {})
+}
+
+fn batch_with(
+    prev_seq: u64,
+    seqs: impl IntoIterator<Item = u64>,
+    change: impl FnOnce(&mut BatchData),
+) -> Vec<u8> {
     let rows = seqs.into_iter().map(|seq| Row {
         seq,
         at: Timestamp::saturating_from_millis(1_000 * i64::try_from(seq).unwrap()),
@@ -39,7 +47,9 @@ fn batch(prev_seq: u64, seqs: impl IntoIterator<Item = u64>) -> Vec<u8> {
         device: Some("shelf-01".to_owned()),
         data: RawValue::from_string(format!("{{\"seq\":{seq},\"text\":\"{}\"}}", "x".repeat(100))).unwrap(),
     });
-    let data = BatchData { stream: Stream::Events, epoch: EPOCH, prev_seq, rows: rows.collect() };
+    let (stream, rows) = (Stream::Events, rows.collect());
+    let mut data = BatchData { stream, epoch: EPOCH, prev_seq, sent_before_through: 0, lost: None, rows };
+    change(&mut data);
     serde_json::to_vec(&Batch::new(&store(), Timestamp::UNIX_EPOCH, data)).unwrap()
 }
 
@@ -168,10 +178,46 @@ fn a_birth_is_answered_with_what_is_there_of_each_stream() {
     let outcomes = bench.offer([(StoreTopic::Birth, serde_json::to_vec(&birth).unwrap())]);
     assert_eq!(outcomes, [Outcome::Committed]);
     let acks: Vec<Ack> = bench.said().iter().map(|(_, ack)| serde_json::from_str(ack).unwrap()).collect();
-    let place = |stream, through_seq| Ack { stream, epoch: EPOCH, through_seq };
-    assert_eq!(acks, [place(Stream::Rollups, 0), place(Stream::Events, 2)]);
+    let place = |stream, through_seq, row_digest| Ack { stream, epoch: EPOCH, through_seq, row_digest };
+    let data = Batch::parse(&store(), &batch(0, [2])).unwrap().data;
+    let digest = Some(data.rows[0].digest());
+    assert_eq!(acks, [place(Stream::Rollups, 0, None), place(Stream::Events, 2, digest)]);
     let bench = bench.restarted();
     assert_eq!(bench.around.fleet.lock()[&store()].birth.as_ref().unwrap().boot, 3);
+}
+
+#[test]
+fn a_row_that_was_sent_under_an_earlier_epoch_is_there_once_and_another_one_is_no_conflict() {
+    let mut bench = Bench::new();
+    bench.events(0, [1, 2, 5]);
+    // The journal was put back: 5 is another row now, and 3 was none of this stream.
+    let renewed = batch_with(0, [2, 3, 5, 6], |data| {
+        data.epoch = EPOCH + 1;
+        data.sent_before_through = 5;
+        data.rows[2].data = RawValue::from_string("{\"other\":5}".to_owned()).unwrap();
+    });
+    let events = || StoreTopic::Batch(Stream::Events);
+    assert_eq!(bench.offer([(events(), renewed.clone())]), [Outcome::Committed]);
+    assert_eq!(bench.acked(), Some(6));
+    assert_eq!(bench.seqs(), [1, 2, 5, 3, 5, 6]);
+    assert_eq!(bench.offer([(events(), renewed)]), [Outcome::Committed]);
+    assert_eq!(bench.seqs(), [1, 2, 5, 3, 5, 6], "and again");
+    assert_eq!(bench.around.counters.value("rows_sent_before"), 2);
+    assert_eq!(bench.around.counters.value("rows_conflicting"), 0);
+}
+
+#[test]
+fn what_a_store_has_lost_is_kept_and_counted_once_and_asked_for_no_more() {
+    let mut bench = Bench::new();
+    bench.events(0, [1, 2]);
+    let rest = batch_with(2, [9], |data| data.lost = Some(SeqRange { first_seq: 4, last_seq: 8 }));
+    for _ in 0..2 {
+        let outcomes = bench.offer([(StoreTopic::Batch(Stream::Events), rest.clone())]);
+        assert_eq!((outcomes, bench.acked()), (vec![Outcome::Committed], Some(9)));
+    }
+    let bench = bench.restarted();
+    let state = bench.state();
+    assert_eq!((state.through_seq, state.gaps_open, state.lost_ranges), (9, 0, 1));
 }
 
 #[test]
@@ -353,7 +399,8 @@ fn a_file_of_the_first_version_is_brought_up_to_date_with_its_rows() {
         .connection
         .execute_batch(
             "DROP TABLE conflicts; ALTER TABLE progress DROP COLUMN conflicts;
-             ALTER TABLE progress DROP COLUMN begins_at; PRAGMA user_version = 1;",
+             ALTER TABLE progress DROP COLUMN begins_at; DROP TABLE lost;
+             ALTER TABLE progress DROP COLUMN lost_ranges; PRAGMA user_version = 1;",
         )
         .unwrap();
     let mut bench = bench.restarted();
