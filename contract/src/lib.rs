@@ -9,6 +9,7 @@
 //! - A value of a type in this crate is valid; parsing refuses the rest and says why.
 //! - Units stand in field names. Times are RFC 3339 UTC with milliseconds in what is written.
 
+pub mod experience;
 pub mod hub;
 pub mod id;
 pub mod kiosk;

@@ -13,12 +13,15 @@ use std::{
 use contract::KioskId;
 use serde::Deserialize;
 
-use crate::i18n::Locale;
+use crate::{i18n::Locale, logbook::LogFiles, staff::pin::PinHash};
 
 /// Larger files are no configuration.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Shortest and longest time without a touch after which a visitor's session ends, in seconds.
 const IDLE_SECS: std::ops::RangeInclusive<u64> = 10..=3600;
+/// Size of a log file in MiB, and how many there may be.
+const LOG_FILE_MIB: std::ops::RangeInclusive<usize> = 1..=1024;
+const LOG_FILES: std::ops::RangeInclusive<usize> = 1..=100;
 
 /// Everything that the operator decides.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +40,10 @@ pub struct Config {
     pub models: Models,
     /// What the origin screen rests on.
     pub origin: Option<Origin>,
+    /// Who is let in to the staff's screen; nobody when absent.
+    pub staff_pin: Option<PinHash>,
+    /// Where log files go; to standard error alone when absent.
+    pub log: Option<LogFiles>,
 }
 
 /// The store hub's MQTT broker.
@@ -257,6 +264,33 @@ impl Checker<'_> {
                 trust: self.file(&origin.trust),
                 trust_root: origin.trust_root,
             }),
+            staff_pin: wire
+                .staff
+                .pin_hash
+                .map(|hash| {
+                    // What stands there is not shown: it may be the PIN itself.
+                    PinHash::parse(&hash)
+                        .map_err(|error| self.wrong("staff.pin_hash", "…", error.to_string()))
+                })
+                .transpose()?,
+            log: wire.log.map(|log| self.log(log)).transpose()?,
+        })
+    }
+
+    fn log(&self, log: LogWire) -> Result<LogFiles, ConfigError> {
+        for (field, value, range) in [
+            ("log.file_mib_max", log.file_mib_max, LOG_FILE_MIB),
+            ("log.files_max", log.files_max, LOG_FILES),
+        ] {
+            if !range.contains(&value) {
+                let wanted = format!("{} to {} are allowed", range.start(), range.end());
+                return Err(self.wrong(field, value, wanted));
+            }
+        }
+        Ok(LogFiles {
+            dir: self.file(&log.dir),
+            file_bytes_max: log.file_mib_max * 1024 * 1024,
+            files_max: log.files_max,
         })
     }
 
@@ -330,6 +364,36 @@ struct Wire {
     models: ModelsWire,
     #[serde(default)]
     origin: Option<OriginWire>,
+    #[serde(default)]
+    staff: StaffWire,
+    #[serde(default)]
+    log: Option<LogWire>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct StaffWire {
+    pin_hash: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogWire {
+    dir: PathBuf,
+    #[serde(default = "LogWire::default_file_mib_max")]
+    file_mib_max: usize,
+    #[serde(default = "LogWire::default_files_max")]
+    files_max: usize,
+}
+
+impl LogWire {
+    fn default_file_mib_max() -> usize {
+        10
+    }
+
+    fn default_files_max() -> usize {
+        5
+    }
 }
 
 #[derive(Deserialize)]
@@ -447,6 +511,11 @@ mod tests {
             ),
             ("[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:1\"\npassword = \"x\"", "`hub.username`"),
             ("[kiosk]\nname = \"k\"", "unknown field `name`"),
+            (
+                "[kiosk]\nid = \"k\"\n[staff]\npin_hash = \"4711\"",
+                "`staff.pin_hash` is `…`, an argon2id hash",
+            ),
+            ("[kiosk]\nid = \"k\"\n[log]\ndir = \"log\"\nfiles_max = 0", "`log.files_max` is `0`, 1 to 100"),
         ];
         for (text, said) in cases {
             let refusal = refusal(text);

@@ -13,18 +13,29 @@
 
 pub mod camera;
 pub mod config;
+pub mod exits;
+pub mod experience;
 pub mod i18n;
 mod jobs;
 pub mod link;
+pub mod logbook;
 pub mod measure;
 pub mod origin;
 pub mod paint;
+pub mod pick_up;
 pub mod said;
 pub mod screens;
 pub mod session;
 pub mod shot;
 pub mod skin;
+pub mod staff;
 pub mod theme;
+pub mod watchdog;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bevy::{
     prelude::*,
@@ -36,6 +47,7 @@ use crate::{
     config::Config,
     i18n::I18n,
     link::{Link, LinkState, StoreFacts},
+    logbook::Logbook,
     origin::{OriginStore, OriginWorker},
     screens::{
         Screen,
@@ -43,6 +55,7 @@ use crate::{
     },
     session::Session,
     skin::SkinWorker,
+    staff::{Machine, StaffRoom, StaffWorker},
     theme::{FontError, Theme},
 };
 
@@ -52,8 +65,13 @@ pub(crate) fn features(app: &mut App) {
         i18n::plugin,
         session::plugin,
         link::plugin,
+        experience::plugin,
         skin::plugin,
         origin::plugin,
+        pick_up::plugin,
+        staff::plugin,
+        watchdog::plugin,
+        logbook::plugin,
         theme::plugin,
         screens::plugin,
     ));
@@ -88,20 +106,41 @@ impl Plugin for KioskPlugin {
     }
 }
 
-/// A lost device is made anew; anything else stops the picture, never the process: staff still reach it.
+/// Devices that may be lost within [`LOSSES_WITHIN`] before the process starts anew.
+const LOSSES_MAX: usize = 3;
+const LOSSES_WITHIN: Duration = Duration::from_secs(60);
+
+/// When graphics devices were lost lately.
+#[derive(Resource, Default)]
+struct Losses(VecDeque<Instant>);
+
+impl Losses {
+    /// Counts a loss at `now`; whether another device is worth trying.
+    fn may_recover(&mut self, now: Instant) -> bool {
+        self.0.retain(|lost| now.saturating_duration_since(*lost) < LOSSES_WITHIN);
+        self.0.push_back(now);
+        self.0.len() <= LOSSES_MAX
+    }
+}
+
+/// A lost device is made anew. Where that does not help, the process ends with a code of its own and is started anew:
+/// a screen that no longer changes would lie to its visitor.
 fn on_render_error(
     error: &bevy::render::error_handler::RenderError,
-    _: &mut World,
+    world: &mut World,
     _: &mut World,
 ) -> RenderErrorPolicy {
     use bevy::render::error_handler::ErrorType;
     error!("rendering failed: {:?}: {}", error.ty, error.description);
     match error.ty {
-        ErrorType::DeviceLost => {
+        ErrorType::Validation => RenderErrorPolicy::Ignore,
+        ErrorType::DeviceLost if world.get_resource_or_init::<Losses>().may_recover(Instant::now()) => {
             RenderErrorPolicy::Recover(bevy::render::settings::RenderCreation::default())
         }
-        ErrorType::Validation => RenderErrorPolicy::Ignore,
-        ErrorType::OutOfMemory | ErrorType::Internal => RenderErrorPolicy::StopRendering,
+        ErrorType::DeviceLost | ErrorType::OutOfMemory | ErrorType::Internal => {
+            world.write_message(AppExit::from_code(exits::BLIND));
+            RenderErrorPolicy::StopRendering
+        }
     }
 }
 
@@ -130,6 +169,15 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
     let origin =
         OriginWorker::start(store).map_err(|source| StartError::Worker { name: "origin", source })?;
     world.insert_resource(origin);
+    let staff = StaffWorker::start().map_err(|source| StartError::Worker { name: "staff", source })?;
+    world.insert_resource(staff);
+    world.insert_resource(StaffRoom::new(config.staff_pin.clone()));
+    world.insert_resource(machine(config));
+    if let Some(logbook) = world.get_resource::<Logbook>()
+        && let Some(password) = config.hub.as_ref().and_then(|hub| hub.password.as_deref())
+    {
+        logbook.hide(password);
+    }
     match &config.hub {
         None => info!("no hub is configured: the kiosk stands alone"),
         Some(hub) => match Link::start(config, hub) {
@@ -152,6 +200,35 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
     Ok(())
 }
 
+/// What staff may read about this kiosk.
+fn machine(config: &Config) -> Machine {
+    let unknown = || "—".to_owned();
+    let digest = config.models.dir.as_ref().and_then(|dir| {
+        let manifest = std::fs::read_to_string(dir.join(vision::landmarks::MANIFEST_FILE)).ok()?;
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).ok()?;
+        Some(manifest.get("sha256")?.as_str()?.to_owned())
+    });
+    let runtime = config.models.onnxruntime.clone().or_else(vision::analyser::find_runtime);
+    // The library's file name carries its version when the link behind it is followed.
+    let runtime = runtime
+        .and_then(|path| std::fs::canonicalize(path).ok())
+        .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    Machine {
+        kiosk: config.id.to_string(),
+        hub: config.hub.as_ref().map(|hub| hub.mqtt.to_string()),
+        versions: vec![
+            ("staff-version-kiosk", env!("CARGO_PKG_VERSION").to_owned()),
+            ("staff-version-model", digest.unwrap_or_else(unknown)),
+            ("staff-version-runtime", runtime.unwrap_or_else(unknown)),
+        ],
+    }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> contract::Timestamp {
+    contract::Timestamp::saturating_from_millis(jiff::Timestamp::now().as_millisecond())
+}
+
 /// An error and its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -166,4 +243,18 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_made_anew_a_few_times_and_then_the_process_is() {
+        let mut losses = Losses::default();
+        let start = Instant::now();
+        let tries: Vec<bool> = (0..5).map(|_| losses.may_recover(start)).collect();
+        assert_eq!(tries, [true, true, true, false, false]);
+        assert!(losses.may_recover(start + LOSSES_WITHIN), "that was long ago");
+    }
 }

@@ -1,32 +1,57 @@
-//! The kiosk's view of its hub: the retained `hub/…` topics as one resource, and whether they are fresh.
+//! The kiosk's line to its hub: the retained `hub/…` topics as one resource and whether they are fresh, requests with
+//! their replies ([`Desk`]), and experience events that may wait ([`Link::tell`]).
 //!
-//! Owns [`StoreFacts`]. The socket lives on a thread of its own (`link/client.rs`), which hands messages over through
-//! a bounded channel; one system drains it, a bounded number in each frame. When the hub is away the facts stay and
-//! the badge says so.
+//! Owns [`StoreFacts`] and [`Desk`]. The socket lives on a thread of its own (`link/client.rs`) behind bounded channels;
+//! one system drains what it says, a bounded number in each frame. When the hub is away the facts stay and the badge
+//! says so. What the hub no longer says after a new connection is forgotten [`STALE_AFTER`] later.
 
 mod client;
+mod desk;
+mod outbox;
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use bevy::prelude::*;
-use contract::hub::{Climate, Health, LockerBank, ShelfStock, Traffic, Zone};
-use tokio::sync::mpsc::{Receiver, error::TryRecvError};
+use contract::{
+    RequestId,
+    hub::{Climate, Health, LockerBank, ShelfStock, Traffic, Zone},
+};
+use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
+use zeroize::Zeroizing;
 
 pub use client::LinkError;
+pub use desk::{Desk, HubReply, Matter, Said};
 
+use self::outbox::Outbox;
 use crate::config::{Config, Hub};
 
 /// Messages that may wait between the thread and the frame.
 const QUEUE_MESSAGES_MAX: usize = 256;
 /// Messages that one frame takes in.
 const MESSAGES_PER_FRAME_MAX: usize = 64;
+/// Orders that may wait between the frame and the thread.
+const ORDERS_MAX: usize = 32;
 /// Most shelves, banks, zones or sensors that are kept of each kind; a hub that says more is not one of ours.
 const ENTRIES_MAX: usize = 1024;
+/// Topics whose connection is remembered: the four kinds with many entries, and some single ones.
+const TOPICS_MAX: usize = 4 * ENTRIES_MAX + 16;
+/// What was said before a new connection and is not said again within this time is no longer true.
+const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// Keeps the facts.
+/// Keeps the facts and the desk.
 pub(crate) fn plugin(app: &mut App) {
-    app.init_resource::<StoreFacts>().add_systems(PreUpdate, take_in.run_if(resource_exists::<Link>));
+    app.init_resource::<StoreFacts>()
+        .add_plugins(desk::plugin)
+        .add_systems(PreUpdate, take_in.run_if(resource_exists::<Link>).in_set(TakeIn));
 }
+
+/// When what the hub says reaches the world.
+#[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct TakeIn;
 
 /// Whether the facts are fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,9 +86,44 @@ pub struct StoreFacts {
     pub health: Option<Health>,
     /// Messages that could not be read.
     pub refused: u64,
+    /// When the hub said something last.
+    pub heard_at: Option<Instant>,
+    /// Counts connections; what each topic said belongs to one.
+    pub(crate) connection: u64,
+    pub(crate) said_on: BTreeMap<String, u64>,
+    /// When what the connections before said is no longer true.
+    pub(crate) stale_at: Option<Instant>,
 }
 
 impl StoreFacts {
+    /// A new connection stands at `now`.
+    fn connected(&mut self, now: Instant) {
+        self.link = LinkState::Online;
+        self.heard_at = Some(now);
+        self.connection += 1;
+        self.stale_at = Some(now + STALE_AFTER);
+    }
+
+    /// Whether something may have to be forgotten at `now`.
+    fn is_stale(&self, now: Instant) -> bool {
+        self.link == LinkState::Online && self.stale_at.is_some_and(|at| at <= now)
+    }
+
+    /// Forgets what only earlier connections said.
+    fn forget_stale(&mut self) {
+        self.stale_at = None;
+        let connection = self.connection;
+        let stale: Vec<String> = self
+            .said_on
+            .iter()
+            .filter(|(_, said_on)| **said_on < connection)
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        for topic in stale {
+            self.take(&topic, &[]);
+        }
+    }
+
     /// Free and all compartments of all banks; absent when nothing is known.
     #[must_use]
     pub fn lockers_free(&self) -> Option<(usize, usize)> {
@@ -89,6 +149,12 @@ impl StoreFacts {
 
     /// Takes one retained message in; an empty payload removes what the topic said.
     fn take(&mut self, topic: &str, payload: &[u8]) {
+        let is_known = self.said_on.contains_key(topic);
+        if payload.is_empty() {
+            self.said_on.remove(topic);
+        } else if is_known || self.said_on.len() < TOPICS_MAX {
+            self.said_on.insert(topic.to_owned(), self.connection);
+        }
         let taken = match topic.strip_prefix("hub/").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
             Some(("stock", key)) => put(&mut self.shelves, key, payload),
             Some(("lockers", key)) => put(&mut self.lockers, key, payload),
@@ -135,7 +201,10 @@ fn set<T: serde::de::DeserializeOwned>(slot: &mut Option<T>, payload: &[u8]) -> 
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     /// Connected and subscribed.
-    Online,
+    Online {
+        /// Whether requests can be answered.
+        can_ask: bool,
+    },
     /// Not connected, and why.
     Offline(String),
     /// A message of the hub.
@@ -145,11 +214,42 @@ pub(crate) enum LinkEvent {
         /// Its payload.
         payload: Vec<u8>,
     },
+    /// The hub's answer to a request.
+    Reply {
+        /// Which request.
+        id: String,
+        /// Its payload.
+        payload: Vec<u8>,
+    },
+    /// A request did not go out.
+    Unsent {
+        /// Which request.
+        id: String,
+    },
 }
 
-/// The near end of the thread's channel. The thread ends when this is dropped.
+/// What the frame asks of the thread.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Ask the hub, now or not at all.
+    Request {
+        /// Which request.
+        id: RequestId,
+        /// What is asked; may hold a visitor's code.
+        payload: Zeroizing<Vec<u8>>,
+    },
+    /// Tell the hub sooner or later.
+    Experience(Vec<u8>),
+}
+
+/// The near ends of the thread's channels. The thread ends when this is dropped.
 #[derive(Resource)]
-pub struct Link(Mutex<Receiver<LinkEvent>>);
+pub struct Link {
+    // A receiver is no `Sync`; nobody ever waits for this lock.
+    events: Mutex<Receiver<LinkEvent>>,
+    orders: Sender<Order>,
+    outbox: Arc<Outbox>,
+}
 
 impl Link {
     /// Starts the thread that talks to the hub.
@@ -157,23 +257,68 @@ impl Link {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(config: &Config, hub: &Hub) -> Result<Self, LinkError> {
-        client::start(config.id.as_str(), hub, QUEUE_MESSAGES_MAX).map(|events| Self(Mutex::new(events)))
+        let (link, wires) = Self::wire();
+        client::start(config.id.clone(), hub, wires)?;
+        Ok(link)
+    }
+
+    fn wire() -> (Self, client::Wires) {
+        let (said, events) = channel(QUEUE_MESSAGES_MAX);
+        let (orders, received) = channel(ORDERS_MAX);
+        let outbox = Arc::new(Outbox::default());
+        let wires = client::Wires { events: said, orders: received, outbox: Arc::clone(&outbox) };
+        (Self { events: Mutex::new(events), orders, outbox }, wires)
+    }
+
+    /// Hands a request to the thread; not when its queue is full.
+    fn ask(&self, id: RequestId, payload: Zeroizing<Vec<u8>>) -> bool {
+        self.orders.try_send(Order::Request { id, payload }).is_ok()
+    }
+
+    /// Tells the hub an anonymous event, sooner or later; what is lost is counted.
+    pub(crate) fn tell(&self, event: Vec<u8>) {
+        if self.orders.try_send(Order::Experience(event)).is_err() {
+            self.outbox.count_dropped();
+        }
+    }
+
+    /// Events that were lost since this was asked.
+    pub(crate) fn take_dropped(&self) -> u64 {
+        self.outbox.take_dropped()
+    }
+
+    /// Events that wait for the hub.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.outbox.len()
     }
 }
 
-fn take_in(mut link: ResMut<Link>, mut facts: ResMut<StoreFacts>) {
-    let events =
-        link.bypass_change_detection().0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+fn take_in(mut link: ResMut<Link>, mut facts: ResMut<StoreFacts>, mut desk: ResMut<Desk>) {
+    let now = Instant::now();
+    let events = link.bypass_change_detection().events.get_mut().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..MESSAGES_PER_FRAME_MAX {
         match events.try_recv() {
-            Ok(LinkEvent::Online) => facts.link = LinkState::Online,
+            Ok(LinkEvent::Online { can_ask }) => {
+                info!("the hub is there");
+                facts.connected(now);
+                desk.connected(can_ask);
+            }
             Ok(LinkEvent::Offline(reason)) => {
                 if facts.link != LinkState::Offline {
                     warn!("the hub is away: {reason}");
                     facts.link = LinkState::Offline;
                 }
             }
-            Ok(LinkEvent::Message { topic, payload }) => facts.take(&topic, &payload),
+            Ok(LinkEvent::Message { topic, payload }) => {
+                facts.heard_at = Some(now);
+                facts.take(&topic, &payload);
+            }
+            Ok(LinkEvent::Reply { id, payload }) => {
+                facts.bypass_change_detection().heard_at = Some(now);
+                desk.hear(&id, &payload);
+            }
+            Ok(LinkEvent::Unsent { id }) => desk.unsent(&id),
             Err(TryRecvError::Empty) => break,
             Err(TryRecvError::Disconnected) => {
                 if facts.link != LinkState::Offline {
@@ -183,6 +328,9 @@ fn take_in(mut link: ResMut<Link>, mut facts: ResMut<StoreFacts>) {
                 break;
             }
         }
+    }
+    if facts.is_stale(now) {
+        facts.forget_stale();
     }
 }
 
@@ -215,6 +363,23 @@ mod tests {
         facts.take("hub/traffic", b"[]");
         facts.take("hub/news/from/tomorrow", b"?");
         assert_eq!((facts.refused, facts.lockers_free()), (2, Some((1, 3))));
+    }
+
+    #[test]
+    fn what_a_new_connection_does_not_say_again_is_forgotten() {
+        let mut facts = StoreFacts::default();
+        let start = Instant::now();
+        facts.connected(start);
+        facts.take("hub/lockers/a", LOCKERS);
+        facts.take("hub/lockers/b", LOCKERS);
+        facts.forget_stale();
+        assert_eq!(facts.lockers.len(), 2, "the first connection said it");
+        facts.connected(start);
+        facts.take("hub/lockers/b", LOCKERS);
+        assert!(!facts.is_stale(start) && facts.is_stale(start + STALE_AFTER));
+        facts.forget_stale();
+        assert_eq!(facts.lockers.keys().collect::<Vec<_>>(), ["b"]);
+        assert!(!facts.is_stale(start + STALE_AFTER), "once for each connection");
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! `storehub-kiosk`: the kiosk on a screen, or one screen as a picture file.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::{BufRead as _, IsTerminal as _, Read as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use bevy::{
@@ -8,24 +13,31 @@ use bevy::{
     window::{MonitorSelection, WindowMode, WindowResolution},
     winit::{UpdateMode, WinitSettings},
 };
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use kiosk::{
-    KioskPlugin, config::Config, equip, i18n::Locale, measure::MeasurePlugin, screens::Screen, shot,
+    KioskPlugin, config::Config, equip, exits, i18n::Locale, logbook::log_plugin, measure::MeasurePlugin,
+    screens::Screen, shot, staff::pin::Pin, watchdog::Heart,
 };
+use zeroize::Zeroizing;
 
 /// The kiosk of a store: skin analysis, origin tracing, and the store right now.
 #[derive(Parser, Debug)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The configuration; `kiosk.example.toml` is complete and commented.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
     /// The first screen: attract, home, consent, skin, origin, try-on, pick-up, offers, staff or fault.
     #[arg(long, value_name = "NAME", value_parser = screen)]
     screen: Option<Screen>,
     /// Renders the screen to a PNG without a window, prints what it says as one line of JSON, and ends.
     #[arg(long, value_name = "FILE.png")]
     shot: Option<PathBuf>,
+    /// With `--shot`: shows the screen in this state, with an invented order; pick-up and staff have some.
+    #[arg(long, value_name = "STATE", requires = "shot")]
+    state: Option<String>,
     /// Speaks this language instead of the configured one: zh-CN or en.
     #[arg(long, value_name = "TAG", value_parser = locale)]
     locale: Option<Locale>,
@@ -35,6 +47,12 @@ struct Arguments {
     /// Draws as fast as it can for these seconds, prints how long frames took as one line of JSON, and goes on.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     measure: Option<u64>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Asks for the staff's PIN and prints the line for `[staff]` in the configuration.
+    StaffPin,
 }
 
 fn screen(name: &str) -> Result<Screen, String> {
@@ -50,7 +68,7 @@ fn locale(tag: &str) -> Result<Locale, String> {
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(AppExit::Success) => ExitCode::SUCCESS,
-        Ok(AppExit::Error(_)) => ExitCode::FAILURE,
+        Ok(AppExit::Error(code)) => ExitCode::from(code.get()),
         Err(error) => {
             eprintln!("storehub-kiosk: {error:#}");
             ExitCode::FAILURE
@@ -58,14 +76,42 @@ fn main() -> ExitCode {
     }
 }
 
+/// Asks twice on a terminal, without showing the digits; reads one line where there is none.
+fn staff_pin() -> anyhow::Result<()> {
+    let pin = if std::io::stdin().is_terminal() {
+        let ask = |prompt| {
+            let text = rpassword::prompt_password(prompt).map(Zeroizing::new);
+            Ok::<_, anyhow::Error>(Pin::parse(text.context("the PIN cannot be read")?.trim())?)
+        };
+        let pin = ask("PIN, 4 to 8 digits: ")?;
+        if ask("Once more: ")? != pin {
+            bail!("the two PINs are not the same");
+        }
+        pin
+    } else {
+        let mut line = Zeroizing::new(String::with_capacity(64));
+        std::io::stdin().lock().take(64).read_line(&mut line).context("the PIN cannot be read")?;
+        Pin::parse(line.trim())?
+    };
+    println!("pin_hash = \"{}\"", pin.hash()?);
+    Ok(())
+}
+
 fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
-    let mut config = Config::load(&arguments.config)?;
+    if let Some(Command::StaffPin) = arguments.command {
+        staff_pin()?;
+        return Ok(AppExit::Success);
+    }
+    exits::forbid_core_dumps();
+    let path = arguments.config.context("`--config FILE` is needed")?;
+    let mut config = Config::load(&path)?;
     if let Some(locale) = arguments.locale {
         config.display.locale = locale;
     }
     let screen = arguments.screen.unwrap_or_default();
     if let Some(path) = &arguments.shot {
-        let said = shot::take(&config, screen, path).context("no picture was taken")?;
+        let said =
+            shot::take(&config, screen, arguments.state.as_deref(), path).context("no picture was taken")?;
         println!("{said}");
         return Ok(AppExit::Success);
     }
@@ -86,7 +132,8 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
         ..default()
     };
     let mut app = App::new();
-    app.add_plugins(DefaultPlugins.set(WindowPlugin { primary_window: Some(window), ..default() }))
+    let log = log_plugin(&mut app, config.log.as_ref())?;
+    app.add_plugins(DefaultPlugins.set(WindowPlugin { primary_window: Some(window), ..default() }).set(log))
         // A kiosk that nobody touches draws four frames a second: enough for live figures, and it stays cool.
         .insert_resource(WinitSettings {
             focused_mode: UpdateMode::reactive(Duration::from_millis(250)),
@@ -96,9 +143,11 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
         .add_systems(Startup, |mut commands: Commands| {
             commands.spawn((Camera2d, Msaa::Off, IsDefaultUiCamera));
         });
+    exits::log_panics_and_end();
     equip(&mut app, &config, screen)?;
     if let Some(seconds) = arguments.measure {
         app.add_plugins(MeasurePlugin { measured: Duration::from_secs(seconds) });
     }
+    app.insert_resource(Heart::start().context("the watchdog's thread cannot be started")?);
     Ok(app.run())
 }

@@ -10,14 +10,16 @@ use crate::{
     i18n::I18n,
     link::{LinkState, StoreFacts},
     origin::{Answer, OriginTrouble, OriginView, verdict_key},
+    pick_up::PickUp,
     screens::Screen,
     skin::{SkinTrouble, SkinView},
+    staff::{Gate, StaffRoom},
 };
 
 /// What `screen` says in this world.
 ///
 /// `{"screen", "locale", "hub"}`, and with them for `attract` and `home` `"store"`, for `skin` `"skin"`, for `origin`
-/// `"origin"`.
+/// `"origin"`, for `pick-up` `"pick_up"`, for `staff` `"staff"`.
 #[must_use]
 pub fn said(world: &World, screen: Screen) -> Value {
     let facts = world.resource::<StoreFacts>();
@@ -35,8 +37,11 @@ pub fn said(world: &World, screen: Screen) -> Value {
         Screen::Attract | Screen::Home => said["store"] = store(facts),
         Screen::Skin => said["skin"] = skin(world.resource::<SkinView>()),
         Screen::Origin => said["origin"] = origin(world.resource::<OriginView>()),
-        Screen::Consent | Screen::TryOn | Screen::PickUp | Screen::Offers | Screen::Staff | Screen::Fault => {
+        Screen::PickUp => said["pick_up"] = json!({"state": world.resource::<PickUp>().stage().word()}),
+        Screen::Staff => {
+            said["staff"] = json!({"is_open": world.resource::<StaffRoom>().gate() == Gate::Open})
         }
+        Screen::Consent | Screen::TryOn | Screen::Offers | Screen::Fault => {}
     }
     said
 }

@@ -6,6 +6,7 @@
 mod attract;
 mod chrome;
 mod consent;
+mod diary;
 mod fault;
 mod figures;
 mod home;
@@ -89,16 +90,17 @@ impl Screen {
 
 /// All screens.
 pub(crate) fn plugin(app: &mut App) {
-    app.add_plugins((route::plugin, chrome::plugin, figures::plugin, idle::plugin)).add_plugins((
-        attract::plugin,
-        home::plugin,
-        consent::plugin,
-        skin::plugin,
-        origin::plugin,
-        tryon::plugin,
-        pickup::plugin,
-        offers::plugin,
-        staff::plugin,
-        fault::plugin,
-    ));
+    app.add_plugins((route::plugin, chrome::plugin, diary::plugin, figures::plugin, idle::plugin))
+        .add_plugins((
+            attract::plugin,
+            home::plugin,
+            consent::plugin,
+            skin::plugin,
+            origin::plugin,
+            tryon::plugin,
+            pickup::plugin,
+            offers::plugin,
+            staff::plugin,
+            fault::plugin,
+        ));
 }

@@ -3,6 +3,8 @@
 //! Pumps the app until what the screen waits for is settled and two pictures in a row agree and are not blank, with a
 //! limit. Pipelines compile in the background, so the first frames are empty.
 
+mod canned;
+
 use std::{
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, TryRecvError, sync_channel},
@@ -55,6 +57,16 @@ pub enum ShotError {
         "no graphics adapter was found: install `mesa-vulkan-drivers`, or set VK_ICD_FILENAMES to a driver's file"
     )]
     NoAdapter,
+    /// The screen has no such state.
+    #[error("the screen `{screen}` cannot be shown as `{state}`; it has {known}")]
+    State {
+        /// Which screen.
+        screen: &'static str,
+        /// What was asked for.
+        state: String,
+        /// What there is.
+        known: String,
+    },
     /// The screen was not finished in time.
     #[error("the screen `{screen}` was not finished within {} s ({waiting})", LIMIT.as_secs())]
     TimedOut {
@@ -73,11 +85,17 @@ pub enum ShotError {
     },
 }
 
-/// Renders `screen` as `config` makes it, and writes it to `path`; gives what it says ([`said`]).
+/// Renders `screen` as `config` makes it, and writes it to `path`; gives what it says ([`said`]). With `state`, as if
+/// the screen had come to it, with an invented order.
 ///
 /// # Errors
 /// When the kiosk cannot start, nothing can draw, or the screen is not finished in time.
-pub fn take(config: &Config, screen: Screen, path: &Path) -> Result<serde_json::Value, ShotError> {
+pub fn take(
+    config: &Config,
+    screen: Screen,
+    state: Option<&str>,
+    path: &Path,
+) -> Result<serde_json::Value, ShotError> {
     let (width, height) = config.display.orientation.size();
     let mut app = App::new();
     app.add_plugins(
@@ -90,6 +108,13 @@ pub fn take(config: &Config, screen: Screen, path: &Path) -> Result<serde_json::
     // Whoever asks for the picture of a screen agrees to what it does.
     app.world_mut().resource_mut::<Session>().answer(Consent::Given);
     equip(&mut app, config, screen)?;
+    if let Some(state) = state {
+        canned::put(app.world_mut(), screen, state).map_err(|known| ShotError::State {
+            screen: screen.name(),
+            state: state.to_owned(),
+            known,
+        })?;
+    }
     // Nobody touches a picture, and a slow renderer may take longer than a visitor's patience.
     app.world_mut().resource_mut::<Session>().idle_max = Duration::MAX;
 

@@ -1,20 +1,33 @@
 //! The MQTT connection to the hub: one named thread, a current-thread runtime, `rumqttc`, and no opinion.
 //!
-//! Reconnects for ever with a growing pause. A full queue makes the connection wait, so nothing is lost here; what the
-//! hub does with a reader that waits too long is the hub's affair.
+//! Reconnects for ever with a growing pause. Towards the frame a full queue makes the connection wait, so nothing is
+//! lost here; what the hub does with a reader that waits too long is the hub's affair. From the frame, a request goes
+//! out at once or not at all: a door must not open when its visitor has left. Experience events wait in an [`Outbox`].
 
-use std::{thread, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
-use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use contract::{KioskId, topic};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS, SubAck, SubscribeFilter,
+    SubscribeReasonCode,
+};
+use tokio::sync::mpsc::{Receiver, Sender};
+use zeroize::Zeroizing;
 
-use super::LinkEvent;
+use super::{LinkEvent, Order, outbox::Outbox};
 use crate::config::Hub;
 
 /// Larger packets end the connection; the hub's largest topic is a locker bank of some 20 kB.
 const PACKET_BYTES_MAX: usize = 256 * 1024;
-/// Requests of ours that may wait for the connection: one subscription.
-const REQUESTS_MAX: usize = 4;
+/// Packets of ours that may wait for the connection: subscriptions, some requests, one experience event.
+const PACKETS_MAX: usize = 16;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// First and longest pause before another attempt to connect.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -37,8 +50,16 @@ pub enum LinkError {
     },
 }
 
-pub(super) fn start(client_id: &str, hub: &Hub, queue_max: usize) -> Result<Receiver<LinkEvent>, LinkError> {
-    let mut options = MqttOptions::new(client_id, hub.mqtt.ip().to_string(), hub.mqtt.port());
+/// The thread's ends of the channels.
+pub(super) struct Wires {
+    pub(super) events: Sender<LinkEvent>,
+    pub(super) orders: Receiver<Order>,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+/// Starts the thread; it ends when the frame's ends of `wires` are dropped.
+pub(super) fn start(kiosk: KioskId, hub: &Hub, mut wires: Wires) -> Result<(), LinkError> {
+    let mut options = MqttOptions::new(kiosk.as_str(), hub.mqtt.ip().to_string(), hub.mqtt.port());
     options.set_keep_alive(KEEP_ALIVE);
     options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
     if let Some(username) = &hub.username {
@@ -48,71 +69,216 @@ pub(super) fn start(client_id: &str, hub: &Hub, queue_max: usize) -> Result<Rece
         .enable_all()
         .build()
         .map_err(|source| LinkError::Runtime { source })?;
-    let (events, received) = channel(queue_max);
     thread::Builder::new()
         .name("hub-link".to_owned())
-        .spawn(move || runtime.block_on(talk(options, events)))
-        .map_err(|source| LinkError::Thread { source })?;
-    Ok(received)
+        .spawn(move || {
+            // A kiosk runs for months: whatever breaks here is started anew as long as somebody listens.
+            loop {
+                let talk = talk(options.clone(), &kiosk, &mut wires);
+                if std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(talk))).is_ok() {
+                    return;
+                }
+                let lost = LinkEvent::Offline("the connection broke down".to_owned());
+                let is_over = runtime.block_on(async {
+                    wires.outbox.release();
+                    let is_over = wires.events.send(lost).await.is_err();
+                    tokio::time::sleep(PAUSE_MIN).await;
+                    is_over
+                });
+                if is_over {
+                    return;
+                }
+            }
+        })
+        .map(drop)
+        .map_err(|source| LinkError::Thread { source })
 }
 
-/// Talks until nobody listens.
-async fn talk(options: MqttOptions, events: Sender<LinkEvent>) {
-    let (client, mut connection) = AsyncClient::new(options, REQUESTS_MAX);
+/// What a PUBACK is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Request,
+    Experience,
+}
+
+/// One connection after another, until nobody listens.
+async fn talk(options: MqttOptions, kiosk: &KioskId, wires: &mut Wires) {
+    let (client, mut connection) = AsyncClient::new(options, PACKETS_MAX);
+    let mut line = Line::new(client, kiosk);
     let mut pause = PAUSE_MIN;
     loop {
-        let step = tokio::select! {
-            () = events.closed() => return,
-            step = next(&client, &mut connection) => step,
-        };
+        let Some(step) = line.step(&mut connection, wires).await else { return };
         let (event, is_failure) = match step {
             Ok(Some(event)) => (event, false),
             Ok(None) => continue,
-            Err(reason) => (LinkEvent::Offline(reason), true),
+            Err(reason) => {
+                // Nothing of a connection is sent on the next one: the outbox knows what is still to be said, and a
+                // request that was cut off is asked again by whoever still wants it.
+                connection.clean();
+                connection.pending.clear();
+                line.cut();
+                wires.outbox.release();
+                (LinkEvent::Offline(reason), true)
+            }
         };
-        if events.send(event).await.is_err() {
+        if wires.events.send(event).await.is_err() {
             return;
         }
         if !is_failure {
             pause = PAUSE_MIN;
+            line.send_next(&wires.outbox);
             continue;
         }
-        tokio::select! {
-            () = events.closed() => return,
-            () = tokio::time::sleep(pause) => {}
+        let mut wait = pin!(tokio::time::sleep(pause));
+        loop {
+            tokio::select! {
+                () = wires.events.closed() => return,
+                () = &mut wait => break,
+                order = wires.orders.recv() => match order {
+                    Some(order) => line.take(order, wires).await,
+                    None => return,
+                },
+            }
         }
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
-async fn next(client: &AsyncClient, connection: &mut EventLoop) -> Result<Option<LinkEvent>, String> {
-    match connection.poll().await {
-        Ok(Event::Incoming(Packet::ConnAck(_))) => {
-            // The queue of requests is empty after a connect, so this cannot wait.
-            client.try_subscribe("hub/#", QoS::AtLeastOnce).map_err(|error| error.to_string())?;
-            Ok(None)
-        }
-        Ok(Event::Incoming(Packet::SubAck(ack))) => {
-            if ack.return_codes.iter().any(|code| matches!(code, rumqttc::SubscribeReasonCode::Failure)) {
-                return Err("the hub refuses the subscription to `hub/#`".to_owned());
+/// What is known about the connection that stands now.
+struct Line<'a> {
+    client: AsyncClient,
+    kiosk: &'a KioskId,
+    is_online: bool,
+    /// Handed to `rumqttc`, which has not yet said under which packet id.
+    handed: VecDeque<Sent>,
+    /// Sent and not yet acknowledged.
+    unacked: HashMap<u16, Sent>,
+}
+
+impl<'a> Line<'a> {
+    fn new(client: AsyncClient, kiosk: &'a KioskId) -> Self {
+        Self { client, kiosk, is_online: false, handed: VecDeque::new(), unacked: HashMap::new() }
+    }
+
+    /// Waits for the next thing that the connection says, and takes orders meanwhile; nothing when nobody listens.
+    async fn step(
+        &mut self,
+        connection: &mut EventLoop,
+        wires: &mut Wires,
+    ) -> Option<Result<Option<LinkEvent>, String>> {
+        // An order must not cancel the poll: half a packet may be on its way.
+        let mut poll = pin!(connection.poll());
+        let polled = loop {
+            tokio::select! {
+                () = wires.events.closed() => return None,
+                order = wires.orders.recv() => self.take(order?, wires).await,
+                polled = &mut poll => break polled,
             }
-            Ok(Some(LinkEvent::Online))
+        };
+        Some(match polled {
+            Ok(event) => self.hear(event, wires),
+            Err(error) => Err(crate::chain(&error)),
+        })
+    }
+
+    fn hear(&mut self, event: Event, wires: &Wires) -> Result<Option<LinkEvent>, String> {
+        match event {
+            Event::Incoming(Packet::ConnAck(_)) => {
+                let filters = [
+                    SubscribeFilter::new("hub/#".to_owned(), QoS::AtLeastOnce),
+                    SubscribeFilter::new(topic::kiosk_replies(self.kiosk), QoS::AtLeastOnce),
+                ];
+                // The queue of packets is empty after a connect, so this cannot be refused for want of room.
+                self.client.try_subscribe_many(filters).map_err(|error| error.to_string())?;
+                Ok(None)
+            }
+            Event::Incoming(Packet::SubAck(ack)) => {
+                let can_ask = granted(&ack, self.kiosk)?;
+                self.is_online = true;
+                Ok(Some(LinkEvent::Online { can_ask }))
+            }
+            Event::Incoming(Packet::Publish(publish)) => {
+                let payload = publish.payload.to_vec();
+                Ok(Some(match topic::parse_kiosk_reply(&publish.topic) {
+                    Some((_, id)) => LinkEvent::Reply { id: id.into(), payload },
+                    None => LinkEvent::Message { topic: publish.topic, payload },
+                }))
+            }
+            Event::Incoming(Packet::PubAck(ack)) => {
+                if self.unacked.remove(&ack.pkid) == Some(Sent::Experience) {
+                    wires.outbox.acknowledged();
+                    self.send_next(&wires.outbox);
+                }
+                Ok(None)
+            }
+            Event::Outgoing(Outgoing::Publish(packet_id)) => {
+                if let Some(sent) = self.handed.pop_front() {
+                    self.unacked.insert(packet_id, sent);
+                }
+                Ok(None)
+            }
+            _ => Ok(None),
         }
-        Ok(Event::Incoming(Packet::Publish(publish))) => {
-            Ok(Some(LinkEvent::Message { topic: publish.topic, payload: publish.payload.to_vec() }))
+    }
+
+    /// Carries out what the frame asks for.
+    async fn take(&mut self, order: Order, wires: &Wires) {
+        match order {
+            Order::Request { id, payload } => {
+                let topic = topic::kiosk_request(self.kiosk, &id);
+                if !self.is_online || !self.publish(&topic, payload, Sent::Request) {
+                    // The frame drains this queue; when it has ended, nobody waits for the answer.
+                    let _ = wires.events.send(LinkEvent::Unsent { id: id.into() }).await;
+                }
+            }
+            Order::Experience(payload) => {
+                wires.outbox.put(payload);
+                self.send_next(&wires.outbox);
+            }
         }
-        Ok(_) => Ok(None),
-        Err(error) => Err(chain(&error)),
+    }
+
+    /// Sends the oldest experience event, unless one is on its way.
+    fn send_next(&mut self, outbox: &Outbox) {
+        if !self.is_online {
+            return;
+        }
+        if let Some(payload) = outbox.next()
+            && !self.publish(&topic::kiosk_experience(self.kiosk), Zeroizing::new(payload), Sent::Experience)
+        {
+            outbox.release();
+        }
+    }
+
+    fn publish(&mut self, topic: &str, payload: Zeroizing<Vec<u8>>, sent: Sent) -> bool {
+        let is_taken = self.client.try_publish(topic, QoS::AtLeastOnce, false, payload.as_slice()).is_ok();
+        if is_taken {
+            self.handed.push_back(sent);
+        }
+        is_taken
+    }
+
+    fn cut(&mut self) {
+        self.is_online = false;
+        self.handed.clear();
+        self.unacked.clear();
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+/// Whether requests can be answered; without the hub's own topics there is no link at all.
+fn granted(ack: &SubAck, kiosk: &KioskId) -> Result<bool, String> {
+    let is_granted = |index: usize| {
+        ack.return_codes.get(index).is_some_and(|code| !matches!(code, SubscribeReasonCode::Failure))
+    };
+    if !is_granted(0) {
+        return Err("the hub refuses the subscription to `hub/#`".to_owned());
     }
-    text
+    if !is_granted(1) {
+        bevy::log::warn!(
+            "the hub refuses the subscription to `{}`, so nothing can be picked up here: the kiosk's id must be its \
+             user name at the hub",
+            topic::kiosk_replies(kiosk)
+        );
+    }
+    Ok(is_granted(1))
 }

@@ -1,0 +1,380 @@
+//! The staff's side of the kiosk: who is let in, and what they may do there.
+//!
+//! Owns [`StaffRoom`]: the PIN as it is typed, wrong tries and their pause, the lamp check. A PIN is verified on a
+//! worker; a wrong one costs a growing pause that outlives screen and session ([`pin::BackOff`]). Knows no screen; with
+//! the session the door is shut again.
+
+pub mod pin;
+
+use std::time::Duration;
+
+use bevy::prelude::*;
+
+use crate::{
+    camera::{Camera, Shutter},
+    exits,
+    jobs::{Outcome, Worker},
+    session::{Session, SessionEnded},
+};
+use pin::{BackOff, Pin, PinHash};
+
+/// Answers [`Touch`].
+pub(crate) fn plugin(app: &mut App) {
+    app.init_resource::<StaffRoom>()
+        .init_resource::<Machine>()
+        .add_observer(touch)
+        .add_observer(|_: On<SessionEnded>, mut room: ResMut<StaffRoom>| room.shut())
+        .add_systems(Update, (keep_time, take_in.run_if(resource_exists::<StaffWorker>)).chain());
+}
+
+/// What staff do.
+#[derive(Event, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    /// A key of the pad, 0 to 9.
+    Digit(u8),
+    /// Takes the last digit back.
+    Delete,
+    /// Takes all digits back.
+    Clear,
+    /// Let me in.
+    Enter,
+    /// Look through the camera once, for the light; the picture is dropped at once.
+    Measure,
+    /// End the process.
+    Exit,
+    /// Staff go away.
+    Leave,
+}
+
+/// Who may see what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gate {
+    /// There is no PIN, so nobody is let in.
+    #[default]
+    NoPin,
+    /// A PIN is needed.
+    Shut,
+    /// The last PIN was wrong.
+    Wrong,
+    /// A PIN is being verified.
+    Checking,
+    /// Staff are in.
+    Open,
+}
+
+/// What the camera says about the light.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Light {
+    /// Nobody has asked.
+    #[default]
+    Unknown,
+    /// A picture is being taken.
+    Looking,
+    /// How bright it is, and how much of it is lost.
+    Seen {
+        /// Mean brightness in %, of the sRGB scale.
+        mean_pct: f64,
+        /// Share of the picture that is all white, in %.
+        white_pct: f64,
+        /// Share of the picture that is all black, in %.
+        black_pct: f64,
+        /// Width and height in pixels.
+        size: (u32, u32),
+    },
+    /// There is no picture.
+    NoPicture,
+}
+
+/// What is built into this kiosk and what it is set up to do, for staff to read. No secrets.
+#[derive(Resource, Debug, Default, Clone)]
+pub struct Machine {
+    /// The kiosk's id.
+    pub kiosk: String,
+    /// The hub's address.
+    pub hub: Option<String>,
+    /// Parts and their versions or digests.
+    pub versions: Vec<(&'static str, String)>,
+}
+
+/// See the module.
+#[derive(Resource, Debug, Default)]
+pub struct StaffRoom {
+    hash: Option<PinHash>,
+    gate: Gate,
+    pin: Pin,
+    back_off: BackOff,
+    light: Light,
+}
+
+impl StaffRoom {
+    /// Lets in who knows the PIN of this hash.
+    #[must_use]
+    pub fn new(hash: Option<PinHash>) -> Self {
+        let gate = if hash.is_some() { Gate::Shut } else { Gate::NoPin };
+        Self { hash, gate, ..default() }
+    }
+
+    /// Who may see what.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.gate
+    }
+
+    /// Digits typed so far.
+    #[must_use]
+    pub fn typed(&self) -> usize {
+        self.pin.len()
+    }
+
+    /// Whether what is typed may be a PIN.
+    #[must_use]
+    pub fn may_enter(&self) -> bool {
+        self.pin.is_whole() && self.pause().is_none() && matches!(self.gate, Gate::Shut | Gate::Wrong)
+    }
+
+    /// How long nothing is tried after wrong PINs, in whole seconds.
+    #[must_use]
+    pub fn pause(&self) -> Option<u64> {
+        self.back_off.left().map(|left| left.as_secs() + u64::from(0 < left.subsec_nanos()))
+    }
+
+    /// What the camera says about the light.
+    #[must_use]
+    pub fn light(&self) -> Light {
+        self.light
+    }
+
+    /// As if the PIN had been right: for pictures of the screen.
+    pub fn show(&mut self, light: Light) {
+        self.gate = Gate::Open;
+        self.light = light;
+    }
+
+    fn shut(&mut self) {
+        self.pin.wipe();
+        self.light = Light::Unknown;
+        self.gate = if self.hash.is_some() { Gate::Shut } else { Gate::NoPin };
+    }
+}
+
+/// What the worker does.
+#[derive(Debug)]
+enum Job {
+    Verify(Pin, PinHash),
+    Measure(Shutter),
+}
+
+/// What it has done.
+#[derive(Debug)]
+enum Report {
+    Verified(bool),
+    Measured(Result<Light, String>),
+}
+
+/// The worker.
+#[derive(Resource)]
+pub struct StaffWorker(Worker<Job, Report>);
+
+impl StaffWorker {
+    /// Starts the worker.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start() -> std::io::Result<Self> {
+        Worker::start("staff", work).map(Self)
+    }
+}
+
+fn work(job: Job) -> Report {
+    match job {
+        Job::Verify(pin, hash) => Report::Verified(hash.is(&pin)),
+        Job::Measure(shutter) => Report::Measured(measure(&shutter)),
+    }
+}
+
+fn measure(shutter: &Shutter) -> Result<Light, String> {
+    /// Brighter or darker than this is lost: sensors end a little before the ends of the scale.
+    const WHITE: u8 = 252;
+    const BLACK: u8 = 3;
+    let picture = shutter.take().map_err(|error| crate::chain(&error))?;
+    let grey = picture.to_grey();
+    let luma = grey.luma();
+    if luma.is_empty() {
+        return Err("the picture is empty".to_owned());
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a picture has far fewer pixels than 2^52")]
+    let share = |count: usize| 100.0 * count as f64 / luma.len() as f64;
+    let sum: u64 = luma.iter().map(|value| u64::from(*value)).sum();
+    #[expect(clippy::cast_precision_loss, reason = "a sum of pixels is far below 2^52")]
+    let mean = sum as f64 / luma.len() as f64;
+    Ok(Light::Seen {
+        mean_pct: 100.0 * mean / 255.0,
+        white_pct: share(luma.iter().filter(|value| WHITE <= **value).count()),
+        black_pct: share(luma.iter().filter(|value| **value <= BLACK).count()),
+        size: (picture.width(), picture.height()),
+    })
+}
+
+fn touch(
+    touch: On<Touch>,
+    mut room: ResMut<StaffRoom>,
+    mut session: ResMut<Session>,
+    worker: Option<ResMut<StaffWorker>>,
+    camera: Res<Camera>,
+    mut exit: MessageWriter<AppExit>,
+) {
+    let is_typing = matches!(room.gate, Gate::Shut | Gate::Wrong);
+    if *touch != Touch::Leave {
+        session.touch();
+    }
+    match *touch {
+        Touch::Digit(digit) if is_typing => room.pin.push(digit),
+        Touch::Delete if is_typing => room.pin.pop(),
+        Touch::Clear if is_typing => room.pin.wipe(),
+        Touch::Enter if room.may_enter() => {
+            let Some(hash) = room.hash.clone() else { return };
+            let pin = std::mem::take(&mut room.pin);
+            let is_taken =
+                worker.is_some_and(|mut worker| worker.0.submit(session.id(), Job::Verify(pin, hash)));
+            // A worker that is busy with the light is free again in a moment: the PIN is typed anew.
+            room.gate = if is_taken { Gate::Checking } else { Gate::Shut };
+        }
+        Touch::Measure if room.gate == Gate::Open => {
+            let job = camera.shutter().map(Job::Measure);
+            let is_taken =
+                job.is_some_and(|job| worker.is_some_and(|mut worker| worker.0.submit(session.id(), job)));
+            room.light = if is_taken { Light::Looking } else { Light::NoPicture };
+        }
+        Touch::Exit if room.gate == Gate::Open => {
+            info!("staff end the kiosk");
+            exits::announce();
+            exit.write(AppExit::Success);
+        }
+        Touch::Leave => room.shut(),
+        _ => {}
+    }
+}
+
+fn take_in(mut worker: ResMut<StaffWorker>, session: Res<Session>, mut room: ResMut<StaffRoom>) {
+    let Some((asked_by, outcome)) = worker.bypass_change_detection().0.poll() else { return };
+    match outcome {
+        Outcome::Done(Report::Verified(is_right)) => {
+            // A wrong PIN counts also for somebody who has walked away meanwhile.
+            if is_right {
+                room.back_off.right();
+            } else {
+                warn!("a wrong staff PIN was typed");
+                room.back_off.wrong();
+            }
+            if asked_by == session.id() && room.gate == Gate::Checking {
+                room.gate = if is_right { Gate::Open } else { Gate::Wrong };
+            }
+        }
+        Outcome::Done(Report::Measured(light)) => {
+            if asked_by == session.id() && room.gate == Gate::Open {
+                room.light = light.unwrap_or_else(|reason| {
+                    warn!("the camera gives no picture: {reason}");
+                    Light::NoPicture
+                });
+            }
+        }
+        Outcome::Broke => {
+            error!("the staff worker broke down");
+            room.shut();
+        }
+    }
+}
+
+fn keep_time(time: Res<Time<Real>>, mut room: ResMut<StaffRoom>) {
+    let Some(before) = room.pause() else { return };
+    let delta: Duration = time.delta();
+    room.bypass_change_detection().back_off.tick(delta);
+    if room.pause() != Some(before) {
+        room.set_changed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use bevy::time::TimeUpdateStrategy;
+
+    use super::*;
+    use crate::session::EndSession;
+
+    fn app() -> App {
+        let hash = PinHash::parse(&Pin::parse("4711").unwrap().hash().unwrap()).unwrap();
+        let mut app = App::new();
+        app.add_plugins((MinimalPlugins, crate::i18n::plugin, crate::session::plugin, plugin))
+            .insert_resource(TimeUpdateStrategy::ManualDuration(Duration::from_millis(10)))
+            .insert_resource(Camera::default())
+            .insert_resource(StaffRoom::new(Some(hash)))
+            .insert_resource(StaffWorker::start().unwrap());
+        app.update();
+        app
+    }
+
+    fn gate(app: &App) -> Gate {
+        app.world().resource::<StaffRoom>().gate()
+    }
+
+    /// Types a PIN and waits for the verdict.
+    fn enter(app: &mut App, digits: [u8; 4]) -> Gate {
+        for digit in digits {
+            app.world_mut().trigger(Touch::Digit(digit));
+        }
+        app.world_mut().trigger(Touch::Enter);
+        let limit = Instant::now() + Duration::from_secs(60);
+        while gate(app) == Gate::Checking {
+            assert!(Instant::now() < limit, "no verdict within 60 s");
+            app.update();
+        }
+        gate(app)
+    }
+
+    #[test]
+    fn the_right_pin_opens_and_the_end_of_the_session_shuts() {
+        let mut app = app();
+        assert_eq!(enter(&mut app, [4, 7, 1, 1]), Gate::Open);
+        assert_eq!(app.world().resource::<StaffRoom>().typed(), 0);
+        app.world_mut().trigger(EndSession);
+        app.world_mut().flush();
+        assert_eq!(gate(&app), Gate::Shut);
+    }
+
+    #[test]
+    fn wrong_pins_cost_a_pause_that_outlives_screen_and_session() {
+        let mut app = app();
+        for _ in 0..3 {
+            assert_eq!(enter(&mut app, [1, 1, 1, 1]), Gate::Wrong);
+        }
+        app.world_mut().trigger(Touch::Leave);
+        app.world_mut().trigger(EndSession);
+        app.world_mut().flush();
+        assert_eq!(enter(&mut app, [4, 7, 1, 1]), Gate::Shut, "not even looked at");
+        assert!(app.world().resource::<StaffRoom>().pause().is_some());
+    }
+
+    #[test]
+    fn nobody_ends_the_kiosk_from_outside_and_staff_do() {
+        let mut app = app();
+        let exits =
+            |app: &App| app.world().resource::<Messages<AppExit>>().iter_current_update_messages().count();
+        app.world_mut().trigger(Touch::Exit);
+        app.world_mut().trigger(Touch::Measure);
+        assert_eq!((exits(&app), app.world().resource::<StaffRoom>().light()), (0, Light::Unknown));
+        enter(&mut app, [4, 7, 1, 1]);
+        app.world_mut().trigger(Touch::Measure);
+        assert_eq!(app.world().resource::<StaffRoom>().light(), Light::NoPicture, "there is no camera");
+        app.world_mut().trigger(Touch::Exit);
+        assert_eq!(exits(&app), 1);
+    }
+
+    #[test]
+    fn without_a_pin_nobody_is_let_in() {
+        let mut app = app();
+        app.insert_resource(StaffRoom::new(None));
+        assert_eq!(enter(&mut app, [0, 0, 0, 0]), Gate::NoPin);
+    }
+}
