@@ -7,6 +7,8 @@
 
 mod client;
 mod desk;
+#[cfg(test)]
+mod journey;
 mod outbox;
 
 use std::{
