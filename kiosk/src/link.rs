@@ -296,6 +296,54 @@ impl Link {
     }
 }
 
+/// A hub that a test plays, at the far ends of the link's channels.
+#[cfg(test)]
+pub(crate) struct Played(client::Wires);
+
+#[cfg(test)]
+impl Link {
+    /// A link to a hub that a test plays.
+    pub(crate) fn played() -> (Self, Played) {
+        let (link, wires) = Self::wire();
+        (link, Played(wires))
+    }
+}
+
+#[cfg(test)]
+impl Played {
+    fn say(&self, event: LinkEvent) {
+        // A full queue makes the real thread wait; a test that says too much has said enough.
+        let _ = self.0.events.try_send(event);
+    }
+
+    pub(crate) fn online(&self) {
+        self.say(LinkEvent::Online { can_ask: true });
+    }
+
+    pub(crate) fn offline(&self) {
+        self.say(LinkEvent::Offline("the test says so".to_owned()));
+    }
+
+    pub(crate) fn message(&self, topic: &str, payload: &str) {
+        self.say(LinkEvent::Message { topic: topic.to_owned(), payload: payload.as_bytes().to_vec() });
+    }
+
+    pub(crate) fn reply(&self, id: &str, payload: &str) {
+        self.say(LinkEvent::Reply { id: id.to_owned(), payload: payload.as_bytes().to_vec() });
+    }
+
+    /// What was asked since this was asked.
+    pub(crate) fn requests(&mut self) -> Vec<String> {
+        let mut ids = Vec::new();
+        while let Ok(order) = self.0.orders.try_recv() {
+            if let Order::Request { id, .. } = order {
+                ids.push(id.as_str().to_owned());
+            }
+        }
+        ids
+    }
+}
+
 fn take_in(mut link: ResMut<Link>, mut facts: ResMut<StoreFacts>, mut desk: ResMut<Desk>) {
     let now = Instant::now();
     let events = link.bypass_change_detection().events.get_mut().unwrap_or_else(PoisonError::into_inner);

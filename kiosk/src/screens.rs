@@ -20,6 +20,8 @@ mod staff;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tryon;
+#[cfg(test)]
+mod walk;
 
 use bevy::prelude::*;
 
