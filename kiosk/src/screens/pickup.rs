@@ -589,7 +589,7 @@ fn show_digits(
     }
     let is_whole = pick_up.digits().is_whole();
     for (key, is_disabled, children) in &send {
-        if is_whole == !is_disabled && !pick_up.is_changed() {
+        if is_whole != is_disabled && !pick_up.is_changed() {
             continue;
         }
         let (ground, edge, ink) = if is_whole {
