@@ -49,6 +49,7 @@ use crate::{
     link::{Link, LinkState, StoreFacts},
     logbook::Logbook,
     origin::{OriginStore, OriginWorker},
+    pick_up::scan::ScanWorker,
     screens::{
         Screen,
         route::{self, Wanted},
@@ -171,6 +172,8 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
     world.insert_resource(origin);
     let staff = StaffWorker::start().map_err(|source| StartError::Worker { name: "staff", source })?;
     world.insert_resource(staff);
+    let scan = ScanWorker::start().map_err(|source| StartError::Worker { name: "pick-up-scan", source })?;
+    world.insert_resource(scan);
     world.insert_resource(StaffRoom::new(config.staff_pin.clone()));
     world.insert_resource(machine(config));
     if let Some(logbook) = world.get_resource::<Logbook>()

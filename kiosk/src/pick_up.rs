@@ -5,6 +5,8 @@
 //! each touch and each answer means; knows no screen and no socket. Digits are wiped when they are sent; everything is
 //! wiped when the visitor leaves the feature or the session ends.
 
+pub mod scan;
+
 use std::time::Duration;
 
 use bevy::prelude::*;
@@ -15,6 +17,7 @@ use contract::{
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
+use self::scan::Scan;
 use crate::{
     link::{Desk, Matter, Said, TakeIn},
     session::{EndSession, Session, SessionEnded},
@@ -28,6 +31,7 @@ const SCREEN: &str = "pick-up";
 /// Answers [`Touch`].
 pub(crate) fn plugin(app: &mut App) {
     app.init_resource::<PickUp>()
+        .add_plugins(scan::plugin)
         .add_observer(touch)
         .add_observer(|_: On<SessionEnded>, mut pick_up: ResMut<PickUp>| pick_up.wipe())
         .add_systems(PreUpdate, hear.after(TakeIn))
@@ -45,6 +49,8 @@ pub enum Touch {
     Clear,
     /// Send the code.
     Send,
+    /// Look for a code that is held before the camera, or stop looking.
+    Scan,
     /// Bring goods instead of picking them up, or the other way round.
     SwitchRole,
     /// Open the door once more.
@@ -122,6 +128,14 @@ impl Digits {
     fn wipe(&mut self) {
         self.typed.zeroize();
         self.len = 0;
+    }
+
+    /// As if it had been typed.
+    fn fill(&mut self, code: &PickUpCode) {
+        self.wipe();
+        for digit in code.reveal().bytes() {
+            self.push(digit - b'0');
+        }
     }
 
     fn code(&self) -> Option<PickUpCode> {
@@ -271,6 +285,7 @@ pub struct PickUp {
     /// Who stands there.
     pub role: Role,
     digits: Digits,
+    scan: Scan,
     stage: Stage,
     help: Help,
     /// How long the stage goes on before it ends by itself, where it does.
@@ -284,6 +299,12 @@ impl PickUp {
     #[must_use]
     pub fn digits(&self) -> &Digits {
         &self.digits
+    }
+
+    /// How the look for a code before the camera stands.
+    #[must_use]
+    pub fn scan(&self) -> Scan {
+        self.scan
     }
 
     /// How the order stands.
@@ -383,7 +404,14 @@ fn touch(
                 Role::Courier => Role::Customer,
             };
         }
+        Touch::Scan if pick_up.stage == Stage::Typing => {
+            pick_up.scan = match pick_up.scan {
+                Scan::Looking { .. } => Scan::Off,
+                Scan::Off | Scan::NothingSeen | Scan::NoPicture => Scan::begin(),
+            };
+        }
         Touch::Send if pick_up.stage == Stage::Typing => {
+            pick_up.scan = Scan::Off;
             if let Some(code) = pick_up.digits.code() {
                 pick_up.digits.wipe();
                 let ask = match pick_up.role {

@@ -15,9 +15,14 @@ use contract::{
 
 use super::{Screen, chrome};
 use crate::{
+    camera::Camera,
     i18n::Words,
     link::{LinkState, StoreFacts},
-    pick_up::{Errand, Help, PickUp, Role, Stage, Touch, refusal_word},
+    pick_up::{
+        Errand, Help, PickUp, Role, Stage, Touch, refusal_word,
+        scan::{self, Scan},
+    },
+    session::Session,
     theme::{
         Colour, Edge, Ground, Ink, Raised, Theme, Type, space,
         widgets::{self, ButtonKind, PressColours},
@@ -38,7 +43,9 @@ pub(super) fn plugin(app: &mut App) {
         .add_systems(OnExit(Screen::PickUp), |mut commands: Commands| commands.trigger(Touch::Leave))
         .add_systems(
             Update,
-            (build, show_digits, show_help, show_countdown).chain().run_if(in_state(Screen::PickUp)),
+            (build, show_digits, show_scan, show_help, show_countdown)
+                .chain()
+                .run_if(in_state(Screen::PickUp)),
         );
 }
 
@@ -52,6 +59,7 @@ struct Shown {
     stage: Stage,
     role: Role,
     is_hub_there: bool,
+    may_scan: bool,
 }
 
 /// One digit's place.
@@ -61,6 +69,14 @@ struct Cell(usize);
 /// What can be pressed once the code is whole.
 #[derive(Component)]
 struct SendKey;
+
+/// What the look for a code says.
+#[derive(Component)]
+struct ScanWords;
+
+/// Its button.
+#[derive(Component)]
+struct ScanKey;
 
 /// The words of the call for staff.
 #[derive(Component)]
@@ -93,6 +109,8 @@ fn build(
     theme: Res<Theme>,
     facts: Res<StoreFacts>,
     pick_up: Res<PickUp>,
+    camera: Res<Camera>,
+    session: Res<Session>,
     mut slot: Single<(Entity, &mut Slot)>,
 ) {
     let (entity, slot) = &mut *slot;
@@ -100,20 +118,22 @@ fn build(
         stage: pick_up.stage().clone(),
         role: pick_up.role,
         is_hub_there: facts.link == LinkState::Online,
+        may_scan: scan::eye(&camera, &session).is_some(),
     };
     let is_same = slot.0.as_ref().is_some_and(|before| {
         // While the visitor types, the hub may come and go without a key disappearing under a finger; a door that is
         // shown does not care either.
         before.stage == shown.stage
             && before.role == shown.role
-            && (shown.stage != Stage::Typing || before.is_hub_there == shown.is_hub_there)
+            && (shown.stage != Stage::Typing
+                || (before.is_hub_there, before.may_scan) == (shown.is_hub_there, shown.may_scan))
     });
     if is_same {
         return;
     }
     let theme = &*theme;
     commands.entity(*entity).despawn_children().with_children(|slot| match &shown.stage {
-        Stage::Typing => pad(slot, theme, shown.role, shown.is_hub_there),
+        Stage::Typing => pad(slot, theme, &shown),
         Stage::Checking => waiting(slot, theme),
         Stage::Opening(errand) => door(slot, theme, &facts, errand, Moment::Opening, shown.role),
         Stage::Open(errand) => door(slot, theme, &facts, errand, Moment::Open, shown.role),
@@ -129,7 +149,8 @@ fn build(
 }
 
 /// The keypad and what is typed.
-fn pad(slot: &mut ChildSpawnerCommands, theme: &Theme, role: Role, is_hub_there: bool) {
+fn pad(slot: &mut ChildSpawnerCommands, theme: &Theme, shown: &Shown) {
+    let &Shown { role, is_hub_there, may_scan, .. } = shown;
     let wide = theme.is_wide();
     let body = Node {
         flex_direction: if wide { FlexDirection::Row } else { FlexDirection::Column },
@@ -167,6 +188,9 @@ fn pad(slot: &mut ChildSpawnerCommands, theme: &Theme, role: Role, is_hub_there:
             if wide {
                 send_key(left, theme, role);
                 left.spawn(Node { flex_grow: 1.0, ..default() });
+                if may_scan {
+                    scan_card(left, theme);
+                }
                 roles(left, theme, role);
             }
         });
@@ -177,6 +201,9 @@ fn pad(slot: &mut ChildSpawnerCommands, theme: &Theme, role: Role, is_hub_there:
             }
         });
         if !wide {
+            if may_scan {
+                scan_card(body, theme);
+            }
             body.spawn(Node { flex_grow: 1.0, ..default() });
             roles(body, theme, role);
         }
@@ -293,7 +320,66 @@ fn send_key(parent: &mut ChildSpawnerCommands, theme: &Theme, role: Role) {
         .observe(touches(Touch::Send));
 }
 
-/// The code as a picture, and who stands there.
+/// The code as a picture before the camera.
+fn scan_card(parent: &mut ChildSpawnerCommands, theme: &Theme) {
+    parent
+        .spawn((
+            Name::new("ScanCard"),
+            Node {
+                width: percent(100),
+                padding: UiRect::axes(px(28), px(20)),
+                border: UiRect::all(px(2)),
+                border_radius: BorderRadius::all(px(space::RADIUS)),
+                ..widgets::row(space::LINE)
+            },
+            Ground(Colour::Card),
+            Edge(Colour::CardEdge),
+        ))
+        .with_children(|card| {
+            card.spawn(Node { flex_grow: 1.0, flex_basis: px(0), ..default() }).with_children(|told| {
+                told.spawn((
+                    ScanWords,
+                    widgets::text(theme, Type::Body, Colour::InkSoft, scan_words(Scan::Off)),
+                ));
+            });
+            widgets::button(card, theme, "Scan", ButtonKind::Quiet, scan_label(Scan::Off))
+                .insert(ScanKey)
+                .observe(touches(Touch::Scan));
+        });
+}
+
+fn scan_words(scan: Scan) -> Words {
+    Words::key(match scan {
+        Scan::Off => "pick-up-scan-note",
+        Scan::Looking { .. } => "pick-up-scan-looking",
+        Scan::NothingSeen => "pick-up-scan-nothing",
+        Scan::NoPicture => "pick-up-scan-no-picture",
+    })
+}
+
+fn scan_label(scan: Scan) -> Words {
+    Words::key(if matches!(scan, Scan::Looking { .. }) { "pick-up-scan-stop" } else { "pick-up-scan" })
+}
+
+fn show_scan(
+    pick_up: Res<PickUp>,
+    mut told: Query<&mut Words, With<ScanWords>>,
+    keys: Query<&Children, With<ScanKey>>,
+    mut labels: Query<&mut Words, Without<ScanWords>>,
+) {
+    for mut words in &mut told {
+        words.set_if_neq(scan_words(pick_up.scan()));
+    }
+    for children in &keys {
+        for child in children {
+            if let Ok(mut words) = labels.get_mut(*child) {
+                words.set_if_neq(scan_label(pick_up.scan()));
+            }
+        }
+    }
+}
+
+/// Where the code is found, and who stands there.
 fn roles(parent: &mut ChildSpawnerCommands, theme: &Theme, role: Role) {
     parent.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|row| {
         row.spawn(Node { flex_grow: 1.0, flex_basis: px(0), ..default() }).with_children(|told| {
