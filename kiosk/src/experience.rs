@@ -58,6 +58,12 @@ impl Visit {
         }
     }
 
+    /// What came of it so far, about the same product as before.
+    pub fn went_on_to(&mut self, outcome: &str) {
+        let gtin = self.now.as_mut().and_then(|now| now.gtin.take());
+        self.came_to(outcome, gtin.as_deref());
+    }
+
     /// It ends.
     pub fn end(&mut self, now: Duration) {
         let Some(used) = self.now.take() else { return };
@@ -111,6 +117,8 @@ mod tests {
         visit.came_to("looking", None);
         visit.came_to("genuine", Some("09521234543213"));
         visit.begin(Feature::PickUp, seconds(51));
+        visit.came_to("open", Some("2000000000015"));
+        visit.went_on_to("collected");
         visit.end(seconds(60));
         visit.end(seconds(70));
         let told: Vec<_> = visit
@@ -120,7 +128,10 @@ mod tests {
             .collect();
         assert_eq!(
             told,
-            [(Feature::Origin, 41, "genuine", Some("09521234543213")), (Feature::PickUp, 9, "left", None)]
+            [
+                (Feature::Origin, 41, "genuine", Some("09521234543213")),
+                (Feature::PickUp, 9, "collected", Some("2000000000015")),
+            ]
         );
     }
 

@@ -220,8 +220,8 @@ pub(crate) enum LinkEvent {
     Reply {
         /// Which request.
         id: String,
-        /// Its payload.
-        payload: Vec<u8>,
+        /// Its payload; names what a visitor ordered.
+        payload: Zeroizing<Vec<u8>>,
     },
     /// A request did not go out.
     Unsent {
@@ -329,18 +329,20 @@ impl Played {
     }
 
     pub(crate) fn reply(&self, id: &str, payload: &str) {
-        self.say(LinkEvent::Reply { id: id.to_owned(), payload: payload.as_bytes().to_vec() });
+        let payload = Zeroizing::new(payload.as_bytes().to_vec());
+        self.say(LinkEvent::Reply { id: id.to_owned(), payload });
     }
 
-    /// What was asked since this was asked.
-    pub(crate) fn requests(&mut self) -> Vec<String> {
-        let mut ids = Vec::new();
+    /// The ids of what was asked, and the events that were told, since this was called.
+    pub(crate) fn heard(&mut self) -> (Vec<String>, Vec<Vec<u8>>) {
+        let (mut asked, mut told) = (Vec::new(), Vec::new());
         while let Ok(order) = self.0.orders.try_recv() {
-            if let Order::Request { id, .. } = order {
-                ids.push(id.as_str().to_owned());
+            match order {
+                Order::Request { id, .. } => asked.push(id.into()),
+                Order::Experience(event) => told.push(event),
             }
         }
-        ids
+        (asked, told)
     }
 }
 

@@ -290,6 +290,7 @@ pub struct PickUp {
     help: Help,
     /// How long the stage goes on before it ends by itself, where it does.
     left: Option<Duration>,
+    stands_still: bool,
     /// The request whose door may be opened once more.
     door_request: Option<contract::RequestId>,
 }
@@ -325,9 +326,10 @@ impl PickUp {
         self.left.map(|left| left.as_secs() + u64::from(0 < left.subsec_nanos()))
     }
 
-    /// As if the hub had said so: for pictures of the screen.
+    /// As if the hub had said so, and time stood still: for pictures of the screen.
     pub fn show(&mut self, stage: Stage) {
         self.enter(stage);
+        self.stands_still = true;
     }
 
     fn wipe(&mut self) {
@@ -466,7 +468,7 @@ fn hear(mut desk: ResMut<Desk>, mut pick_up: ResMut<PickUp>, mut session: ResMut
 }
 
 fn keep_time(time: Res<Time<Real>>, mut pick_up: ResMut<PickUp>, mut commands: Commands) {
-    let Some(left) = pick_up.left else { return };
+    let Some(left) = pick_up.left.filter(|_| !pick_up.stands_still) else { return };
     let before = pick_up.secs_left();
     let left = left.saturating_sub(time.delta());
     pick_up.bypass_change_detection().left = Some(left);

@@ -200,7 +200,7 @@ impl<'a> Line<'a> {
             Event::Incoming(Packet::Publish(publish)) => {
                 let payload = publish.payload.to_vec();
                 Ok(Some(match topic::parse_kiosk_reply(&publish.topic) {
-                    Some((_, id)) => LinkEvent::Reply { id: id.into(), payload },
+                    Some((_, id)) => LinkEvent::Reply { id: id.into(), payload: Zeroizing::new(payload) },
                     None => LinkEvent::Message { topic: publish.topic, payload },
                 }))
             }

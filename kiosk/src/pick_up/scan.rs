@@ -154,10 +154,15 @@ mod tests {
         let code = qrcode::QrCode::new(text).unwrap();
         code.render::<image::Luma<u8>>().min_dimensions(300, 300).build().save(&path).unwrap();
         let mut app = App::new();
-        app.add_plugins((MinimalPlugins, crate::i18n::plugin, crate::session::plugin, crate::pick_up::plugin))
-            .init_resource::<Desk>()
-            .insert_resource(Camera::new(None).with_product(Some(CameraSource::File(path))))
-            .insert_resource(ScanWorker::start().unwrap());
+        app.add_plugins((
+            MinimalPlugins,
+            crate::i18n::plugin,
+            crate::session::plugin,
+            crate::pick_up::plugin,
+        ))
+        .init_resource::<Desk>()
+        .insert_resource(Camera::new(None).with_product(Some(CameraSource::File(path))))
+        .insert_resource(ScanWorker::start().unwrap());
         app.update();
         (app, dir)
     }

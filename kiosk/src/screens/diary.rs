@@ -74,7 +74,10 @@ fn note(
         // Typing is no outcome: whoever has seen a refusal and types again has been refused so far.
         Screen::PickUp if pick_up.is_changed() && *pick_up.stage() != Stage::Typing => {
             let product = pick_up.stage().errand().and_then(|errand| errand.goods.first());
-            visit.came_to(pick_up.stage().word(), product.map(|good| good.gtin.as_str()));
+            match product {
+                Some(good) => visit.came_to(pick_up.stage().word(), Some(&good.gtin)),
+                None => visit.went_on_to(pick_up.stage().word()),
+            }
         }
         _ => {}
     }

@@ -15,6 +15,8 @@ use bevy::{
     ui_widgets::{self, Activate},
 };
 
+use contract::experience::Experience;
+
 use super::{Screen, testing::screen_app};
 use crate::{
     camera::Camera,
@@ -97,6 +99,7 @@ struct Walk {
     replies: Vec<String>,
     visit: SessionId,
     visits: usize,
+    told: usize,
     /// Entities and images on the attract screen with nobody there.
     rest: Option<(usize, usize)>,
     is_warm: bool,
@@ -117,6 +120,7 @@ impl Walk {
             replies: replies(),
             visit,
             visits: 0,
+            told: 0,
             rest: None,
             is_warm: false,
         };
@@ -137,7 +141,16 @@ impl Walk {
 
     fn update(&mut self) {
         self.app.update();
-        for id in self.hub.requests() {
+        let (asked, told) = self.hub.heard();
+        for event in told {
+            self.told += 1;
+            let text = String::from_utf8(event).unwrap();
+            let event: Experience = serde_json::from_str(&text).unwrap();
+            assert!(!text.contains(CANARY) && text.len() < 256, "{text}");
+            // Nothing but this: two events of one visitor have nothing in common that others have not.
+            assert_eq!(serde_json::to_string(&event).unwrap(), text);
+        }
+        for id in asked {
             // A hub that forgets is a hub that does not answer.
             self.asked.truncate(7);
             self.asked.insert(0, id);
@@ -312,6 +325,7 @@ fn ten_thousand_random_steps_find_no_panic_no_dead_end_and_no_trace_of_a_visitor
         walk.check();
     });
     assert!(100 < walk.visits, "only {} visits", walk.visits);
+    assert!(100 < walk.told, "only {} experience events", walk.told);
 }
 
 #[test]
