@@ -467,7 +467,16 @@ fn hear(mut desk: ResMut<Desk>, mut pick_up: ResMut<PickUp>, mut session: ResMut
     }
 }
 
-fn keep_time(time: Res<Time<Real>>, mut pick_up: ResMut<PickUp>, mut commands: Commands) {
+fn keep_time(
+    time: Res<Time<Real>>,
+    mut pick_up: ResMut<PickUp>,
+    mut session: ResMut<Session>,
+    mut commands: Commands,
+) {
+    // Whoever stands at an open door does not touch the screen. The desk gives a stream up that never ends.
+    if matches!(pick_up.stage, Stage::Opening(_) | Stage::Open(_) | Stage::StillOpen(_)) {
+        session.bypass_change_detection().touch();
+    }
     let Some(left) = pick_up.left.filter(|_| !pick_up.stands_still) else { return };
     let before = pick_up.secs_left();
     let left = left.saturating_sub(time.delta());
@@ -605,6 +614,23 @@ mod tests {
             app.update();
         }
         assert_eq!(*stage(&app), Stage::Typing);
+    }
+
+    #[test]
+    fn nobody_is_sent_away_from_an_open_door() {
+        let mut app = app();
+        says(&mut app, opening());
+        says(&mut app, ReplyState::Open);
+        let before = app.world().resource::<Session>().id();
+        for _ in 0..150 {
+            app.update();
+        }
+        assert_eq!(app.world().resource::<Session>().id(), before);
+        says(&mut app, ReplyState::LeftOpen { compartment: 7 });
+        for _ in 0..61 {
+            app.update();
+        }
+        assert_ne!(app.world().resource::<Session>().id(), before, "the door is the staff's affair now");
     }
 
     #[test]
