@@ -8,6 +8,7 @@
 //! | `hub/zones/<zone>` | [`Zone`] |
 //! | `hub/climate/<device>` | [`Climate`] |
 //! | `hub/health` | [`Health`] |
+//! | `hub/help` | [`HelpCalls`] |
 //!
 //! A reader ignores fields that it does not know, so that a newer hub can say more.
 
@@ -15,7 +16,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{id::DeviceId, time::Timestamp};
+use crate::{
+    id::DeviceId,
+    kiosk::HelpCalls,
+    order::{OrderStage, Place},
+    time::Timestamp,
+};
 
 /// What lies on one shelf.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,8 +66,43 @@ pub struct Compartment {
     /// Whether the controller saw force and nobody has cleared it.
     #[serde(default)]
     pub tamper: bool,
+    /// Whether it is an order's.
+    #[serde(default)]
+    pub busy: bool,
+    /// Whether its door did not open when it was told to, and nobody has cleared it.
+    #[serde(default)]
+    pub stuck: bool,
+    /// The order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<CompartmentOrder>,
     /// When this was seen.
     pub at: Timestamp,
+}
+
+/// The order in a compartment, without anything that opens it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompartmentOrder {
+    /// What it is called aloud: the end of its number.
+    pub label: String,
+    /// How it stands.
+    pub stage: OrderStage,
+}
+
+/// One order as staff see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderView {
+    /// What it is called aloud: the end of its number.
+    pub label: String,
+    /// How it stands.
+    pub stage: OrderStage,
+    /// The compartment that is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// Until when it can be picked up.
+    pub expires_at: Timestamp,
+    /// Whether its door was not closed.
+    #[serde(default)]
+    pub is_left_open: bool,
 }
 
 /// People through the entrances since the store's day began.
@@ -165,6 +206,12 @@ pub struct StoreView {
     pub stock: Vec<ShelfStock>,
     /// Locker banks by id.
     pub lockers: Vec<LockerBank>,
+    /// Orders that are open or still take a compartment.
+    #[serde(default)]
+    pub orders: Vec<OrderView>,
+    /// Who waits for the staff.
+    #[serde(default)]
+    pub help: HelpCalls,
     /// Entrances today, once anything was counted.
     pub traffic: Option<Traffic>,
     /// Zones by name.

@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use contract::{
     DeviceId, IdError, StoreId, Timestamp,
     hub::{
-        Climate, Compartment, Health, LockerBank, SensorSeen, ShelfStock, StoreView, Traffic, Uplink, Zone,
+        Climate, Compartment, CompartmentOrder, Health, LockerBank, OrderView, SensorSeen, ShelfStock,
+        StoreView, Traffic, Uplink, Zone,
     },
+    kiosk::{HelpCall, HelpCalls},
     native::Door,
+    order::OrderStage,
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -64,6 +67,13 @@ fn made_up(beat: u32) -> Result<StoreView, IdError> {
         door: if number == 5 { Door::Open } else { Door::Closed },
         occupied: Some(number.is_multiple_of(3)),
         tamper: number == 11,
+        busy: matches!(number, 3 | 6),
+        stuck: number == 6,
+        order: match number {
+            3 => Some(CompartmentOrder { label: "A042".to_owned(), stage: OrderStage::Ready }),
+            6 => Some(CompartmentOrder { label: "A043".to_owned(), stage: OrderStage::Stuck }),
+            _ => None,
+        },
         at: ago(40),
     };
     let lockers = vec![LockerBank {
@@ -92,6 +102,20 @@ fn made_up(beat: u32) -> Result<StoreView, IdError> {
         at,
         stock,
         lockers,
+        orders: vec![OrderView {
+            label: "A044".to_owned(),
+            stage: OrderStage::Placed,
+            place: None,
+            expires_at: ago(-86_400),
+            is_left_open: false,
+        }],
+        help: HelpCalls {
+            kiosks: [(
+                "kiosk-1".to_owned(),
+                HelpCall { at: ago(30), screen: "pick_up".to_owned(), order: Some("A043".to_owned()) },
+            )]
+            .into(),
+        },
         traffic: Some(Traffic {
             day_start: ago(36_000),
             count_in: 482 + u64::from(beat),

@@ -11,6 +11,7 @@
 mod data_dir;
 mod edge;
 mod monitor;
+mod orders;
 pub(crate) mod rows;
 
 #[cfg(test)]
@@ -47,14 +48,16 @@ pub use self::{
 use self::{
     edge::Edge,
     monitor::Monitor,
+    orders::{COMMANDS_MAX, Entrance, RESULTS_MAX, ResultOf},
     rows::{Cursors, Rows},
 };
 use crate::{
     clock::Clock,
+    codes::Codes,
     config::Config,
     control::{self, ControlError},
     devices::{DevicesError, Gatekeeper, Registry},
-    domain::DomainView,
+    domain::{Act, DomainView},
     http,
     journal::{Journal, JournalError, Options},
     projector::{self, Outlet, Projector},
@@ -195,6 +198,16 @@ impl Gateway {
         let ready = loaded.settle(&journal, &config.planogram, &ledger);
 
         let counts = Arc::<EdgeCounts>::default();
+        let codes = Arc::new(Codes::in_dir(dir.path()));
+        let (results_tx, results) = mpsc::channel(RESULTS_MAX);
+        let entrance = Entrance {
+            journal: journal.clone(),
+            codes: Arc::clone(&codes),
+            clock: Arc::clone(&clock),
+            boot,
+            counts: Arc::clone(&counts),
+            results: results_tx.clone(),
+        };
         let edge = Edge {
             journal: journal.clone(),
             gatekeeper: Arc::clone(&gatekeeper),
@@ -202,6 +215,7 @@ impl Gateway {
             clock: Arc::clone(&clock),
             boot,
             is_open: config.anonymous,
+            codes: Arc::clone(&codes),
         };
         let http_listener = match config.http_listen {
             Some(addr) => {
@@ -222,7 +236,7 @@ impl Gateway {
 
         let streams = config.upstream.as_ref().map(|upstream| upstream.streams.clone()).unwrap_or_default();
         let view = Arc::<Mutex<DomainView>>::default();
-        let outlet = HubOutlet { broker: broker.handle(), view: Arc::clone(&view) };
+        let outlet = HubOutlet { broker: broker.handle(), view: Arc::clone(&view), results: results_tx };
         let mut projector = Projector::spawn(projector::Start {
             journal: journal.clone(),
             ready,
@@ -238,7 +252,10 @@ impl Gateway {
 
         let started_at = clock.now();
         let (degraded_tx, degraded) = watch::channel(Vec::new());
+        let mut taking = None;
         let uplink = config.upstream.as_ref().map(|uplink| {
+            let (commands_tx, commands) = mpsc::channel(COMMANDS_MAX);
+            taking = Some(tokio::spawn(entrance.clone().take_commands(commands)));
             let rows = Rows {
                 journal: journal.clone(),
                 ledger: Arc::clone(&ledger),
@@ -271,6 +288,7 @@ impl Gateway {
                 degraded,
                 clock: Arc::new(move || clock.now()),
                 jitter: upstream::random_jitter(),
+                orders: upstream::OrderLine { commands: commands_tx, results },
                 shutdown: stop.clone(),
             })
         });
@@ -309,12 +327,17 @@ impl Gateway {
         let control_path = control::socket_path(dir.path());
         let listener = control::listen(dir.path()).map_err(|source| StartError::Control { source })?;
         let answering = Arc::clone(&monitor);
-        let answers = tokio::spawn(control::serve(listener, stop.clone(), move || answering.status()));
+        let answer = move |question| {
+            let (monitor, entrance) = (Arc::clone(&answering), entrance.clone());
+            async move { orders::answer(&monitor, &entrance, question).await }
+        };
+        let answers = tokio::spawn(control::serve(listener, stop.clone(), answer));
         let pulses = tokio::spawn(pulse(monitor, dir, views_tx, degraded_tx, stop.clone()));
         let mut tasks = vec![
             supervise("control", answers, stop.clone(), failed.clone()),
             supervise("pulse", pulses, stop.clone(), failed.clone()),
         ];
+        tasks.extend(taking.map(|taking| supervise("commands", taking, stop.clone(), failed.clone())));
         if let Some(listener) = http_listener {
             let (stop, failed) = (stop.clone(), failed.clone());
             tasks.push(tokio::spawn(async move {
@@ -519,6 +542,7 @@ async fn pulse(
 struct HubOutlet {
     broker: broker::Handle,
     view: Arc<Mutex<DomainView>>,
+    results: mpsc::Sender<ResultOf>,
 }
 
 impl Outlet for HubOutlet {
@@ -530,6 +554,27 @@ impl Outlet for HubOutlet {
                 true
             }
             Ok(()) => true,
+        }
+    }
+
+    fn act(&mut self, act: &Act) -> bool {
+        match act {
+            Act::Publish { topic, payload } => {
+                let payload = Bytes::copy_from_slice(payload);
+                match self.broker.publish(topic, payload, Qos::AtLeastOnce, false) {
+                    Err(broker::PublishError::QueueFull { .. }) => false,
+                    Err(error) => {
+                        tracing::warn!(%error, "an answer was not published");
+                        true
+                    }
+                    Ok(()) => true,
+                }
+            }
+            // Without room or an uplink it is dropped: headquarters asks again.
+            Act::Result { id, result } => {
+                self.results.try_send((id.clone(), result.clone())).ok();
+                true
+            }
         }
     }
 

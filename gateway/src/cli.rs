@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `device add|list|remove`, `status`.
+//! The command line: `run`, `check`, `device add|list|remove`, `status`, `locker open|resolve`, `help-done`.
 //!
 //! Owns: arguments, what is printed, exit codes. Machine-readable output goes to stdout, words for people to stderr.
 
@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use contract::{DeviceId, KioskId, order::Place};
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -22,6 +23,7 @@ use crate::{
     config::{Config, ConfigError},
     control::{self, ControlError},
     devices::{Kind, Registry},
+    domain::StaffAction,
 };
 
 /// Something is wrong that none of the others names.
@@ -58,6 +60,40 @@ enum Command {
     Device(DeviceCommand),
     /// Say how the running hub is.
     Status(StatusArgs),
+    /// Do what staff do at the lockers of the running hub.
+    #[command(subcommand)]
+    Locker(LockerCommand),
+    /// A kiosk that has called for help was helped.
+    HelpDone {
+        /// Which kiosk.
+        kiosk: KioskId,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum LockerCommand {
+    /// Open a door, or try again at one that is stuck. Whatever the door then does counts for the order behind it.
+    Open {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// A stuck door works again: its order is ready.
+    Resolve {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// The bank's controller.
+    bank: DeviceId,
+    /// The number on the door.
+    compartment: u16,
+    #[command(flatten)]
+    config: ConfigArg,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +147,13 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args.config, args.json),
         Command::Device(command) => device(command),
         Command::Status(args) => status(&args),
+        Command::Locker(LockerCommand::Open { place }) => {
+            act(&place.config, &StaffAction::Open(place.place()))
+        }
+        Command::Locker(LockerCommand::Resolve { place }) => {
+            act(&place.config, &StaffAction::Resolve(place.place()))
+        }
+        Command::HelpDone { kiosk, config } => act(&config, &StaffAction::HelpDone { kiosk }),
     };
     done.unwrap_or_else(|error| {
         complain(&format!("error: {error:#}"));
@@ -258,6 +301,32 @@ fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
             complain(&format!("{error}"));
             let disk = from_disk(&config);
             say(&if args.config.json { disk.to_string() } else { for_people(&disk, false) })?;
+            Ok(ExitCode::from(EX_UNAVAILABLE))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl PlaceArgs {
+    fn place(&self) -> Place {
+        Place { bank: self.bank.clone(), compartment: self.compartment }
+    }
+}
+
+/// Tells the running hub what staff do.
+fn act(args: &ConfigArg, action: &StaffAction) -> anyhow::Result<ExitCode> {
+    let config = Config::from_file(&args.config)?;
+    let question = serde_json::to_value(action).context("failed to write the action as JSON")?;
+    match runtime()?.block_on(control::tell(&config.data_dir, &question)) {
+        Ok(answer) => match answer["error"].as_str() {
+            Some(error) => anyhow::bail!("{error}"),
+            None => {
+                say(if args.json { "{\"done\":true}" } else { "done" })?;
+                Ok(ExitCode::SUCCESS)
+            }
+        },
+        Err(error @ ControlError::NotRunning { .. }) => {
+            complain(&format!("{error}"));
             Ok(ExitCode::from(EX_UNAVAILABLE))
         }
         Err(error) => Err(error.into()),

@@ -1,7 +1,8 @@
-//! The control socket: asks a running hub how it is.
+//! The control socket: asks a running hub how it is, and tells it what staff do.
 //!
-//! Owns: a unix socket in the data folder, mode 0600. A connection is answered with one JSON document and closed;
-//! it takes no commands. Limits: one answer at a time, [`ANSWER_DEADLINE`] each, [`STATUS_BYTES_MAX`].
+//! Owns: a unix socket in the data folder, mode 0600. Whoever connects says one JSON document, or nothing to ask for the
+//! status, and closes its side; it is answered with one JSON document. Limits: one connection at a time,
+//! [`ANSWER_DEADLINE`] each, [`QUESTION_BYTES_MAX`], [`STATUS_BYTES_MAX`].
 
 use std::{
     io,
@@ -20,6 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How long one answer may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// How long one who connects has to say what it wants; an older `status` says nothing and does not close its side.
+const QUESTION_DEADLINE: Duration = Duration::from_millis(500);
+/// Largest question that is read.
+const QUESTION_BYTES_MAX: u64 = 16 * 1024;
 /// Largest status document that is read.
 const STATUS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const SOCKET_NAME: &str = "control.sock";
@@ -84,8 +89,12 @@ pub fn listen(data_dir: &Path) -> Result<UnixListener, ControlError> {
     attempt().map_err(|source| ControlError::Listen { path: path.clone(), source })
 }
 
-/// Answers until `stop` is cancelled.
-pub async fn serve(listener: UnixListener, stop: CancellationToken, status: impl Fn() -> Value + Send) {
+/// Answers until `stop` is cancelled. The question is `null` where nothing was said.
+pub async fn serve<F: Future<Output = Value> + Send>(
+    listener: UnixListener,
+    stop: CancellationToken,
+    answer: impl Fn(Value) -> F + Send,
+) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -93,9 +102,22 @@ pub async fn serve(listener: UnixListener, stop: CancellationToken, status: impl
         };
         match accepted {
             Ok((mut stream, _)) => {
-                let answer = status().to_string();
+                let mut question = Vec::new();
+                let mut limited = (&mut stream).take(QUESTION_BYTES_MAX);
+                timeout(QUESTION_DEADLINE, limited.read_to_end(&mut question)).await.ok();
+                let answered = async {
+                    let text = if question.is_empty() {
+                        answer(Value::Null).await
+                    } else {
+                        match serde_json::from_slice(&question) {
+                            Ok(question) => answer(question).await,
+                            Err(error) => serde_json::json!({ "error": format!("no JSON: {error}") }),
+                        }
+                    };
+                    stream.write_all(text.to_string().as_bytes()).await.ok();
+                };
                 // Whoever asks and does not read gets no answer; the next one does.
-                timeout(ANSWER_DEADLINE, stream.write_all(answer.as_bytes())).await.ok();
+                timeout(ANSWER_DEADLINE, answered).await.ok();
             }
             Err(error) => {
                 tracing::warn!(%error, "the control socket refused a connection");
@@ -110,12 +132,26 @@ pub async fn serve(listener: UnixListener, stop: CancellationToken, status: impl
 /// # Errors
 /// When none runs there, or it does not answer.
 pub async fn ask(data_dir: &Path) -> Result<Value, ControlError> {
+    tell(data_dir, &Value::Null).await
+}
+
+/// Says something to the hub of a data folder, and hears its answer.
+///
+/// # Errors
+/// When none runs there, or it does not answer.
+pub async fn tell(data_dir: &Path, question: &Value) -> Result<Value, ControlError> {
     let path = socket_path(data_dir);
     let connect = async {
         let dir = std::fs::File::open(data_dir)?;
         UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET_NAME}", dir.as_raw_fd())).await
     };
-    let stream = connect.await.map_err(|source| ControlError::NotRunning { path: path.clone(), source })?;
+    let mut stream =
+        connect.await.map_err(|source| ControlError::NotRunning { path: path.clone(), source })?;
+    if !question.is_null() {
+        // A hub that has gone is noticed by its missing answer.
+        stream.write_all(question.to_string().as_bytes()).await.ok();
+    }
+    stream.shutdown().await.ok();
     let mut answer = Vec::new();
     let mut limited = stream.take(STATUS_BYTES_MAX);
     let no_answer = |reason: String| ControlError::NoAnswer { path: path.clone(), reason };
@@ -140,10 +176,13 @@ mod tests {
         let error = ask(&long).await.unwrap_err();
         assert!(error.to_string().contains("storehub-gateway run"), "{error}");
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(listen(&long).unwrap(), stop.clone(), || json!({ "a": 1 })));
+        let answer = |question| async move { json!({ "a": 1, "of": question }) };
+        let serving = tokio::spawn(serve(listen(&long).unwrap(), stop.clone(), answer));
         for _ in 0..2 {
-            assert_eq!(ask(&long).await.unwrap(), json!({ "a": 1 }));
+            assert_eq!(ask(&long).await.unwrap(), json!({ "a": 1, "of": null }));
         }
+        let told = tell(&long, &json!({ "open": 3 })).await.unwrap();
+        assert_eq!(told, json!({ "a": 1, "of": { "open": 3 } }));
         stop.cancel();
         serving.await.unwrap();
         drop(listen(&long).expect("a socket that a dead hub left is replaced"));

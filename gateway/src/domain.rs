@@ -1,7 +1,7 @@
 //! What the store's sensors mean, decided without doing: inputs in, effects out.
 //!
 //! Owns: the mapping of native payloads to [`Reading`]s ([`map`]), the store's state ([`State`]: twins, stock,
-//! lockers, traffic, zones, climate, roll-ups), and the rows and `hub/…` messages that follow from it. Does not own:
+//! lockers, orders, traffic, zones, climate, roll-ups), and the rows and `hub/…` messages that follow from it. Does not own:
 //! the journal that orders the inputs, the store that keeps the entities, or any clock, socket or thread.
 //!
 //! # Invariants
@@ -20,6 +20,7 @@ mod deadlines;
 mod fixed;
 mod lockers;
 mod mapping;
+mod orders;
 mod planogram;
 mod recent;
 mod rollups;
@@ -32,10 +33,14 @@ mod zones;
 #[cfg(test)]
 mod properties;
 
-use contract::{Timestamp, upstream::Stream};
+use contract::{
+    Timestamp,
+    upstream::{CommandResult, Stream},
+};
 
 pub use self::{
     mapping::{Mapped, Reading, Rejection, What, map},
+    orders::{CodeHash, HASH_BYTES, STAFF_TOPIC, SealedCommand, SealedRequest, StaffAction, command_topic},
     planogram::{Planogram, PlanogramError, Shelf},
     state::{DomainView, RestoreError, State},
 };
@@ -95,6 +100,8 @@ pub struct Effects {
     pub rows: Vec<DerivedRow>,
     /// Retained `hub/…` messages: topic and JSON.
     pub hub: Vec<(String, Vec<u8>)>,
+    /// What is to be said once, to whom it is said now: not when it happened before this start of the hub.
+    pub acts: Vec<Act>,
     /// The publish is one that was applied before, sent again: it is no further row of the stream `readings`.
     pub is_repeat: bool,
 }
@@ -123,6 +130,26 @@ impl Effects {
     }
 }
 
+/// Something to be said once. What must not be lost is said again by whoever needs it: the kiosk asks again, the door
+/// command is repeated until it is answered, headquarters repeats its command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// On the store's own broker, QoS 1, not retained.
+    Publish {
+        /// Where.
+        topic: String,
+        /// JSON.
+        payload: Vec<u8>,
+    },
+    /// To headquarters.
+    Result {
+        /// Which command.
+        id: String,
+        /// How it went.
+        result: CommandResult,
+    },
+}
+
 /// Where an entity is kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityKey {
@@ -143,6 +170,8 @@ pub enum Tree {
     Stock,
     /// Every bank of lockers.
     Lockers,
+    /// Orders, and who asked for them.
+    Orders,
     /// Every counting line, and the day's totals.
     Traffic,
     /// Every zone of the sales floor.
@@ -159,11 +188,12 @@ pub enum Tree {
 
 impl Tree {
     /// All trees.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Twins,
         Self::Recent,
         Self::Stock,
         Self::Lockers,
+        Self::Orders,
         Self::Traffic,
         Self::Zones,
         Self::Climate,
@@ -180,6 +210,7 @@ impl Tree {
             Self::Recent => "recent",
             Self::Stock => "stock",
             Self::Lockers => "lockers",
+            Self::Orders => "orders",
             Self::Traffic => "traffic",
             Self::Zones => "zones",
             Self::Climate => "climate",

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod codes;
 pub mod config;
 pub mod control;
 pub mod devices;

@@ -23,7 +23,7 @@ mod tally;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
@@ -44,7 +44,7 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    domain::{DerivedRow, DomainView, Input, InputKind, Mapped, map},
+    domain::{Act, DerivedRow, DomainView, Input, InputKind, Mapped, map},
     journal::{AppendError, Derived, Journal, Reader, Record},
     store::{self, Changes, EntryKey, Ledger, Store, StoreError, StoreTree},
 };
@@ -53,6 +53,12 @@ use crate::{
 const RECORDS_PER_TURN_MAX: usize = 2_048;
 /// Rows for headquarters that may wait for their `fdatasync` before the projector waits for them.
 const ROWS_IN_FLIGHT_MAX: usize = 4_096;
+/// Words that wait for room in the broker; of more the oldest are dropped.
+const ACTS_MAX: usize = 1_024;
+/// Nobody waits for an answer that is older.
+const ACT_AGE_MS_MAX: u64 = 8_000;
+/// Between two tick records while somebody stands at a locker.
+const TICK_EVERY_WAITING: Duration = Duration::from_millis(500);
 /// How long the projector waits before it asks a refusing disk again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often a store that cannot be opened is tried again.
@@ -108,6 +114,8 @@ impl Default for Pace {
 pub trait Outlet: Send + 'static {
     /// Publishes a retained `hub/…` message; `false` asks to be told again later.
     fn publish(&mut self, topic: &str, payload: &[u8]) -> bool;
+    /// Says something once; `false` asks to be told again in a moment.
+    fn act(&mut self, act: &Act) -> bool;
     /// Shows a new picture of the store.
     fn show(&mut self, view: DomainView);
 }
@@ -297,8 +305,10 @@ struct Worker {
     rows: Vec<RowInFlight>,
     changes: Changes,
     hub: BTreeMap<String, Vec<u8>>,
+    acts: VecDeque<Act>,
     is_view_stale: bool,
     next: Deadlines,
+    ticked_at: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -366,8 +376,10 @@ impl Worker {
             known_rows: HashSet::new(),
             rows: Vec::new(),
             changes: ready.unwritten,
+            acts: VecDeque::new(),
             is_view_stale: true,
             next,
+            ticked_at: now,
         }
     }
 
@@ -397,12 +409,16 @@ impl Worker {
         let _head = self.journal.wait_beyond(seen, patience.max(Duration::from_millis(1)));
         self.read_some();
         let now = Instant::now();
+        if self.state.is_waiting() {
+            self.next.tick = self.next.tick.min(self.ticked_at + TICK_EVERY_WAITING);
+        }
         if self.next.tell <= now {
             self.next.tell = now + self.pace.tell_every;
             self.tell();
         }
         if self.next.tick <= now {
             self.next.tick = now + self.pace.tick_every;
+            self.ticked_at = now;
             self.tick();
         }
         if self.next.write <= now {
@@ -503,6 +519,12 @@ impl Worker {
                 }
             };
             let effects = self.state.apply(&input);
+            // What happened before this start is over: a door must not open for somebody who has gone home.
+            if input.boot == self.boot && input.mono_ms.saturating_add(ACT_AGE_MS_MAX) >= self.clock.mono_ms()
+            {
+                self.acts.extend(effects.acts);
+                say(&mut self.acts, self.outlet.as_mut());
+            }
             if effects.is_repeat {
                 self.ledger.note_repeat(seq);
                 self.tally.withdraw(Stream::Readings, seq);
@@ -548,6 +570,7 @@ impl Worker {
     }
 
     fn tell(&mut self) {
+        say(&mut self.acts, self.outlet.as_mut());
         let outlet = &mut self.outlet;
         self.hub.retain(|topic, payload| !outlet.publish(topic, payload));
     }
@@ -744,6 +767,18 @@ impl Worker {
             status.store_bytes = store.disk_bytes().unwrap_or(0);
         }
     }
+}
+
+/// Says what waits, as far as there is room.
+fn say(acts: &mut VecDeque<Act>, outlet: &mut dyn Outlet) {
+    while let Some(act) = acts.pop_front() {
+        if !outlet.act(&act) {
+            acts.push_front(act);
+            break;
+        }
+    }
+    // Each is asked for again by whoever needs it.
+    acts.drain(..acts.len().saturating_sub(ACTS_MAX));
 }
 
 fn append_row(

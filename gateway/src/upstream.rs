@@ -21,9 +21,14 @@ use std::{collections::BTreeMap, error::Error, fmt, sync::Arc, time::Duration};
 
 use contract::{
     StoreId, Timestamp,
-    upstream::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, BirthDevice, Epoch, Row, SeqRange, Stream},
+    upstream::{
+        BATCH_BYTES_MAX, BATCH_ROWS_MAX, BirthDevice, CommandResult, Epoch, Row, SeqRange, Stream,
+    },
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What a source or a cursor store answers when it fails; the link counts it, says it in the status, and retries.
@@ -143,8 +148,19 @@ pub struct Start {
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Spreads reconnects: gives numbers in `0.0..1.0`. See [`random_jitter`]; tests pass a constant.
     pub jitter: Box<dyn FnMut() -> f64 + Send>,
+    /// What headquarters says about orders, and what it hears.
+    pub orders: OrderLine,
     /// Ends the link: `online: false` is said and the connection closed.
     pub shutdown: CancellationToken,
+}
+
+/// Carries headquarters' order commands to the rest of the hub, and their results back. What finds no room or no line is
+/// dropped and counted: headquarters repeats a command until it has heard how it went.
+pub struct OrderLine {
+    /// Command id and payload, unread.
+    pub commands: mpsc::Sender<(String, Vec<u8>)>,
+    /// Command id and result.
+    pub results: mpsc::Receiver<(String, CommandResult)>,
 }
 
 /// Where headquarters' broker is and what flows there.

@@ -19,6 +19,7 @@ use crate::{
         DatabaseError, Reader,
         writer::{self, Health, Surroundings, WriterThread},
     },
+    desk::{self, Desk, DeskError, DeskThread},
     embedded::{self, EmbeddedDownlink},
     external::Link,
     fleet::Fleet,
@@ -34,6 +35,12 @@ pub enum StartError {
     Database {
         /// Why.
         source: DatabaseError,
+    },
+    /// The order desk cannot work.
+    #[error("failed to start the order desk")]
+    Desk {
+        /// Why.
+        source: DeskError,
     },
     /// The address for HTTP cannot be bound.
     #[error("failed to listen for HTTP on {addr} (`http.listen`)")]
@@ -60,6 +67,8 @@ enum Uplink {
 pub struct Hq {
     uplink: Uplink,
     writer: WriterThread,
+    desk: Desk,
+    desk_thread: DeskThread,
     ingest: Ingest,
     http_addr: SocketAddr,
     /// `None` once its end was seen.
@@ -103,6 +112,15 @@ impl Hq {
         let database = |source| StartError::Database { source };
         let writer = writer::start(&config.database, surroundings, jobs).map_err(database)?;
         let reader = Reader::open(&config.database).map_err(database)?;
+        let around = desk::Surroundings {
+            fleet: fleet.clone(),
+            counters: counters.clone(),
+            downlink: Arc::clone(&downlink),
+            clock: wall_clock,
+        };
+        let (desk, desk_thread) =
+            desk::start(&config.database, around).map_err(|source| StartError::Desk { source })?;
+        ingest.show_results(desk.results());
 
         let uplink = match config.mqtt {
             Mqtt::Embedded { listen, admission } => {
@@ -130,12 +148,14 @@ impl Hq {
             health,
             reader: Arc::new(reader),
             ingest: ingest.clone(),
+            desk: desk.clone(),
+            guard: http::orders::Guard { token: config.token, is_loopback: http_addr.ip().is_loopback() },
             broker,
             clock: wall_clock,
         };
         let stop = CancellationToken::new();
         let http = tokio::spawn(http::serve(listener, state, stop.clone()));
-        Ok(Self { uplink, writer, ingest, http_addr, http: Some(http), stop, counters })
+        Ok(Self { uplink, writer, desk, desk_thread, ingest, http_addr, http: Some(http), stop, counters })
     }
 
     /// Where stores connect, when the broker is in this process.
@@ -199,10 +219,15 @@ impl Hq {
         {
             tracing::error!("the HTTP task panicked");
         }
+        self.desk.stop().await;
         self.ingest.stop().await;
-        let writer = self.writer;
-        if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
-            tracing::error!("waiting for the database's thread failed");
+        let (writer, desk) = (self.writer, self.desk_thread);
+        let ended = tokio::task::spawn_blocking(move || {
+            desk.join();
+            writer.join();
+        });
+        if ended.await.is_err() {
+            tracing::error!("waiting for the database's threads failed");
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Config {
     pub database: PathBuf,
     /// Where the API and the page are served.
     pub http: SocketAddr,
+    /// What those must show who place commands.
+    pub token: Option<Secret>,
 }
 
 /// Where publishes come from.
@@ -165,6 +167,7 @@ struct DatabaseWire {
 #[serde(deny_unknown_fields)]
 struct HttpWire {
     listen: String,
+    token: Option<Secret>,
 }
 
 #[derive(Deserialize)]
@@ -175,6 +178,8 @@ struct StoreWire {
 
 /// Shorter secrets are guessed.
 const SECRET_BYTES_MIN: usize = 8;
+/// Shorter tokens are guessed.
+const TOKEN_BYTES_MIN: usize = 16;
 /// Our name at an external broker unless told.
 const CLIENT_ID: &str = "storehub-hq";
 
@@ -200,6 +205,7 @@ impl Config {
             mqtt: file.mqtt(&wire)?,
             database: file.database(&wire.database.url)?,
             http: file.addr("http", "listen", "http.listen", &wire.http.listen)?,
+            token: file.token(&wire.http)?,
         })
     }
 }
@@ -211,7 +217,7 @@ struct File<'a> {
 }
 
 /// The words that may be shown wherever they stand; any other word may be a secret in the wrong place.
-const KNOWN_WORDS: [&str; 12] = [
+const KNOWN_WORDS: [&str; 13] = [
     "mqtt",
     "embedded",
     "anonymous",
@@ -222,6 +228,7 @@ const KNOWN_WORDS: [&str; 12] = [
     "database",
     "http",
     "listen",
+    "token",
     "stores",
     "secret",
 ];
@@ -304,6 +311,15 @@ impl File<'_> {
         value.parse().map_err(|_| {
             self.error(table, key, field, value, "needs an IP address and a port, such as `127.0.0.1:8090`")
         })
+    }
+
+    fn token(&self, http: &HttpWire) -> Result<Option<Secret>, ConfigError> {
+        let short = |token: &&Secret| token.reveal().len() < TOKEN_BYTES_MIN;
+        if http.token.as_ref().filter(short).is_some() {
+            let reason = format!("needs at least {TOKEN_BYTES_MIN} bytes");
+            return Err(self.error("http", "token", "http.token", "…", reason));
+        }
+        Ok(http.token.clone())
     }
 
     fn database(&self, url: &str) -> Result<PathBuf, ConfigError> {

@@ -1,7 +1,10 @@
 //! The fleet over HTTP: the API, health, metrics, and one page.
 //!
-//! Reads the [`Fleet`] picture and rows; changes nothing. There is no login: it listens on loopback by default, and a
-//! proxy in front of it decides who may see it. [`http_edge`] bounds what slow or many clients can hold.
+//! Reads the [`Fleet`] picture and rows; what changes something is in [`orders`] alone. Reading has no login: it listens
+//! on loopback by default, and a proxy in front of it decides who may see it. [`http_edge`] bounds what slow or many
+//! clients can hold.
+
+pub mod orders;
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -24,9 +27,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     counters::Counters,
     database::{After, Reader, StoredRow, writer::Health},
+    desk::Desk,
     fleet::{Fleet, StoreState, StreamState},
     ingest::Ingest,
 };
+use orders::Guard;
 
 /// Rows in one answer unless told.
 pub const LIMIT_DEFAULT: usize = 1_000;
@@ -53,6 +58,10 @@ pub struct State {
     pub reader: Arc<Reader>,
     /// How much waits.
     pub ingest: Ingest,
+    /// Commands and orders.
+    pub desk: Desk,
+    /// Who may place commands.
+    pub guard: Guard,
     /// The broker in this process, if there is one.
     pub broker: Option<broker::Handle>,
     /// The wall clock.
@@ -68,6 +77,7 @@ pub async fn serve(listener: TcpListener, state: State, stop: CancellationToken)
         .route("/page.css", get(|| asset("text/css; charset=utf-8", STYLE)))
         .route("/api/stores", get(stores))
         .route("/api/stores/{id}/rows", get(rows))
+        .merge(orders::router())
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "path", "", "there is nothing here") })

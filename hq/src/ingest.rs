@@ -19,7 +19,7 @@ use contract::{
     upstream::{Batch, BatchError, Birth, CommandResult, StoreStatus, StoreTopic, Stream},
 };
 
-use crate::counters::Counters;
+use crate::{counters::Counters, desk::Results};
 
 /// Most publishes that wait for the database.
 pub const QUEUE_MAX: usize = 2_048;
@@ -213,14 +213,28 @@ pub struct Ingest {
     queue: flume::Sender<Entry>,
     bytes: Arc<AtomicUsize>,
     counters: Counters,
+    results: Arc<OnceLock<Results>>,
 }
 
 impl Ingest {
+    /// Shows results of commands to the order desk too. They are not kept by the time they are acknowledged: the desk
+    /// sends a command again until it has seen its result.
+    pub fn show_results(&self, results: Results) {
+        // Only the first desk counts; there is one.
+        self.results.set(results).ok();
+    }
+
+    fn show_result(&self, store: &StoreId, id: &str, payload: &[u8]) {
+        if let (Some(results), Ok(result)) = (self.results.get(), serde_json::from_slice(payload)) {
+            results.offer(store.clone(), id.to_owned(), result);
+        }
+    }
+
     /// A queue and its end.
     #[must_use]
     pub fn new(counters: Counters) -> (Self, flume::Receiver<Entry>) {
         let (queue, jobs) = flume::bounded(QUEUE_MAX);
-        (Self { queue, bytes: Arc::default(), counters }, jobs)
+        (Self { queue, bytes: Arc::default(), counters, results: Arc::default() }, jobs)
     }
 
     /// Puts a publish in line. `done` is called from the database's thread, or at once when there is no room.
@@ -229,6 +243,9 @@ impl Ingest {
             self.counters.count("publishes_refused_topic");
             return done(Outcome::Refused);
         };
+        if let StoreTopic::CommandResult(id) = &topic {
+            self.show_result(&store, id, &payload);
+        }
         let bytes = payload.len();
         let weight = Weight { bytes, total: Arc::clone(&self.bytes) };
         let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed);

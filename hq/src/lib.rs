@@ -10,6 +10,7 @@ pub mod app;
 pub mod config;
 pub mod counters;
 pub mod database;
+pub mod desk;
 pub mod embedded;
 pub mod external;
 pub mod fleet;

@@ -165,6 +165,7 @@ pub(crate) fn start(
     let mut sim = seeding.program("store-sim");
     sim.args(["--broker", &hub_mqtt, "--speed", &speed.to_string(), "--seed", &seed.to_string()]);
     sim.arg("--credentials").arg(credentials).arg("--truth").arg(seeding.dir().join("truth.jsonl"));
+    sim.args(["--orders", &hq_http, "--store", STORE]);
     children.start("store-sim", &mut sim)?;
     Ok(Addresses { hq_http, hub_mqtt, hub_http })
 }
@@ -215,14 +216,16 @@ fn watch(
 
 fn progress(children: &Children, addresses: &Addresses) -> String {
     let said = children.last_line("store-sim").and_then(|line| serde_json::from_str::<Value>(&line).ok());
-    let acked = said.and_then(|line| line["acked"].as_u64()).unwrap_or(0);
+    let acked = said.as_ref().and_then(|line| line["acked"].as_u64()).unwrap_or(0);
+    let code = said.as_ref().and_then(|line| line["pick_up_code"].as_str()).unwrap_or("……");
     let rows = get_json(&addresses.hq_http, "/api/stores").map_or(0, |stores| rows_at_headquarters(&stores));
     let store = get_json(&addresses.hub_http, "/api/store").unwrap_or_default();
     let waiting = store["uplink"]["waiting_rows"].as_u64();
     let uplink = if store["uplink"]["online"] == true { "online" } else { "away" };
     let waiting = waiting.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
     format!(
-        "{acked} readings acknowledged · {rows} rows at headquarters · {waiting} waiting · headquarters {uplink}"
+        "{acked} readings acknowledged · {rows} rows at headquarters · {waiting} waiting · headquarters {uplink} · \
+         pick-up code {code}"
     )
 }
 

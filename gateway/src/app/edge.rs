@@ -20,14 +20,19 @@ use broker::{
     Acceptance, BoxFuture, ConnectRefusal, ConnectRequest, Hooks, InboundPublish, Principal, Qos,
     RetainedOwner, Verdict,
 };
-use contract::{DeviceId, Timestamp, topic::SensorTopic};
+use contract::{
+    DeviceId, Timestamp,
+    kiosk::{Request, RequestError},
+    topic::{self, SensorTopic},
+};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::{
     clock::Clock,
+    codes::Codes,
     devices::{ANONYMOUS_KIND, Gatekeeper, Stranger, may_publish, may_subscribe},
-    domain::{Rejection, map},
+    domain::{Rejection, SealedRequest, map},
     journal::{AppendError, Journal, Publish, Record},
 };
 
@@ -71,13 +76,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl EdgeCounts {
-    fn count(&self, what: &str, reason: &str) {
+    pub(crate) fn count(&self, what: &str, reason: &str) {
         *lock(&self.reasons).entry(format!("{what}.{reason}")).or_default() += 1;
     }
 
-    fn reject(&self, publish: &InboundPublish, at: Timestamp, rejection: &Rejection) {
+    fn reject(&self, publish: &InboundPublish, at: Timestamp, rejection: &Rejection, shown: &[u8]) {
         self.count("publishes_rejected", rejection.code());
-        let payload = &publish.payload[..publish.payload.len().min(REJECTION_BYTES_MAX)];
+        let payload = &shown[..shown.len().min(REJECTION_BYTES_MAX)];
         let rejected = RejectedPayload {
             at,
             device: publish.principal.name.to_string(),
@@ -116,6 +121,7 @@ pub(crate) struct Edge {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) boot: u64,
     pub(crate) is_open: bool,
+    pub(crate) codes: Arc<Codes>,
 }
 
 impl Edge {
@@ -150,6 +156,42 @@ impl Edge {
             self.gatekeeper.note_stranger(shown, request.peer.ip().to_string(), self.clock.now());
         }
         Err(refusal)
+    }
+}
+
+/// What becomes of a kiosk's request before it is written.
+enum Sealed {
+    /// It is none.
+    Not,
+    /// Without its code.
+    Request(Vec<u8>),
+    /// It is no request that can be.
+    Refused(Rejection),
+    /// There is no key to hash its code with.
+    NoKey,
+}
+
+impl Edge {
+    fn seal(&self, publish: &InboundPublish) -> Sealed {
+        let mut levels = publish.topic.split('/');
+        if (levels.next(), levels.nth(1)) != (Some("kiosk"), Some("request")) {
+            return Sealed::Not;
+        }
+        if topic::parse_kiosk_request(&publish.topic).is_none() {
+            let cause = RequestError::Json { reason: "its topic has no id".to_owned() };
+            return Sealed::Refused(Rejection::Request { cause });
+        }
+        let request = match Request::parse(&publish.payload) {
+            Ok(request) => request,
+            Err(cause) => return Sealed::Refused(Rejection::Request { cause }),
+        };
+        match self.codes.hasher() {
+            Ok(hasher) => Sealed::Request(SealedRequest::new(request, hasher).to_bytes()),
+            Err(error) => {
+                tracing::error!(error = %crate::projector::chain(&error), "a kiosk's request cannot be taken");
+                Sealed::NoKey
+            }
+        }
     }
 }
 
@@ -210,13 +252,29 @@ impl Hooks for Edge {
 
     fn accept(&self, publish: InboundPublish) -> Acceptance {
         let received_at = self.clock.now();
-        let refused;
-        let (verdict, payload) = match map(&publish.topic, &publish.payload, received_at) {
-            Ok(_) => (Verdict::Accepted, &*publish.payload),
-            Err(rejection) => {
-                self.counts.reject(&publish, received_at, &rejection);
-                refused = refused_record(&publish.payload);
-                (Verdict::RefusedPayload, &*refused)
+        let kept;
+        let (verdict, payload) = match self.seal(&publish) {
+            Sealed::Not => match map(&publish.topic, &publish.payload, received_at) {
+                Ok(_) => (Verdict::Accepted, &*publish.payload),
+                Err(rejection) => {
+                    self.counts.reject(&publish, received_at, &rejection, &publish.payload);
+                    kept = refused_record(&publish.payload);
+                    (Verdict::RefusedPayload, &*kept)
+                }
+            },
+            Sealed::Request(sealed) => {
+                kept = sealed;
+                (Verdict::Accepted, &*kept)
+            }
+            Sealed::Refused(rejection) => {
+                // Whatever was typed there could be a code.
+                self.counts.reject(&publish, received_at, &rejection, b"");
+                kept = refused_record(b"");
+                (Verdict::RefusedPayload, &*kept)
+            }
+            Sealed::NoKey => {
+                self.counts.count("publishes_not_stored", "no_key");
+                return Acceptance::Done(Verdict::NotStored);
             }
         };
         let record = Record::Publish(Publish {
@@ -281,6 +339,7 @@ mod tests {
             clock: Arc::new(SystemClock::start()),
             boot: 1,
             is_open: false,
+            codes: Arc::new(Codes::in_dir(dir)),
         }
     }
 
@@ -330,6 +389,36 @@ mod tests {
         let codes: Vec<_> = edge.counts.rejections().iter().map(|rejected| rejected.code).collect();
         assert_eq!(codes, ["too_large", "too_large", "not_json"]);
         assert!(edge.counts.rejections()[0].payload.starts_with("xxx"), "the integrator sees its beginning");
+        edge.journal.close();
+    }
+
+    #[tokio::test]
+    async fn a_code_reaches_neither_the_journal_nor_the_list_of_refused_payloads() {
+        let dir = tempfile::tempdir().unwrap();
+        let edge = edge(dir.path());
+        let ask = |code: &str| {
+            format!("{{\"at\":\"2026-01-02T03:04:05Z\",\"kind\":\"pick_up\",\"code\":\"{code}\"}}")
+                .into_bytes()
+        };
+        let refused = [
+            ("kiosk/s1/request/r1", ask("9421370")),
+            ("kiosk/s1/request/R", ask("942137")),
+            ("kiosk/s1/request", ask("942137")),
+            ("kiosk/s1/request/r1/x", ask("942137")),
+            ("kiosk/s1/request/r1", b"942137".to_vec()),
+        ];
+        for (topic, payload) in refused {
+            assert_eq!(accept(&edge, topic, payload).await, Verdict::RefusedPayload, "{topic}");
+        }
+        assert_eq!(accept(&edge, "kiosk/s1/request/r1", ask("942137")).await, Verdict::Accepted);
+        let mut reader = edge.journal.reader(1);
+        for n in 0..6 {
+            let (_, payload) = next(&mut reader);
+            assert!(!String::from_utf8_lossy(&payload).contains("94213"), "record {n}");
+            assert_eq!(serde_json::from_slice::<SealedRequest>(&payload).is_ok(), n == 5, "record {n}");
+        }
+        assert_eq!(edge.counts.rejections().len(), 5);
+        assert!(edge.counts.rejections().iter().all(|rejected| rejected.payload.is_empty()));
         edge.journal.close();
     }
 

@@ -11,6 +11,7 @@ use std::{
 use contract::{
     DeviceId, StoreId, Timestamp,
     hub::{Health, StoreView, Uplink},
+    order::Place,
     upstream::Stream,
 };
 use serde_json::{Value, json};
@@ -58,6 +59,13 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
+    /// Whether a bank has ever reported this compartment.
+    pub(crate) fn has_compartment(&self, place: &Place) -> bool {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let bank = view.lockers.iter().find(|bank| bank.bank == place.bank);
+        bank.is_some_and(|bank| bank.compartments.contains_key(&place.compartment))
+    }
+
     /// Reduced modes in words, empty when all is well.
     pub(crate) fn degraded(&self) -> Vec<String> {
         let mut degraded = self.degraded_parts();

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use contract::{
     DeviceId, Timestamp,
-    hub::{self, Compartment, LockerBank},
+    hub::{Compartment, LockerBank},
     native::Door,
+    order::Place,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     COMPARTMENTS_PER_BANK_MAX, Effects, RestoreError, Tree, counters::Counters, deadlines::Moment, json,
-    state, supersedes,
+    orders::Orders, state, supersedes,
 };
 
 /// All banks by id, each with its compartments by number.
@@ -36,6 +37,15 @@ pub(super) struct Seen<'a> {
     pub(super) tamper: Option<bool>,
 }
 
+/// What a message has changed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Step {
+    /// A door was opened.
+    pub(super) has_opened: bool,
+    /// Something is different on screens.
+    pub(super) has_changed: bool,
+}
+
 #[derive(Serialize)]
 struct DoorEvent {
     compartment: u16,
@@ -44,23 +54,23 @@ struct DoorEvent {
 }
 
 impl Lockers {
-    /// Applies a message; true when a door was opened.
+    /// Applies a message.
     pub(super) fn apply(
         &mut self,
         seen: &Seen<'_>,
         now: Moment,
         counters: &mut Counters,
         effects: &mut Effects,
-    ) -> bool {
+    ) -> Step {
         let bank = self.0.entry(seen.bank.to_string()).or_default();
         let last = bank.get(&seen.compartment);
         if last.is_none() && COMPARTMENTS_PER_BANK_MAX <= bank.len() {
             counters.bump("lockers.over_limit", effects);
-            return false;
+            return Step::default();
         }
         if last.is_some_and(|last| !supersedes(seen.at, last.at_ms, now.at)) {
             counters.bump("lockers.out_of_order", effects);
-            return false;
+            return Step::default();
         }
         let locker = Locker {
             at_ms: seen.at.as_millis(),
@@ -85,10 +95,23 @@ impl Lockers {
         let is_same = last.is_some_and(|last| Locker { at_ms: last.at_ms, ..locker.clone() } == *last);
         effects.put(Tree::Lockers, key(seen.bank.as_str(), seen.compartment), json(&locker));
         bank.insert(seen.compartment, locker);
-        if !is_same {
-            effects.tell(hub::lockers_topic(seen.bank), &view(seen.bank, bank));
-        }
-        has_opened
+        Step { has_opened, has_changed: !is_same }
+    }
+
+    /// A door's position, and whether something lies behind it.
+    pub(super) fn get(&self, place: &Place) -> Option<(Door, Option<bool>)> {
+        let locker = self.0.get(place.bank.as_str())?.get(&place.compartment)?;
+        Some((locker.door, locker.occupied))
+    }
+
+    /// Every closed compartment that nobody has forced, by bank and number, and whether something lies inside.
+    pub(super) fn closed(&self) -> impl Iterator<Item = (Place, Option<bool>)> {
+        let places = self.0.iter().flat_map(|(bank, doors)| doors.iter().map(move |door| (bank, door)));
+        places.filter(|(_, (_, locker))| locker.door == Door::Closed && !locker.tamper).filter_map(
+            |(bank, (&compartment, locker))| {
+                Some((Place { bank: DeviceId::parse(bank).ok()?, compartment }, locker.occupied))
+            },
+        )
     }
 
     pub(super) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
@@ -106,8 +129,14 @@ impl Lockers {
             .flat_map(|(id, bank)| bank.iter().map(move |(&number, locker)| (key(id, number), json(locker))))
     }
 
-    pub(super) fn view(&self) -> Vec<LockerBank> {
-        self.0.iter().filter_map(|(id, bank)| Some(view(&DeviceId::parse(id).ok()?, bank))).collect()
+    /// Every bank as screens show it.
+    pub(super) fn view(&self, orders: &Orders) -> Vec<LockerBank> {
+        self.0.iter().filter_map(|(id, bank)| Some(view(&DeviceId::parse(id).ok()?, bank, orders))).collect()
+    }
+
+    /// One bank as screens show it.
+    pub(super) fn view_of(&self, bank: &DeviceId, orders: &Orders) -> Option<LockerBank> {
+        Some(view(bank, self.0.get(bank.as_str())?, orders))
     }
 }
 
@@ -115,11 +144,13 @@ fn key(bank: &str, compartment: u16) -> Vec<u8> {
     [bank.as_bytes(), &[0], &compartment.to_be_bytes()].concat()
 }
 
-fn view(id: &DeviceId, bank: &BTreeMap<u16, Locker>) -> LockerBank {
+fn view(id: &DeviceId, bank: &BTreeMap<u16, Locker>, orders: &Orders) -> LockerBank {
     let at_ms = bank.values().map(|locker| locker.at_ms).max().unwrap_or(0);
     let compartment = |(&number, locker): (&u16, &Locker)| {
         let Locker { at_ms, door, occupied, tamper } = *locker;
-        (number, Compartment { door, occupied, tamper, at: Timestamp::saturating_from_millis(at_ms) })
+        let (busy, order, stuck) = orders.at(&Place { bank: id.clone(), compartment: number });
+        let at = Timestamp::saturating_from_millis(at_ms);
+        (number, Compartment { door, occupied, tamper, busy, stuck, order, at })
     };
     LockerBank {
         bank: id.clone(),

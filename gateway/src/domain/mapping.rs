@@ -320,6 +320,12 @@ pub enum Rejection {
         /// What was published, cut.
         value: String,
     },
+    /// `kiosk/<kiosk>/request/<id>` with something that is no request. Its payload is shown to nobody.
+    #[error("{cause}")]
+    Request {
+        /// What is wrong.
+        cause: contract::kiosk::RequestError,
+    },
     /// A kiosk event with a text that is too long to be a label.
     #[error(
         "field `{field}` has a text of {len} bytes, at most {EXPERIENCE_TEXT_BYTES_MAX} are allowed in a kiosk event"
@@ -352,6 +358,7 @@ impl Rejection {
             Self::Epc { .. } => "epc",
             Self::TooMany { .. } => "too_many",
             Self::Status { .. } => "status",
+            Self::Request { .. } => "request",
             Self::Text { .. } => "text",
         }
     }

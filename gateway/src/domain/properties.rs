@@ -554,6 +554,9 @@ fn hub_messages_are_what_was_told_last() {
     hub.say("sensors/shelf/s1/reading", r#"{"weight_g":550}"#);
     hub.say("sensors/traffic/t1/zone", r#"{"zone":"a","occupancy":2,"dwell_s":[3,5]}"#);
     hub.say("sensors/climate/f1/reading", r#"{"temperature_c":4.5}"#);
+    hub.say("sensors/locker/b1/door", r#"{"compartment":1,"door":"closed"}"#);
+    // Who waits for staff is always said at a start, also that nobody does.
+    hub.hub.insert("hub/help".to_owned(), serde_json::json!({ "kiosks": {} }));
     let now: BTreeMap<String, Value> = hub
         .state
         .hub_messages()

@@ -2,11 +2,17 @@
 //!
 //! Owns the order in which an input meets the parts (time first, then the reading); each part owns its entities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{
     DeviceId, StoreId, Timestamp,
-    hub::{self, Climate, Health, LockerBank, SensorSeen, ShelfStock, StoreView, Traffic, Uplink, Zone},
+    hub::{
+        self, Climate, Health, LockerBank, OrderView, SensorSeen, ShelfStock, StoreView, Traffic, Uplink,
+        Zone,
+    },
+    kiosk::{HELP_TOPIC, HelpCalls},
+    order::Place,
+    topic,
     upstream::Stream,
 };
 use serde::de::DeserializeOwned;
@@ -20,6 +26,7 @@ use super::{
     json,
     lockers::{self, Lockers},
     map,
+    orders::{self, Around, Orders},
     rollups::Rollups,
     stock::Stock,
     traffic::{LineId, Step, TrafficCounts},
@@ -40,6 +47,7 @@ pub struct State {
     twins: Twins,
     stock: Stock,
     lockers: Lockers,
+    orders: Orders,
     traffic: TrafficCounts,
     zones: Zones,
     climate: Climates,
@@ -87,6 +95,10 @@ pub struct DomainView {
     pub stock: Vec<ShelfStock>,
     /// Locker banks by id.
     pub lockers: Vec<LockerBank>,
+    /// Orders that are open or still take a compartment.
+    pub orders: Vec<OrderView>,
+    /// Who waits for the staff.
+    pub help: HelpCalls,
     /// Entrances today, once anything was counted.
     pub traffic: Option<Traffic>,
     /// Zones by name.
@@ -110,9 +122,23 @@ impl DomainView {
         health: Health,
         more_counters: BTreeMap<String, u64>,
     ) -> StoreView {
-        let Self { stock, lockers, traffic, zones, climate, sensors, mut counters } = self;
+        let Self { stock, lockers, orders, help, traffic, zones, climate, sensors, mut counters } = self;
         counters.extend(more_counters);
-        StoreView { store, at, stock, lockers, traffic, zones, climate, sensors, uplink, health, counters }
+        StoreView {
+            store,
+            at,
+            stock,
+            lockers,
+            orders,
+            help,
+            traffic,
+            zones,
+            climate,
+            sensors,
+            uplink,
+            health,
+            counters,
+        }
     }
 }
 
@@ -126,6 +152,7 @@ impl State {
             twins: Twins::default(),
             stock: Stock::default(),
             lockers: Lockers::default(),
+            orders: Orders::default(),
             traffic: TrafficCounts::default(),
             zones: Zones::default(),
             climate: Climates::default(),
@@ -137,13 +164,46 @@ impl State {
     /// Applies one input; inputs come in the journal's order, each once.
     pub fn apply(&mut self, input: &Input<'_>) -> Effects {
         let mut effects = Effects::default();
+        let mut touched = BTreeSet::new();
+        self.pass_time(input, &mut touched, &mut effects);
+        match input.kind {
+            InputKind::Publish { device: _, topic, payload } => {
+                self.publish(topic, payload, input, &mut touched, &mut effects);
+            }
+            InputKind::Tick => {
+                self.with_orders(input, &mut touched, &mut effects, |orders, around| orders.sweep(around));
+            }
+        }
+        for bank in touched {
+            if let Some(view) = self.lockers.view_of(&bank, &self.orders) {
+                effects.tell(hub::lockers_topic(&bank), &view);
+            }
+        }
+        effects
+    }
+
+    /// Whether something ends within seconds, so that time should be told often.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.orders.is_waiting()
+    }
+
+    fn publish(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+        input: &Input<'_>,
+        touched: &mut BTreeSet<DeviceId>,
+        effects: &mut Effects,
+    ) {
         let now = Moment { at: input.at, mono_ms: input.mono_ms };
-        self.pass_time(now, input.boot, &mut effects);
-        let InputKind::Publish { device: _, topic, payload } = input.kind else { return effects };
+        if self.order_input(topic, payload, input, touched, effects) {
+            return;
+        }
         match map(topic, payload, input.at) {
             Ok(Mapped::Reading(reading)) => {
-                match self.twins.note(&reading, payload, now, &mut self.counters, &mut effects) {
-                    Noted::New => self.read(&reading, now, &mut effects),
+                match self.twins.note(&reading, payload, now, &mut self.counters, effects) {
+                    Noted::New => self.read(&reading, input, touched, effects),
                     Noted::Repeated | Noted::OverLimit => {}
                 }
             }
@@ -163,18 +223,74 @@ impl State {
             }
             Ok(Mapped::Passthrough) => {}
             Err(rejection) => {
-                self.counters.bump(&format!("readings.refused.{}", rejection.code()), &mut effects);
+                self.counters.bump(&format!("readings.refused.{}", rejection.code()), effects);
             }
         }
-        effects
+    }
+
+    /// What is about orders: whether it was. What cannot be read was refused at the edge, and its mark is passed over.
+    fn order_input(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+        input: &Input<'_>,
+        touched: &mut BTreeSet<DeviceId>,
+        effects: &mut Effects,
+    ) -> bool {
+        if let Some((kiosk, request)) = topic::parse_kiosk_request(topic) {
+            if let Ok(sealed) = serde_json::from_slice(payload) {
+                self.with_orders(input, touched, effects, |orders, around| {
+                    orders.ask(kiosk, request, sealed, around);
+                });
+            }
+        } else if let Some((device, id)) = topic::parse_device_result(topic) {
+            if let Ok(result) = serde_json::from_slice(payload) {
+                self.with_orders(input, touched, effects, |orders, around| {
+                    orders.result(&device, &id, &result, around);
+                });
+            }
+        } else if let Some(id) = orders::parse_command_topic(topic) {
+            if let Ok(command) = serde_json::from_slice(payload) {
+                self.with_orders(input, touched, effects, |orders, around| {
+                    orders.command(id, command, around)
+                });
+            }
+        } else if topic == orders::STAFF_TOPIC {
+            if let Ok(action) = serde_json::from_slice(payload) {
+                self.with_orders(input, touched, effects, |orders, around| orders.staff(action, around));
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn with_orders<T>(
+        &mut self,
+        input: &Input<'_>,
+        touched: &mut BTreeSet<DeviceId>,
+        effects: &mut Effects,
+        with: impl FnOnce(&mut Orders, &mut Around<'_>) -> T,
+    ) -> T {
+        let mut around = Around {
+            now: Moment { at: input.at, mono_ms: input.mono_ms },
+            seq: input.seq,
+            lockers: &self.lockers,
+            counters: &mut self.counters,
+            effects,
+            touched,
+        };
+        with(&mut self.orders, &mut around)
     }
 
     /// Brings everything due that the clocks have passed.
-    fn pass_time(&mut self, now: Moment, boot: u64, effects: &mut Effects) {
+    fn pass_time(&mut self, input: &Input<'_>, touched: &mut BTreeSet<DeviceId>, effects: &mut Effects) {
+        let (now, boot) = (Moment { at: input.at, mono_ms: input.mono_ms }, input.boot);
         if self.boot != Some(boot) {
             if self.boot.is_some() {
                 self.stock.rebase(now, effects);
                 self.rollups.rebase(now, effects);
+                self.with_orders(input, touched, effects, |orders, around| orders.rebase(around));
             }
             self.boot = Some(boot);
             effects.put(Tree::Meta, BOOT_KEY, json(&boot));
@@ -183,13 +299,21 @@ impl State {
         for _ in 0..CLOSED_PER_INPUT_MAX {
             let settled = self.stock.settle_one(&self.planogram, now, effects);
             let closed = self.rollups.close_one(now, effects);
-            if !settled && !closed {
+            let passed = self.with_orders(input, touched, effects, |orders, around| orders.pass_time(around));
+            if !settled && !closed && !passed {
                 break;
             }
         }
     }
 
-    fn read(&mut self, reading: &Reading, now: Moment, effects: &mut Effects) {
+    fn read(
+        &mut self,
+        reading: &Reading,
+        input: &Input<'_>,
+        touched: &mut BTreeSet<DeviceId>,
+        effects: &mut Effects,
+    ) {
+        let now = Moment { at: input.at, mono_ms: input.mono_ms };
         let (device, at) = (&reading.device, reading.at);
         for (metric, value) in measurements(reading) {
             self.roll_up(reading, metric, value, now, effects);
@@ -200,8 +324,17 @@ impl State {
             }
             &What::Door { compartment, door, occupied, tamper } => {
                 let seen = lockers::Seen { bank: device, at, compartment, door, occupied, tamper };
-                if self.lockers.apply(&seen, now, &mut self.counters, effects) {
+                let place = Place { bank: device.clone(), compartment };
+                let was = self.lockers.get(&place);
+                let step = self.lockers.apply(&seen, now, &mut self.counters, effects);
+                if step.has_opened {
                     self.roll_up(reading, "opened", Micro::from_count(1), now, effects);
+                }
+                if step.has_changed {
+                    touched.insert(device.clone());
+                    self.with_orders(input, touched, effects, |orders, around| {
+                        orders.door(&place, was, around)
+                    });
                 }
             }
             What::Interval { line, from, to, count_in, count_out } => {
@@ -256,6 +389,7 @@ impl State {
             Tree::Recent => self.twins.restore_recent(key, value),
             Tree::Stock => self.stock.restore(key, value),
             Tree::Lockers => self.lockers.restore(key, value),
+            Tree::Orders => self.orders.restore(key, value),
             Tree::Traffic => self.traffic.restore(key, value),
             Tree::Zones => self.zones.restore(key, value),
             Tree::Climate => self.climate.restore(key, value),
@@ -277,6 +411,7 @@ impl State {
             .chain(self.twins.recent_entities().map(of(Tree::Recent)))
             .chain(self.stock.entities().map(of(Tree::Stock)))
             .chain(self.lockers.entities().map(of(Tree::Lockers)))
+            .chain(self.orders.entities().map(of(Tree::Orders)))
             .chain(self.traffic.entities().map(of(Tree::Traffic)))
             .chain(self.zones.entities().map(of(Tree::Zones)))
             .chain(self.climate.entities().map(of(Tree::Climate)))
@@ -292,7 +427,9 @@ impl State {
         counters.insert("rollups.waiting_windows".to_owned(), self.rollups.waiting() as u64);
         DomainView {
             stock: self.stock.view(&self.planogram),
-            lockers: self.lockers.view(),
+            lockers: self.lockers.view(&self.orders),
+            orders: self.orders.view(),
+            help: self.orders.help_calls(),
             traffic: self.traffic.view(),
             zones: self.zones.view(),
             climate: self.climate.view(),
@@ -307,6 +444,7 @@ impl State {
         let view = self.view();
         (view.stock.iter().map(|shelf| (hub::stock_topic(&shelf.shelf), json(shelf))))
             .chain(view.lockers.iter().map(|bank| (hub::lockers_topic(&bank.bank), json(bank))))
+            .chain([(HELP_TOPIC.to_owned(), json(&view.help))])
             .chain(view.traffic.iter().map(|traffic| (hub::TRAFFIC_TOPIC.to_owned(), json(traffic))))
             .chain(view.zones.iter().map(|zone| (hub::zone_topic(&zone.zone), json(zone))))
             .chain(view.climate.iter().map(|climate| (hub::climate_topic(&climate.device), json(climate))))

@@ -32,6 +32,8 @@ fn view(waiting_rows: u64) -> StoreView {
         at,
         stock: Vec::new(),
         lockers: Vec::new(),
+        orders: Vec::new(),
+        help: contract::kiosk::HelpCalls::default(),
         traffic: None,
         zones: Vec::new(),
         climate: Vec::new(),

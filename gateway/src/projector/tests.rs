@@ -31,6 +31,10 @@ impl Outlet for Screen {
         true
     }
 
+    fn act(&mut self, _: &crate::domain::Act) -> bool {
+        true
+    }
+
     fn show(&mut self, view: DomainView) {
         self.0.try_send(view).ok();
     }

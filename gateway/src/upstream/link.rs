@@ -21,7 +21,7 @@ use std::{
 };
 
 use contract::{
-    Timestamp,
+    RequestId, Timestamp,
     upstream::{
         self, Ack, BATCH_BYTES_MAX, Batch, BatchData, Birth, Command, CommandResult, CommandState, Row,
         SeqRange, StoreStatus, Stream,
@@ -40,7 +40,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    Config, Cursor, CursorStore, EpochBegun, Found, Identity, RowAt, RowSource, SourceError, Start,
+    Config, Cursor, CursorStore, EpochBegun, Found, Identity, OrderLine, RowAt, RowSource, SourceError, Start,
     StreamStatus, UplinkStatus, UpstreamHandle,
     forwarder::{Effect, Forwarder, Input, Options, ReadId, Token},
 };
@@ -117,6 +117,7 @@ struct Link {
     shutdown: tokio_util::sync::CancellationToken,
     new_rows: watch::Receiver<u64>,
     degraded: watch::Receiver<Vec<String>>,
+    orders: OrderLine,
     forwarder: Forwarder,
     inputs: VecDeque<Input>,
     started: Instant,
@@ -164,6 +165,7 @@ impl Link {
             degraded,
             clock,
             jitter,
+            orders,
             shutdown,
         } = start;
         let mut cursors = cursors;
@@ -207,6 +209,7 @@ impl Link {
             shutdown,
             new_rows,
             degraded,
+            orders,
             forwarder,
             inputs: VecDeque::new(),
             started: now,
@@ -264,6 +267,7 @@ impl Link {
                     self.inputs.push_back(Input::StatusChanged);
                 }
                 () = at(begin_at), if !reading => self.use_source(),
+                Some((id, result)) = self.orders.results.recv() => self.order_result(&id, &result),
                 () = at(timer) => self.inputs.push_back(Input::Timer),
                 () = sleep_until(self.status_at), if self.status_dirty => self.show_status(),
                 _ = housekeeping.tick() => self.count_waiting(),
@@ -351,6 +355,21 @@ impl Link {
         let state = if reason.is_none() { CommandState::Done } else { CommandState::Failed };
         let payload = encoded(&CommandResult { state, reason });
         self.publish(upstream::command_result_topic(&self.identity.store, id), false, payload, None);
+    }
+
+    /// Without a connection it is dropped: headquarters asks again.
+    fn order_result(&mut self, id: &str, result: &CommandResult) {
+        let is_up = self.connection.as_ref().is_some_and(|connection| connection.up_by.is_none());
+        if is_up {
+            self.publish(
+                upstream::command_result_topic(&self.identity.store, id),
+                false,
+                encoded(result),
+                None,
+            );
+        } else {
+            self.count("command_results_dropped", 1);
+        }
     }
 
     fn birth(&self) -> Birth {
@@ -462,14 +481,18 @@ impl Link {
         let Some(id) = topic.strip_prefix(&prefix).filter(|id| !id.is_empty() && !id.contains('/')) else {
             return self.count("message_unknown_topic", 1);
         };
+        if RequestId::parse(id).is_err() {
+            return self.count("command_malformed", 1);
+        }
         match serde_json::from_slice(payload) {
             Ok(Command::Resend { stream, epoch, after_seq }) => {
                 self.inputs.push_back(Input::Resend { id: id.to_owned(), stream, epoch, after_seq });
             }
-            Err(error) => {
-                self.count("command_malformed", 1);
-                self.answer(id, Some(format!("not a command that this hub knows: {error}")));
-            }
+            // An order's, or none: whoever takes it will say.
+            Err(_) => match self.orders.commands.try_send((id.to_owned(), payload.to_vec())) {
+                Ok(()) => self.count("order_commands", 1),
+                Err(_) => self.count("order_commands_dropped", 1),
+            },
         }
     }
 

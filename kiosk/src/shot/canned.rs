@@ -87,6 +87,9 @@ fn bank() -> LockerBank {
         door: if number == OUR_DOOR { Door::Open } else { Door::Closed },
         occupied: Some(number % 3 == 0),
         tamper: false,
+        busy: number % 3 == 0,
+        stuck: false,
+        order: None,
         at: Timestamp::UNIX_EPOCH,
     };
     let compartments: BTreeMap<u16, Compartment> =

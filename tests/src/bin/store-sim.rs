@@ -14,12 +14,15 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
-use contract::Timestamp;
+use contract::{DeviceId, KioskId, StoreId, Timestamp};
 use e2e::{
     sim::{
+        bank::{self, BankFaults, BankOptions, Change},
         device::{self, Counters, DeviceOptions},
         faults::{Dice, Faults, Order},
+        kiosk::SimKiosk,
         plan::Plan,
+        shop::{self, ShopOptions},
         truth::{Line, TruthFile},
     },
     world::{Message, World},
@@ -27,14 +30,19 @@ use e2e::{
 use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    task::JoinSet,
+    sync::{mpsc, watch},
+    task::{JoinHandle, JoinSet},
     time::{Instant, MissedTickBehavior},
 };
 
 /// Orders that wait for one device before the world waits for it.
 const ORDERS_WAITING_MAX: usize = 256;
 const SPEED_MAX: f64 = 10_000.0;
+/// The bank that obeys the hub; the world's own lockers are used by people with keys.
+const PICK_UP_BANK: &str = "pick-up-1";
+const PICK_UP_COMPARTMENTS: u16 = 8;
+/// Where the courier and the simulated customers type.
+const PICK_UP_KIOSK: &str = "kiosk-sim";
 
 /// A simulated store: shelves, lockers, counters and fridges that publish over MQTT.
 #[derive(Debug, Parser)]
@@ -76,6 +84,16 @@ struct Arguments {
     /// Messages per second at most, whatever the speed.
     #[arg(long)]
     rate: Option<f64>,
+    /// Headquarters' HTTP address: orders are placed there, brought by a courier and picked up. A valid code stands in the
+    /// progress lines as `pick_up_code`.
+    #[arg(long, value_name = "ADDRESS")]
+    orders: Option<SocketAddr>,
+    /// The store at headquarters.
+    #[arg(long, default_value = "hz-xiasha-01")]
+    store: StoreId,
+    /// Comma-separated: stuck, never-closes, untouched, lost-result, duplicate-result.
+    #[arg(long, default_value = "")]
+    locker_faults: BankFaults,
     /// Seconds to wait at the end for acknowledgements.
     #[arg(long, default_value_t = 20)]
     drain_seconds: u64,
@@ -95,8 +113,10 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<()> {
     let plan = Plan::demo();
     if arguments.devices {
-        let devices: Vec<_> =
+        let mut devices: Vec<_> =
             plan.devices().iter().map(|(id, kind)| json!({"id": id, "kind": kind.as_str()})).collect();
+        devices.push(json!({"id": PICK_UP_BANK, "kind": "locker"}));
+        devices.push(json!({"id": PICK_UP_KIOSK, "kind": "kiosk"}));
         println!("{}", json!(devices));
         return Ok(());
     }
@@ -135,9 +155,14 @@ async fn run(arguments: Arguments) -> Result<()> {
         inboxes.insert(id, inbox);
     }
 
+    let (shown, code) = watch::channel(None);
+    let _shop = match arguments.orders {
+        Some(headquarters) => Some(Shop::open(&arguments, headquarters, &secrets, shown)?),
+        None => None,
+    };
     let mut world = World::new(arguments.seed, plan);
     let mut dice = Dice::new(arguments.seed, arguments.faults);
-    live(&arguments, &mut world, &mut dice, &inboxes, &counters).await?;
+    live(&arguments, &mut world, &mut dice, &inboxes, &counters, &code).await?;
     for message in world.finish(now()) {
         say(&inboxes, Order::Say(message)).await;
     }
@@ -146,12 +171,56 @@ async fn run(arguments: Arguments) -> Result<()> {
     while devices.join_next().await.is_some() {}
     truth.sender().write(Line::World(world.truth())).await;
     truth.close().await.context("failed to write the truth file")?;
-    print_progress(&counters, true);
+    print_progress(&counters, None, true);
     let abandoned = counters.abandoned.load(Ordering::Relaxed);
     if 0 < abandoned {
         bail!("{abandoned} messages were not acknowledged within {} s", arguments.drain_seconds);
     }
     Ok(())
+}
+
+/// The lockers, the courier and the customers of orders.
+struct Shop {
+    _changes: mpsc::Sender<Change>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Shop {
+    fn open(
+        arguments: &Arguments,
+        headquarters: SocketAddr,
+        secrets: &BTreeMap<String, String>,
+        code: watch::Sender<Option<String>>,
+    ) -> Result<Self> {
+        for id in [PICK_UP_BANK, PICK_UP_KIOSK] {
+            ensure!(
+                arguments.anonymous || secrets.contains_key(id),
+                "the credentials have no secret for `{id}`"
+            );
+        }
+        let bank = BankOptions {
+            id: DeviceId::parse(PICK_UP_BANK).context("the bank's name")?,
+            secret: secrets.get(PICK_UP_BANK).cloned(),
+            broker: arguments.broker,
+            compartments: PICK_UP_COMPARTMENTS,
+            opens_after: Duration::from_millis(600),
+            closes_after: Duration::from_secs(6),
+            faults: arguments.locker_faults,
+        };
+        let kiosk = KioskId::parse(PICK_UP_KIOSK).context("the kiosk's name")?;
+        let secret = secrets.get(PICK_UP_KIOSK).map(String::as_str);
+        let kiosk = SimKiosk::connect(kiosk, arguments.broker, secret);
+        let options = ShopOptions { headquarters, store: arguments.store.clone(), seed: arguments.seed };
+        let (changes, changed) = mpsc::channel(1);
+        let tasks = [tokio::spawn(bank::run(bank, changed)), tokio::spawn(shop::run(options, kiosk, code))];
+        Ok(Self { _changes: changes, tasks })
+    }
 }
 
 fn secrets(arguments: &Arguments, plan: &Plan) -> Result<BTreeMap<String, String>> {
@@ -180,6 +249,7 @@ async fn live(
     dice: &mut Dice,
     inboxes: &BTreeMap<String, mpsc::Sender<Order>>,
     counters: &Counters,
+    code: &watch::Receiver<Option<String>>,
 ) -> Result<()> {
     let start = Instant::now();
     let ends_at = arguments.seconds.map(|seconds| start + Duration::from_secs(seconds));
@@ -193,7 +263,7 @@ async fn live(
         tokio::select! {
             _ = second.tick() => {}
             _ = progress.tick() => {
-                print_progress(counters, false);
+                print_progress(counters, code.borrow().as_deref(), false);
                 continue;
             }
             _ = terminate.recv() => return Ok(()),
@@ -234,7 +304,7 @@ async fn say(inboxes: &BTreeMap<String, mpsc::Sender<Order>>, order: Order) {
     }
 }
 
-fn print_progress(counters: &Counters, done: bool) {
+fn print_progress(counters: &Counters, code: Option<&str>, done: bool) {
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     println!(
         "{}",
@@ -245,6 +315,7 @@ fn print_progress(counters: &Counters, done: bool) {
             "refused": count(&counters.refused),
             "reconnects": count(&counters.reconnects),
             "abandoned": count(&counters.abandoned),
+            "pick_up_code": code,
             "done": done,
         })
     );

@@ -8,5 +8,6 @@ mod eyes;
 mod hostile;
 mod messages;
 mod nothing_is_lost;
+mod pick_up;
 mod simulated_store;
 mod staff_page;

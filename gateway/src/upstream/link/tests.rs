@@ -239,6 +239,11 @@ impl CursorStore for Cursors {
     }
 }
 
+/// Orders are another test's.
+fn no_orders() -> OrderLine {
+    OrderLine { commands: mpsc::channel(1).0, results: mpsc::channel(1).1 }
+}
+
 struct Hub {
     uplink: UpstreamHandle,
     shutdown: CancellationToken,
@@ -273,6 +278,7 @@ fn hub(broker: SocketAddr, password: &str, journal: Vec<Stream>, tuning: Tuning)
         degraded: watch::channel(vec!["a reduced mode".to_owned()]).1,
         clock: Arc::new(|| Timestamp::UNIX_EPOCH),
         jitter: Box::new(|| 0.0),
+        orders: no_orders(),
         shutdown: shutdown.clone(),
     });
     Hub { uplink, shutdown, cursors, _new_rows: new_rows_sender }

@@ -1,0 +1,423 @@
+//! An order's way from headquarters to its customer, through lost lines, killed processes, wrong codes and stuck doors.
+
+use std::{net::SocketAddr, time::Duration};
+
+use contract::{
+    DeviceId, KioskId, RequestId,
+    kiosk::{Ask, PickUpCode, Refusal, Reply, ReplyState},
+};
+use e2e::{
+    harness::{Hq, Hub, HubSetup, Link, PATIENCE, hub::STORE, page, wait_for},
+    raw::{RawClient, Version},
+    sim::{
+        bank::{self, BankFaults, BankOptions, Change},
+        kiosk::SimKiosk,
+    },
+};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+const BANK: &str = "pick-up-1";
+const KIOSK: &str = "kiosk-1";
+const CODE: &str = "942137";
+const COURIER: &str = "955551";
+
+/// A store with headquarters, a bank of lockers and a kiosk.
+struct Store {
+    hq: Option<Hq>,
+    line: Link,
+    hub: Option<Hub>,
+    kiosk: SimKiosk,
+    kiosk_secret: String,
+    bank: Bank,
+    asked: u32,
+}
+
+struct Bank {
+    changes: mpsc::Sender<Change>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Bank {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn kiosk(broker: SocketAddr, secret: &str) -> SimKiosk {
+    SimKiosk::connect(KioskId::parse(KIOSK).unwrap(), broker, Some(secret))
+}
+
+fn code(digits: &str) -> PickUpCode {
+    PickUpCode::parse(digits).unwrap()
+}
+
+impl Store {
+    async fn open(faults: BankFaults, closes_after: Duration) -> Self {
+        let hq = Hq::start().await;
+        let line = Link::to(hq.mqtt).await;
+        let folder = HubSetup::new().upstream(line.addr()).write();
+        let bank_secret = folder.add_device(BANK, "locker").await;
+        let kiosk_secret = folder.add_device(KIOSK, "kiosk").await;
+        let hub = folder.start().await;
+        let options = BankOptions {
+            id: DeviceId::parse(BANK).unwrap(),
+            secret: Some(bank_secret),
+            broker: hub.mqtt,
+            compartments: 3,
+            opens_after: Duration::from_millis(200),
+            closes_after,
+            faults,
+        };
+        let (changes, changed) = mpsc::channel(4);
+        let bank = Bank { changes, task: tokio::spawn(bank::run(options, changed)) };
+        let kiosk = kiosk(hub.mqtt, &kiosk_secret);
+        kiosk.is_ready().await;
+        let (hq, hub) = (Some(hq), Some(hub));
+        let store = Self { hq, line, hub, kiosk, kiosk_secret, bank, asked: 0 };
+        wait_for("the bank has said how its doors are", PATIENCE, async || {
+            let view = store.hub().store().await?;
+            let doors = view["lockers"][0]["compartments"].as_object().map_or(0, serde_json::Map::len);
+            if doors == 3 { Ok(()) } else { Err(view["lockers"].to_string()) }
+        })
+        .await;
+        store.is_known_at_headquarters().await;
+        store
+    }
+
+    async fn is_known_at_headquarters(&self) {
+        wait_for("headquarters sees the store online", PATIENCE, async || {
+            let stores = page::get_json(self.hq().http, "/api/stores").await?;
+            if stores["stores"][0]["online"] == true { Ok(()) } else { Err(stores.to_string()) }
+        })
+        .await;
+    }
+
+    async fn post(&self, body: &Value) -> (u16, Value) {
+        let path = format!("/api/stores/{STORE}/commands");
+        page::post(self.hq().http, &path, body).await.expect("headquarters answers")
+    }
+
+    async fn place(&self, id: &str, order: &str) {
+        let (status, answer) = self.post(&place(id, order)).await;
+        assert_eq!(status, 202, "{answer}");
+    }
+
+    /// Waits until a command has its result; gives the command as headquarters shows it.
+    async fn result(&self, id: &str) -> Value {
+        wait_for(&format!("command {id} has its result"), PATIENCE, async || {
+            let path = format!("/api/stores/{STORE}/commands");
+            let answer = page::get_json(self.hq().http, &path).await?;
+            let commands = answer["commands"].as_array().cloned().unwrap_or_default();
+            let command = commands.into_iter().find(|command| command["id"] == id);
+            let is_final = |command: &Value| command["state"] == "done" || command["state"] == "failed";
+            command.filter(is_final).ok_or(answer.to_string())
+        })
+        .await
+    }
+
+    /// Waits until an order is at a stage at headquarters.
+    async fn is_at_headquarters(&self, order: &str, stage: &str) -> Value {
+        wait_for(&format!("headquarters has {order} as {stage}"), PATIENCE, async || {
+            let answer = page::get_json(self.hq().http, &format!("/api/stores/{STORE}/orders")).await?;
+            let orders = answer["orders"].as_array().cloned().unwrap_or_default();
+            let found = orders.into_iter().find(|found| found["order"] == order && found["stage"] == stage);
+            found.ok_or(answer.to_string())
+        })
+        .await
+    }
+
+    /// Asks, and waits until the answers are as wanted; gives the words of the whole stream.
+    async fn ask(&mut self, ask: Ask, until: impl Fn(&ReplyState) -> bool) -> Vec<Reply> {
+        self.asked += 1;
+        let id = RequestId::parse(&format!("r-{}", self.asked)).unwrap();
+        assert!(self.kiosk.ask(&id, ask));
+        self.hears(&id, until).await
+    }
+
+    async fn hears(&self, id: &RequestId, until: impl Fn(&ReplyState) -> bool) -> Vec<Reply> {
+        let heard = self.kiosk.heard();
+        wait_for(&format!("the kiosk hears of {id}"), PATIENCE, async || {
+            let replies = heard.borrow().get(id.as_str()).cloned().unwrap_or_default();
+            if replies.iter().any(|reply| until(&reply.state)) {
+                Ok(replies)
+            } else {
+                Err(format!("{replies:?}"))
+            }
+        })
+        .await
+    }
+
+    async fn deposit(&mut self) -> Vec<Reply> {
+        self.ask(Ask::Deposit { code: code(COURIER) }, ReplyState::is_final).await
+    }
+
+    async fn pick_up(&mut self, digits: &str, until: impl Fn(&ReplyState) -> bool) -> Vec<Reply> {
+        self.ask(Ask::PickUp { code: code(digits) }, until).await
+    }
+
+    /// `kill -9` of the hub, and a new start: on another port, as another process.
+    async fn restart_hub(&mut self) {
+        let folder = self.hub.take().expect("the hub runs").kill().await;
+        let hub = folder.start().await;
+        self.bank.changes.send(Change::Broker(hub.mqtt)).await.expect("the bank runs");
+        self.kiosk = kiosk(hub.mqtt, &self.kiosk_secret);
+        self.hub = Some(hub);
+        self.kiosk.is_ready().await;
+    }
+
+    /// `kill -9` of headquarters, and a new start.
+    async fn restart_headquarters(&mut self) {
+        let folder = self.hq.take().expect("headquarters runs").kill().await;
+        let hq = folder.start().await;
+        self.line.retarget(hq.mqtt);
+        self.hq = Some(hq);
+    }
+
+    fn hub(&self) -> &Hub {
+        self.hub.as_ref().expect("the hub runs")
+    }
+
+    fn hq(&self) -> &Hq {
+        self.hq.as_ref().expect("headquarters runs")
+    }
+
+    async fn faults(&self, faults: BankFaults) {
+        self.bank.changes.send(Change::Faults(faults)).await.expect("the bank runs");
+    }
+
+    /// The stages of an order's events at headquarters, in order.
+    fn stages(&self, order: &str) -> Vec<String> {
+        let database = self.hq().folder.database();
+        let database = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let mut rows = database
+            .prepare(
+                "SELECT substr(kind, 7) FROM rows WHERE stream = 'events' AND kind LIKE 'order.%'
+                 AND json_extract(data, '$.order') = ?1 ORDER BY epoch, seq",
+            )
+            .unwrap();
+        let stages = rows.query_map([order], |row| row.get(0)).unwrap();
+        stages.map(Result::unwrap).collect()
+    }
+}
+
+/// The words of a stream, reasons of refusals instead of `refused`.
+fn words(replies: &[Reply]) -> Vec<String> {
+    let word = |reply: &Reply| {
+        let json = serde_json::to_value(reply).expect("a reply is JSON");
+        let word = json.get("reason").unwrap_or(&json["state"]);
+        word.as_str().expect("a word").to_owned()
+    };
+    replies.iter().map(word).collect()
+}
+
+const QUICK: Duration = Duration::from_millis(300);
+
+#[tokio::test]
+async fn an_order_is_placed_brought_picked_up_and_closed_at_headquarters() {
+    let mut store = Store::open(BankFaults::default(), QUICK).await;
+    store.place("c-1", "o-1001").await;
+    assert_eq!(store.result("c-1").await["state"], "done");
+    assert_eq!(words(&store.pick_up(CODE, ReplyState::is_final).await), ["not_ready"]);
+    assert_eq!(words(&store.deposit().await), ["opening", "open", "deposited"]);
+    store.is_at_headquarters("o-1001", "ready").await;
+    let view = store.hub().store().await.expect("the staff page answers");
+    assert_eq!(view["lockers"][0]["compartments"]["1"]["order"]["stage"], "ready");
+
+    let replies = store.pick_up(CODE, ReplyState::is_final).await;
+    assert_eq!(words(&replies), ["opening", "open", "collected"]);
+    let ReplyState::Opening { compartments, order_label, goods, .. } = &replies[0].state else { panic!() };
+    assert_eq!((compartments.as_slice(), order_label.as_str()), (&[1][..], "1001"));
+    assert_eq!(goods[0].name["en"], "Serum");
+    store.is_at_headquarters("o-1001", "collected").await;
+    assert_eq!(words(&store.pick_up(CODE, ReplyState::is_final).await), ["already_used"]);
+    assert_eq!(
+        store.stages("o-1001"),
+        ["placed", "opening", "open", "ready", "opening", "open", "collected"]
+    );
+    no_code_was_written(&store).await;
+}
+
+/// Neither the hub's files nor its log hold a code; headquarters' have erased it with the result.
+async fn no_code_was_written(store: &Store) {
+    let folders = [store.hub().folder.data_dir().to_owned(), store.hub().folder.dir().to_owned()];
+    for folder in folders {
+        let mut waiting = vec![folder];
+        while let Some(path) = waiting.pop() {
+            if path.is_dir() {
+                let entries = std::fs::read_dir(&path).unwrap();
+                waiting.extend(entries.map(|entry| entry.unwrap().path()));
+            } else if path.is_file() {
+                let bytes = std::fs::read(&path).unwrap();
+                let found = bytes.windows(6).any(|six| six == CODE.as_bytes() || six == COURIER.as_bytes());
+                assert!(!found, "`{}` holds a code", path.display());
+            }
+        }
+    }
+    let answer = page::get(store.hq().http, &format!("/api/stores/{STORE}/commands")).await.unwrap();
+    assert!(!answer.contains(CODE) && !answer.contains(COURIER), "{answer}");
+}
+
+#[tokio::test]
+async fn wrong_codes_are_refused_and_then_limited_and_a_right_one_is_not_looked_at_meanwhile() {
+    let mut store = Store::open(BankFaults::default(), QUICK).await;
+    store.place("c-1", "o-1001").await;
+    store.result("c-1").await;
+    store.deposit().await;
+    for n in 0..5 {
+        let replies = store.pick_up(&format!("10000{n}"), ReplyState::is_final).await;
+        assert_eq!(words(&replies), ["wrong_code"]);
+    }
+    let replies = store.pick_up(CODE, ReplyState::is_final).await;
+    let ReplyState::Refused { reason: Refusal::RateLimited { retry_after_s } } = replies[0].state else {
+        panic!("{replies:?}")
+    };
+    assert!((1..=30).contains(&retry_after_s), "{retry_after_s}");
+    store.restart_hub().await;
+    let replies = store.pick_up(CODE, ReplyState::is_final).await;
+    assert_eq!(words(&replies), ["rate_limited"], "a restart forgives nothing");
+
+    let cancel = json!({ "id": "c-2", "command": "order.cancel", "order": "o-1001" });
+    assert_eq!(store.post(&cancel).await.0, 202);
+    store.result("c-2").await;
+    store.is_at_headquarters("o-1001", "cancelled").await;
+}
+
+#[tokio::test]
+async fn a_stuck_door_calls_staff_who_open_it_again() {
+    let mut store = Store::open(BankFaults::default(), QUICK).await;
+    store.place("c-1", "o-1001").await;
+    store.result("c-1").await;
+    store.deposit().await;
+    store.faults(BankFaults { stuck: true, lost_result: true, ..BankFaults::default() }).await;
+    let replies = store.pick_up(CODE, ReplyState::is_final).await;
+    assert_eq!(words(&replies), ["opening", "stuck"]);
+    let view = store.hub().store().await.expect("the staff page answers");
+    assert_eq!(view["lockers"][0]["compartments"]["1"]["stuck"], true);
+    store.is_at_headquarters("o-1001", "stuck").await;
+
+    store.faults(BankFaults::default()).await;
+    let wrong = store.hub().folder.command(&["locker", "open", BANK, "77"]).await;
+    assert!(!wrong.status.success() && wrong.said().contains("77"), "{}", wrong.said());
+    let opened = store.hub().folder.command(&["locker", "open", BANK, "1"]).await;
+    assert!(opened.status.success(), "{}", opened.said());
+    store.is_at_headquarters("o-1001", "collected").await;
+    let view = store.hub().store().await.expect("the staff page answers");
+    assert_eq!(view["lockers"][0]["compartments"]["1"]["stuck"], false);
+}
+
+#[tokio::test]
+async fn goods_left_inside_are_asked_for_once_and_help_is_called() {
+    let mut store = Store::open(BankFaults::default(), QUICK).await;
+    store.place("c-1", "o-1001").await;
+    store.result("c-1").await;
+    store.deposit().await;
+    store.faults(BankFaults { untouched: true, duplicate_result: true, ..BankFaults::default() }).await;
+    let kept = |state: &ReplyState| matches!(state, ReplyState::ClosedNotEmptied { .. });
+    store.pick_up(CODE, kept).await;
+    store.faults(BankFaults::default()).await;
+    let request = RequestId::parse(&format!("r-{}", store.asked)).unwrap();
+    let replies = store.ask(Ask::OpenAgain { request }, ReplyState::is_final).await;
+    assert_eq!(words(&replies), ["opening", "open", "collected"]);
+
+    let help = Ask::Help { screen: "pick_up".to_owned(), order: None };
+    assert_eq!(words(&store.ask(help, ReplyState::is_final).await), ["help_called"]);
+    let view = store.hub().store().await.expect("the staff page answers");
+    assert_eq!(view["help"]["kiosks"][KIOSK]["screen"], "pick_up");
+    let done = store.hub().folder.command(&["help-done", KIOSK]).await;
+    assert!(done.status.success(), "{}", done.said());
+}
+
+#[tokio::test]
+async fn a_hub_killed_while_the_door_is_open_closes_the_order_when_it_is_back() {
+    let mut store = Store::open(BankFaults::default(), Duration::from_secs(4)).await;
+    store.place("c-1", "o-1001").await;
+    store.result("c-1").await;
+    store.deposit().await;
+    store.pick_up(CODE, |state| *state == ReplyState::Open).await;
+    store.restart_hub().await;
+    // As a kiosk does after a lost connection: the same request under the same id.
+    let request = RequestId::parse(&format!("r-{}", store.asked)).unwrap();
+    assert!(store.kiosk.ask(&request, Ask::PickUp { code: code(CODE) }));
+    let replies = store.hears(&request, ReplyState::is_final).await;
+    assert_eq!(replies.last().map(|reply| &reply.state), Some(&ReplyState::Collected), "{replies:?}");
+    store.is_at_headquarters("o-1001", "collected").await;
+    assert_eq!(
+        store.stages("o-1001"),
+        ["placed", "opening", "open", "ready", "opening", "open", "collected"],
+        "each once"
+    );
+}
+
+#[tokio::test]
+async fn a_command_survives_a_lost_line_and_the_death_of_headquarters_and_has_one_effect() {
+    let mut store = Store::open(BankFaults::default(), QUICK).await;
+    store.line.cut();
+    store.place("c-1", "o-1001").await;
+    store.restart_headquarters().await;
+    store.line.restore();
+    // Its old connection would stay silent until the keep-alive notices.
+    store.restart_hub().await;
+    assert_eq!(store.result("c-1").await["state"], "done");
+    // Whatever of it was on its way: the hub and headquarters die once more, and the same body comes again.
+    store.restart_hub().await;
+    store.restart_headquarters().await;
+    store.is_known_at_headquarters().await;
+    let (status, answer) = store.post(&place("c-1", "o-1001")).await;
+    assert_eq!((status, &answer["state"]), (200, &json!("known")));
+    let (status, _) = store.post(&place("c-1", "o-1002")).await;
+    assert_eq!(status, 409);
+    let (status, answer) = store.post(&json!({ "command": "order.place", "order": "o-3" })).await;
+    assert_eq!(status, 400, "{answer}");
+    store.place("c-2", "o-1001").await;
+    assert_eq!(store.result("c-2").await["state"], "done", "the same order again is there already");
+    store.is_at_headquarters("o-1001", "placed").await;
+    store.deposit().await;
+    store.is_at_headquarters("o-1001", "ready").await;
+    assert_eq!(store.stages("o-1001"), ["placed", "opening", "open", "ready"]);
+}
+
+#[tokio::test]
+async fn a_command_from_anybody_but_headquarters_is_refused() {
+    let mut store = Store::open(BankFaults::default(), QUICK).await;
+    let evil = place("x", "o-666");
+    let evil = evil.as_object().map(|fields| {
+        let fields = fields.iter().filter(|(name, _)| *name != "id");
+        fields.map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>()
+    });
+    let evil = serde_json::to_vec(&evil).unwrap();
+    // Another store, and the store itself, at headquarters' broker.
+    for name in ["sh-1", STORE] {
+        let (mut client, code) =
+            RawClient::log_in(store.hq().mqtt, Version::V5, name, None).await.expect("headquarters listens");
+        assert_eq!(code, 0);
+        client.publish(&format!("stores/{STORE}/command/evil"), 1, &evil).await.expect("it is sent");
+        let refused = client.answer().await.ok().and_then(|packet| packet.puback());
+        assert!(refused.is_none_or(|(_, reason)| 0x80 <= reason), "{name}: {refused:?}");
+    }
+    // A device at the store's own broker.
+    for topic in [&format!("stores/{STORE}/command/evil"), "headquarters/command/evil", "staff/action"] {
+        let secret = store.kiosk_secret.clone();
+        let login = RawClient::log_in(store.hub().mqtt, Version::V5, KIOSK, Some(&secret)).await;
+        let (mut client, code) = login.expect("the hub listens");
+        assert_eq!(code, 0);
+        client.publish(topic, 1, &evil).await.expect("it is sent");
+        let refused = client.answer().await.ok().and_then(|packet| packet.puback());
+        assert!(refused.is_none_or(|(_, reason)| 0x80 <= reason), "{topic}: {refused:?}");
+    }
+    // The right way still works, and nothing of the others is there.
+    store.place("c-1", "o-1001").await;
+    assert_eq!(store.result("c-1").await["state"], "done");
+    store.deposit().await;
+    store.is_at_headquarters("o-1001", "ready").await;
+    assert!(store.stages("o-666").is_empty());
+}
+
+fn place(id: &str, order: &str) -> Value {
+    json!({
+        "id": id, "command": "order.place", "order": order, "pick_up_code": CODE, "deposit_code": COURIER,
+        "goods": [{ "gtin": "2000000000015", "name": { "zh": "精华液", "en": "Serum" }, "quantity": 1 }],
+        "expires_at": "2099-01-01T00:00:00Z",
+    })
+}
