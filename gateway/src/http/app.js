@@ -10,6 +10,8 @@ const WORDS = {
     unknown: "未知", pieces: "件", of: "共", full: "货架充足", nothing: "暂无数据", open: "开", closed: "关",
     used: "有物", free: "空", tamper: "异动", people: "人", dwell: "平均停留", lag: "延迟", doors: "门",
     need: "建议补", degraded: "系统运行受限", notice: "提示", battery: "电量", none: "无",
+    stuck: "打不开", help: "顾客求助", "left-open": "柜门未关上", waiting_courier: "待配送的订单",
+    stage: { placed: "待配送", ready: "待取", opening: "开门中", open: "取货中", stuck: "打不开", collected: "已取", expired: "已过期", cancelled: "已取消" },
     kind: { shelf: "货架", locker: "取货柜", traffic: "客流", climate: "温湿度", bin: "回收箱" },
     unit: { d: "天", h: "小时", m: "分钟", s: "秒" }, other: "English", code: "zh-CN",
   },
@@ -21,6 +23,8 @@ const WORDS = {
     unknown: "Unknown", pieces: "pcs", of: "of", full: "Every shelf is well stocked", nothing: "Nothing yet", open: "open", closed: "closed",
     used: "in use", free: "free", tamper: "tamper", people: "people", dwell: "mean stay", lag: "lag", doors: "doors",
     need: "add", degraded: "Running in a reduced mode", notice: "Note", battery: "battery", none: "none",
+    stuck: "stuck", help: "Help wanted", "left-open": "door left open", waiting_courier: "Orders on their way",
+    stage: { placed: "on its way", ready: "ready", opening: "opening", open: "at the door", stuck: "stuck", collected: "collected", expired: "expired", cancelled: "cancelled" },
     kind: { shelf: "Shelf", locker: "Lockers", traffic: "Traffic", climate: "Climate", bin: "Bin" },
     unit: { d: " d", h: " h", m: " min", s: " s" }, other: "中文", code: "en",
   },
@@ -151,9 +155,17 @@ function showLockers() {
   const all = view.lockers.flatMap((bank) => Object.values(bank.compartments));
   const open = all.filter((locker) => locker.door === "open").length;
   const forced = all.filter((locker) => locker.tamper).length;
+  const stuck = all.filter((locker) => locker.stuck).length;
+  const calls = Object.entries(view.help?.kiosks ?? {});
+  const orders = view.orders ?? [];
+  const coming = orders.filter((order) => order.stage === "placed").length;
+  const notes = calls.map(([kiosk, call]) => `${t("help")}: ${kiosk}${call.order ? ` · ${call.order}` : ""} · ${ago(call.at)}`);
+  notes.push(...orders.filter((order) => order.is_left_open).map((order) => `${order.label} · ${t("left-open")}`));
+  text(byId("orders-note"), notes.concat(coming ? [`${t("waiting_courier")}: ${coming}`] : []).join(" · "));
+  byId("orders-note").className = notes.length ? "bad-text" : "quiet";
   text(byId("open-count"), open);
-  text(byId("open-sub"), `${t("of")} ${all.length} ${t("doors")}${forced ? ` · ${t("tamper")} ${forced}` : ""}`);
-  byId("open-count").parentElement.className = `tile${forced ? " bad" : open ? " warn" : ""}`;
+  text(byId("open-sub"), `${t("of")} ${all.length} ${t("doors")}${forced ? ` · ${t("tamper")} ${forced}` : ""}${stuck ? ` · ${t("stuck")} ${stuck}` : ""}`);
+  byId("open-count").parentElement.className = `tile${forced || stuck || calls.length ? " bad" : open ? " warn" : ""}`;
   sync(byId("lockers"), view.lockers, (bank) => bank.bank, "data-bank", () => {
     const node = make("div", "card bank");
     const top = make("div", "row");
@@ -172,8 +184,8 @@ function showLockers() {
       const [shown, state] = parts(door, "number", "state");
       text(shown, number);
       const what = locker.tamper ? "tamper" : locker.door === "open" ? "open" : locker.occupied === true ? "used" : locker.occupied === false ? "free" : "closed";
-      text(state, t(what));
-      door.className = `door ${what}`;
+      text(state, locker.order ? `${locker.order.label} ${t("stage")[locker.order.stage] ?? locker.order.stage}` : t(locker.stuck ? "stuck" : what));
+      door.className = `door ${locker.stuck ? "tamper" : what}`;
     });
   });
 }

@@ -4,6 +4,7 @@ const WORDS = {
     title: "门店总览", online: "在线门店", rows: "已入库记录", waiting: "待上传", gaps: "缺口", store: "门店", state: "状态",
     seen: "最近消息", version: "版本", devices: "设备", stream: "数据流", through: "已确认至", lag: "延迟", up: "在线", down: "离线",
     empty: "还没有门店连接。请检查门店网关的 [upstream] 配置。", ok: "入库正常", degraded: "数据库无法写入", away: "与总部服务失去连接",
+    open_orders: "待取订单", stuck_orders: "柜门打不开",
     other: "English", seconds: "秒", never: "从未", ago: "前", minutes: "分钟", hours: "小时", days: "天",
     conflicts: "内容冲突", missing: "此序号之前的记录门店已无法补传：", rollups: "汇总", events: "事件", experience: "体验", readings: "原始读数",
   },
@@ -11,6 +12,7 @@ const WORDS = {
     title: "Fleet", online: "stores online", rows: "rows stored", waiting: "rows waiting", gaps: "gaps", store: "Store", state: "State",
     seen: "Last seen", version: "Version", devices: "Devices", stream: "Stream", through: "Through", lag: "Lag", up: "online", down: "offline",
     empty: "No store has connected yet. Look at [upstream] in the store's gateway configuration.", ok: "storing", degraded: "the database takes no rows", away: "no answer from headquarters",
+    open_orders: "open orders", stuck_orders: "stuck doors",
     other: "中文", seconds: "s", never: "never", ago: " ago", minutes: "min", hours: "h", days: "d",
     conflicts: "conflicts", missing: "the store had no more what was before", rollups: "Roll-ups", events: "Events", experience: "Experience", readings: "Raw readings",
   },
@@ -62,6 +64,16 @@ function storeRows(store, now) {
         note.textContent = trouble;
         state.append(note);
       }
+      const orders = last.orders[store.id] ?? [];
+      if (orders.length) {
+        const stuck = orders.filter((order) => order.stage === "stuck").length;
+        const note = document.createElement("span");
+        note.className = `trouble${stuck ? " warn" : ""}`;
+        note.dataset.orders = store.id;
+        note.title = orders.map((order) => `${order.order} · ${order.stage}${order.bank ? ` · ${order.bank} ${order.compartment}` : ""}`).join("\n");
+        note.textContent = `${word("open_orders")}: ${number(orders.length)}${stuck ? ` · ${word("stuck_orders")}: ${number(stuck)}` : ""}`;
+        state.append(note);
+      }
       const seen = store.last_seen ? `${duration(Math.max(0, (now - Date.parse(store.last_seen)) / 1000))}${word("ago")}` : word("never");
       cell(row, seen);
       cell(row, store.version ?? "–");
@@ -102,9 +114,9 @@ function show() {
 
 async function refresh() {
   try {
-    const [stores, health] = await Promise.all([fetch("api/stores"), fetch("healthz")]);
-    const document = await stores.json();
-    last = { stores: document.stores, now: Date.parse(document.now), health: health.ok ? "ok" : "degraded" };
+    const [stores, orders, health] = await Promise.all([fetch("api/stores"), fetch("api/orders"), fetch("healthz")]);
+    const [fleet, open] = [await stores.json(), orders.ok ? await orders.json() : {}];
+    last = { stores: fleet.stores, orders: open.stores ?? {}, now: Date.parse(fleet.now), health: health.ok ? "ok" : "degraded" };
   } catch {
     last = { ...last, health: "away" };
   }
