@@ -21,9 +21,7 @@ use std::{collections::BTreeMap, error::Error, fmt, sync::Arc, time::Duration};
 
 use contract::{
     StoreId, Timestamp,
-    upstream::{
-        BATCH_BYTES_MAX, BATCH_ROWS_MAX, BirthDevice, CommandResult, Epoch, Row, SeqRange, Stream,
-    },
+    upstream::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, BirthDevice, CommandResult, Epoch, Row, SeqRange, Stream},
 };
 use tokio::{
     sync::{mpsc, watch},

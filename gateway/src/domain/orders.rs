@@ -28,24 +28,20 @@ use contract::{
     DeviceId, KioskId, OrderId, RequestId, Timestamp,
     hub::{CompartmentOrder, OrderView},
     kiosk::{
-        DOOR_OPENS_WITHIN_MS, HELP_TOPIC, HelpCall, HelpCalls, LEFT_OPEN_AFTER_MS, OPEN_AGAIN_WITHIN_MS,
-        REQUEST_AGE_MS_MAX, Refusal, Reply, ReplyState, STILL_OPEN_AFTER_MS,
+        DOOR_OPENS_WITHIN_MS, HelpCall, LEFT_OPEN_AFTER_MS, OPEN_AGAIN_WITHIN_MS, Refusal, Reply, ReplyState,
+        STILL_OPEN_AFTER_MS,
     },
     locker::LockerCommand,
-    native::Door,
-    order::{CancelOrder, ExtendOrder, Good, OrderStage, Place, label},
+    order::{Good, OrderStage, Place, label},
     topic,
     upstream::{CommandResult, CommandState, Stream},
 };
 use serde::{Deserialize, Serialize};
 
 pub use self::sealed::{CodeHash, HASH_BYTES, SealedCommand, SealedRequest, StaffAction};
-use self::{
-    sealed::{SealedAsk, SealedOrder},
-    throttle::{KioskThrottle, StoreThrottle},
-};
+use self::throttle::{KioskThrottle, StoreThrottle};
 use super::{
-    Act, DerivedRow, Effects, PLAUSIBLE_FROM_MS, RestoreError, Tree,
+    Act, DerivedRow, Effects, RestoreError, Tree,
     counters::Counters,
     deadlines::{Deadlines, Due, Moment},
     json, json_text,

@@ -208,10 +208,8 @@ impl State {
                 }
             }
             Ok(Mapped::Experience { kiosk, at, is_telling, data }) => {
-                if is_telling
-                    && self.twins.is_repeated_event(&kiosk, payload, &mut self.counters, &mut effects)
-                {
-                    return effects;
+                if is_telling && self.twins.is_repeated_event(&kiosk, payload, &mut self.counters, effects) {
+                    return;
                 }
                 effects.rows.push(DerivedRow {
                     stream: Stream::Experience,

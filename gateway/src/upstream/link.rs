@@ -40,8 +40,8 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    Config, Cursor, CursorStore, EpochBegun, Found, Identity, OrderLine, RowAt, RowSource, SourceError, Start,
-    StreamStatus, UplinkStatus, UpstreamHandle,
+    Config, Cursor, CursorStore, EpochBegun, Found, Identity, OrderLine, RowAt, RowSource, SourceError,
+    Start, StreamStatus, UplinkStatus, UpstreamHandle,
     forwarder::{Effect, Forwarder, Input, Options, ReadId, Token},
 };
 
