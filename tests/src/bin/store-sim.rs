@@ -38,8 +38,9 @@ use tokio::{
 /// Orders that wait for one device before the world waits for it.
 const ORDERS_WAITING_MAX: usize = 256;
 const SPEED_MAX: f64 = 10_000.0;
-/// The bank that obeys the hub; the world's own lockers are used by people with keys.
-const PICK_UP_BANK: &str = "pick-up-1";
+/// The bank that obeys the hub; the world's own lockers are used by people with keys. The hub fills banks in the order of
+/// their names, so this one comes first.
+const PICK_UP_BANK: &str = "collect-a";
 const PICK_UP_COMPARTMENTS: u16 = 8;
 /// Where the courier and the simulated customers type.
 const PICK_UP_KIOSK: &str = "kiosk-sim";
