@@ -8,6 +8,5 @@ mod eyes;
 mod hostile;
 mod messages;
 mod nothing_is_lost;
-mod pick_up;
 mod simulated_store;
 mod staff_page;
