@@ -8,5 +8,7 @@ mod eyes;
 mod hostile;
 mod messages;
 mod nothing_is_lost;
+mod pick_up;
+mod put_back;
 mod simulated_store;
 mod staff_page;
