@@ -14,6 +14,7 @@
 pub mod analyser;
 pub mod codes;
 pub mod face;
+pub mod frame;
 pub mod geometry;
 pub mod gs1;
 mod inference;
@@ -24,6 +25,7 @@ pub mod skin;
 pub use analyser::{AnalyseError, Analyser, LoadError};
 pub use codes::{Code, Format};
 pub use face::FaceBox;
+pub use frame::Frame;
 pub use geometry::Point;
 pub use landmarks::{Face, FivePoints};
 pub use picture::{Picture, PictureError};

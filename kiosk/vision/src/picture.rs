@@ -161,6 +161,14 @@ impl Picture {
         &self.rgb
     }
 
+    /// The pixels' memory, wiped, for another picture.
+    #[must_use]
+    pub fn into_spare(mut self) -> Vec<u8> {
+        let mut spare = std::mem::take(&mut self.rgb);
+        wipe(&mut spare);
+        spare
+    }
+
     /// One pixel. Panics outside the picture.
     #[must_use]
     pub fn pixel(&self, x: u32, y: u32) -> [u8; 3] {
@@ -323,7 +331,7 @@ pub(crate) fn luma(r: u8, g: u8, b: u8) -> u8 {
 
 /// Overwrites what somebody might look for in memory later. `black_box` keeps the compiler from
 /// dropping stores that nobody reads.
-fn wipe(bytes: &mut [u8]) {
+pub(crate) fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     black_box(bytes);
 }
