@@ -12,8 +12,14 @@ use std::{
 
 use contract::KioskId;
 use serde::Deserialize;
+use vision::{
+    camera::{Controls, Settings},
+    frame::{Encoding, FRAME_SIDE_MAX, Layout},
+};
 
 use crate::{i18n::Locale, logbook::LogFiles, staff::pin::PinHash};
+
+pub use vision::camera::Source as CameraSource;
 
 /// Larger files are no configuration.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -22,6 +28,13 @@ const IDLE_SECS: std::ops::RangeInclusive<u64> = 10..=3600;
 /// Size of a log file in MiB, and how many there may be.
 const LOG_FILE_MIB: std::ops::RangeInclusive<usize> = 1..=1024;
 const LOG_FILES: std::ops::RangeInclusive<usize> = 1..=100;
+
+/// Sides of a camera's frames in pixels.
+const CAMERA_SIDE: std::ops::RangeInclusive<u32> = 16..=FRAME_SIDE_MAX;
+/// Frames a second.
+const CAMERA_RATE: std::ops::RangeInclusive<u32> = 1..=120;
+/// Exposure times in microseconds: drivers count in 100, and a second is a very dark store.
+const EXPOSURE_US: std::ops::RangeInclusive<u32> = 100..=1_000_000;
 
 /// Everything that the operator decides.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +49,8 @@ pub struct Config {
     pub camera: Option<CameraSource>,
     /// What sees products, where it is another one.
     pub product_camera: Option<CameraSource>,
+    /// What is asked of a camera.
+    pub camera_settings: Settings,
     /// Where the networks are.
     pub models: Models,
     /// What the origin screen rests on.
@@ -100,13 +115,6 @@ impl Orientation {
             Self::Landscape => (1920, 1080),
         }
     }
-}
-
-/// Where pictures come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CameraSource {
-    /// One picture file (PNG, JPEG or WebP).
-    File(PathBuf),
 }
 
 /// Where the networks and the library that runs them are.
@@ -253,6 +261,12 @@ impl Checker<'_> {
                 .and_then(|camera| camera.product_source.as_ref())
                 .map(|source| self.camera("camera.product_source", source))
                 .transpose()?,
+            camera_settings: wire
+                .camera
+                .as_ref()
+                .map(|camera| self.camera_settings(camera))
+                .transpose()?
+                .unwrap_or_default(),
             camera: wire.camera.map(|camera| self.camera("camera.source", &camera.source)).transpose()?,
             models: Models {
                 dir: wire.models.dir.map(|dir| self.file(&dir)),
@@ -343,10 +357,58 @@ impl Checker<'_> {
     }
 
     fn camera(&self, field: &'static str, source: &str) -> Result<CameraSource, ConfigError> {
-        match source.strip_prefix("file:") {
-            Some(path) if !path.is_empty() => Ok(CameraSource::File(self.file(Path::new(path)))),
-            _ => Err(self.wrong(field, source, "`file:PATH` is needed")),
+        match CameraSource::parse(source) {
+            Some(CameraSource::File(path)) => Ok(CameraSource::File(self.file(&path))),
+            Some(CameraSource::Folder(path)) => Ok(CameraSource::Folder(self.file(&path))),
+            Some(source @ (CameraSource::V4l2(_) | CameraSource::Synthetic)) => Ok(source),
+            None => Err(self.wrong(field, source, CameraSource::WANTED)),
         }
+    }
+
+    fn camera_settings(&self, camera: &CameraWire) -> Result<Settings, ConfigError> {
+        let size = camera
+            .size
+            .split_once('x')
+            .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)))
+            .filter(|(width, height)| {
+                [width, height].into_iter().all(|side| CAMERA_SIDE.contains(side) && side % 2 == 0)
+            })
+            .ok_or_else(|| {
+                let wanted = format!(
+                    "a size such as `1280x720` is needed, even numbers from {} to {}",
+                    CAMERA_SIDE.start(),
+                    CAMERA_SIDE.end()
+                );
+                self.wrong("camera.size", &camera.size, wanted)
+            })?;
+        if !CAMERA_RATE.contains(&camera.rate) {
+            let wanted = format!("{} to {} are allowed", CAMERA_RATE.start(), CAMERA_RATE.end());
+            return Err(self.wrong("camera.rate", camera.rate, wanted));
+        }
+        let layout = match camera.format.as_str() {
+            "auto" => None,
+            name => Some(
+                Layout::parse(name)
+                    .ok_or_else(|| self.wrong("camera.format", name, "known are auto, MJPG, YUYV, NV12"))?,
+            ),
+        };
+        let encoding = Encoding::parse(&camera.colours).ok_or_else(|| {
+            let known: Vec<_> = Encoding::ALL.iter().map(|encoding| encoding.name()).collect();
+            self.wrong("camera.colours", &camera.colours, format!("known are {}", known.join(", ")))
+        })?;
+        Ok(Settings { size, rate: camera.rate, layout, encoding, controls: self.controls(&camera.controls)? })
+    }
+
+    fn controls(&self, controls: &ControlsWire) -> Result<Controls, ConfigError> {
+        let ControlsWire { exposure_us, gain, white_balance_k, focus, power_line_hz } = *controls;
+        if ![0, 50, 60].contains(&power_line_hz) {
+            return Err(self.wrong("camera.controls.power_line_hz", power_line_hz, "known are 0, 50, 60"));
+        }
+        if let Some(us) = exposure_us.filter(|us| !EXPOSURE_US.contains(us)) {
+            let wanted = format!("{} to {} are allowed", EXPOSURE_US.start(), EXPOSURE_US.end());
+            return Err(self.wrong("camera.controls.exposure_us", us, wanted));
+        }
+        Ok(Controls { exposure_us, gain, white_balance_k, focus, power_line_hz: Some(power_line_hz) })
     }
 }
 
@@ -442,6 +504,50 @@ struct CameraWire {
     source: String,
     #[serde(default)]
     product_source: Option<String>,
+    #[serde(default = "CameraWire::default_size")]
+    size: String,
+    #[serde(default = "CameraWire::default_rate")]
+    rate: u32,
+    #[serde(default = "CameraWire::default_format")]
+    format: String,
+    #[serde(default = "CameraWire::default_colours")]
+    colours: String,
+    #[serde(default)]
+    controls: ControlsWire,
+}
+
+impl CameraWire {
+    fn default_size() -> String {
+        "1280x720".to_owned()
+    }
+
+    fn default_rate() -> u32 {
+        30
+    }
+
+    fn default_format() -> String {
+        "auto".to_owned()
+    }
+
+    fn default_colours() -> String {
+        Encoding::default().name().to_owned()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ControlsWire {
+    exposure_us: Option<u32>,
+    gain: Option<u32>,
+    white_balance_k: Option<u32>,
+    focus: Option<u32>,
+    power_line_hz: u32,
+}
+
+impl Default for ControlsWire {
+    fn default() -> Self {
+        Self { exposure_us: None, gain: None, white_balance_k: None, focus: None, power_line_hz: 50 }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -505,6 +611,35 @@ mod tests {
             ("[kiosk]\nid = \"k\"\n[display]\nidle_sec = 60", "line 4"),
             ("[kiosk]\nid = \"k\"\n[display]\norientation = \"sideways\"", "unknown variant `sideways`"),
             ("[kiosk]\nid = \"k\"\n[camera]\nsource = \"webcam\"", "`camera.source` is `webcam`"),
+            ("[kiosk]\nid = \"k\"\n[camera]\nsource = \"v4l2:\"", "`camera.source` is `v4l2:`"),
+            (
+                "[kiosk]\nid = \"k\"\n[camera]\nsource = \"synthetic\"\nsize = \"1281x720\"",
+                "`camera.size` is `1281x720`",
+            ),
+            (
+                "[kiosk]\nid = \"k\"\n[camera]\nsource = \"synthetic\"\nsize = \"big\"",
+                "`camera.size` is `big`",
+            ),
+            (
+                "[kiosk]\nid = \"k\"\n[camera]\nsource = \"synthetic\"\nrate = 0",
+                "`camera.rate` is `0`, 1 to 120",
+            ),
+            (
+                "[kiosk]\nid = \"k\"\n[camera]\nsource = \"synthetic\"\nformat = \"H264\"",
+                "`camera.format` is `H264`",
+            ),
+            (
+                "[kiosk]\nid = \"k\"\n[camera]\nsource = \"synthetic\"\ncolours = \"srgb\"",
+                "`camera.colours` is `srgb`",
+            ),
+            (
+                "[kiosk]\nid = \"k\"\n[camera]\nsource = \"synthetic\"\n[camera.controls]\npower_line_hz = 55",
+                "`camera.controls.power_line_hz` is `55`",
+            ),
+            (
+                "[kiosk]\nid = \"k\"\n[camera]\nsource = \"synthetic\"\n[camera.controls]\nexposure_us = 3",
+                "`camera.controls.exposure_us` is `3`",
+            ),
             (
                 "[kiosk]\nid = \"k\"\n[camera]\nsource = \"file:a\"\nproduct_source = \"b\"",
                 "`camera.product_source` is `b`",
@@ -524,6 +659,29 @@ mod tests {
                 "{text}: {refusal}"
             );
         }
+    }
+
+    #[test]
+    fn every_kind_of_camera_can_be_named_and_asked_for_what_it_should_give() {
+        let camera = |text: &str| parse(&format!("[kiosk]\nid = \"k\"\n[camera]\n{text}")).unwrap();
+        for (text, expected) in [
+            ("v4l2:/dev/video0", CameraSource::V4l2("/dev/video0".into())),
+            ("folder:frames", CameraSource::Folder("/etc/storehub/frames".into())),
+            ("synthetic", CameraSource::Synthetic),
+        ] {
+            let config = camera(&format!("source = \"{text}\""));
+            assert_eq!(config.camera, Some(expected));
+            assert_eq!(config.camera_settings.controls.power_line_hz, Some(50));
+        }
+        let settings = camera(
+            "source = \"synthetic\"\nsize = \"1920x1080\"\nrate = 15\nformat = \"YUYV\"\n\
+             colours = \"bt709-full\"\n[camera.controls]\nexposure_us = 10000\nwhite_balance_k = 5000\n\
+             focus = 30\ngain = 4\npower_line_hz = 60",
+        )
+        .camera_settings;
+        assert_eq!((settings.size, settings.rate, settings.layout), ((1920, 1080), 15, Some(Layout::Yuyv)));
+        assert_eq!(settings.encoding.name(), "bt709-full");
+        assert_eq!(settings.controls.exposure_us, Some(10_000));
     }
 
     #[test]

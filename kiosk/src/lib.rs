@@ -23,6 +23,7 @@ pub mod measure;
 pub mod origin;
 pub mod paint;
 pub mod pick_up;
+pub mod pose;
 pub mod said;
 pub mod screens;
 pub mod session;
@@ -30,6 +31,7 @@ pub mod shot;
 pub mod skin;
 pub mod staff;
 pub mod theme;
+pub mod try_on;
 pub mod watchdog;
 
 use std::{
@@ -58,6 +60,7 @@ use crate::{
     skin::SkinWorker,
     staff::{Machine, StaffRoom, StaffWorker},
     theme::{FontError, Theme},
+    try_on::{Shades, TryOnWorker},
 };
 
 /// Every feature and every screen, without what needs the machine: threads, fonts, sockets.
@@ -67,8 +70,10 @@ pub(crate) fn features(app: &mut App) {
         session::plugin,
         link::plugin,
         experience::plugin,
+        camera::plugin,
         skin::plugin,
         origin::plugin,
+        try_on::plugin,
         pick_up::plugin,
         staff::plugin,
         watchdog::plugin,
@@ -162,11 +167,17 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
     if config.camera.is_none() {
         warn!("no camera is configured: set `[camera] source`; skin and origin show a notice");
     }
-    world.insert_resource(Camera::new(config.camera.clone()).with_product(config.product_camera.clone()));
+    let camera = Camera::start(config.camera.clone(), config.product_camera.clone(), &config.camera_settings)
+        .map_err(|source| StartError::Worker { name: "camera", source })?;
+    world.insert_resource(camera);
     let skin = SkinWorker::start(config.models.clone())
         .map_err(|source| StartError::Worker { name: "skin", source })?;
     world.insert_resource(skin);
     let store = config.origin.as_ref().map_or_else(OriginStore::default, OriginStore::load);
+    world.insert_resource(Shades::of(&store));
+    let try_on = TryOnWorker::start(config.models.clone())
+        .map_err(|source| StartError::Worker { name: "try-on", source })?;
+    world.insert_resource(try_on);
     let origin =
         OriginWorker::start(store).map_err(|source| StartError::Worker { name: "origin", source })?;
     world.insert_resource(origin);

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use provenance::{Assessment, ItemClaim, Reason, Verdict};
 use vision::{codes, gs1};
 
-pub use store::{OriginStore, Product, StoreError};
+pub use store::{LipColour, OriginStore, Product, StoreError};
 
 use crate::{
     camera::{Camera, Shutter},
@@ -248,6 +248,12 @@ mod tests {
     use super::*;
     use crate::config::CameraSource;
 
+    /// A camera that sees nothing.
+    fn blind() -> Camera {
+        let nowhere = CameraSource::File("/nowhere/at/all.png".into());
+        Camera::start(Some(nowhere), None, &vision::camera::Settings::default()).unwrap()
+    }
+
     fn app() -> App {
         let mut app = App::new();
         app.add_plugins(MinimalPlugins)
@@ -275,7 +281,7 @@ mod tests {
     #[test]
     fn a_picture_that_is_none_is_a_camera_that_gives_none() {
         let mut app = app();
-        app.insert_resource(Camera::new(Some(CameraSource::File("/nowhere/at/all.png".into()))));
+        app.insert_resource(blind());
         app.world_mut().trigger(Trace);
         assert_eq!(*app.world().resource::<OriginView>(), OriginView::Looking);
         pump(&mut app, |app| *app.world().resource::<OriginView>() != OriginView::Looking);
@@ -285,7 +291,7 @@ mod tests {
     #[test]
     fn a_finding_for_a_visitor_who_has_left_is_dropped() {
         let mut app = app();
-        app.insert_resource(Camera::new(Some(CameraSource::File("/nowhere/at/all.png".into()))));
+        app.insert_resource(blind());
         app.world_mut().trigger(Trace);
         app.world_mut().trigger(crate::session::EndSession);
         app.world_mut().flush();

@@ -14,6 +14,7 @@ use crate::{
     screens::Screen,
     skin::{SkinTrouble, SkinView},
     staff::{Gate, StaffRoom},
+    try_on::{TryOnTrouble, TryOnView},
 };
 
 /// What `screen` says in this world.
@@ -41,7 +42,8 @@ pub fn said(world: &World, screen: Screen) -> Value {
         Screen::Staff => {
             said["staff"] = json!({"is_open": world.resource::<StaffRoom>().gate() == Gate::Open})
         }
-        Screen::Consent | Screen::TryOn | Screen::Offers | Screen::Fault => {}
+        Screen::TryOn => said["try_on"] = try_on(world.resource::<TryOnView>()),
+        Screen::Consent | Screen::Offers | Screen::Fault => {}
     }
     said
 }
@@ -59,7 +61,7 @@ fn store(facts: &StoreFacts) -> Value {
 
 fn skin(view: &SkinView) -> Value {
     match view {
-        SkinView::Idle | SkinView::Looking => json!({"state": "looking"}),
+        SkinView::Idle | SkinView::Posing | SkinView::Looking => json!({"state": "looking"}),
         SkinView::Unavailable(trouble) => json!({
             "state": "unavailable",
             "trouble": match trouble {
@@ -79,6 +81,24 @@ fn skin(view: &SkinView) -> Value {
                 "metrics": metrics,
             })
         }
+    }
+}
+
+fn try_on(view: &TryOnView) -> Value {
+    match view {
+        TryOnView::Idle | TryOnView::Posing | TryOnView::Looking => json!({"state": "looking"}),
+        TryOnView::Unavailable(trouble) => json!({
+            "state": "unavailable",
+            "trouble": match trouble {
+                TryOnTrouble::Camera => "camera",
+                TryOnTrouble::Models => "models",
+                TryOnTrouble::Broken => "broken",
+                TryOnTrouble::NoShades => "no_shades",
+                TryOnTrouble::NoFace => "no_face",
+                TryOnTrouble::NoLips => "no_lips",
+            },
+        }),
+        TryOnView::Found(looks) => json!({"state": "found", "shades": looks.after.len()}),
     }
 }
 

@@ -37,6 +37,7 @@ use crate::{
     screens::Screen,
     session::{Consent, Session},
     skin::{SkinStatus, SkinView},
+    try_on::TryOnView,
 };
 
 /// Longest time for one picture; a cold software renderer on a busy machine needs some tens of seconds.
@@ -243,11 +244,15 @@ fn is_settled(world: &World, screen: Screen, started: Instant, online_since: &mu
         Screen::Attract
         | Screen::Home
         | Screen::Consent
-        | Screen::TryOn
         | Screen::PickUp
         | Screen::Offers
         | Screen::Staff => true,
-        Screen::Skin => !matches!(world.resource::<SkinView>(), SkinView::Idle | SkinView::Looking),
+        Screen::Skin => {
+            !matches!(world.resource::<SkinView>(), SkinView::Idle | SkinView::Posing | SkinView::Looking)
+        }
+        Screen::TryOn => {
+            !matches!(world.resource::<TryOnView>(), TryOnView::Idle | TryOnView::Posing | TryOnView::Looking)
+        }
         Screen::Origin => !matches!(world.resource::<OriginView>(), OriginView::Idle | OriginView::Looking),
         Screen::Fault => *world.resource::<SkinStatus>() != SkinStatus::Loading,
     };

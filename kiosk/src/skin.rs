@@ -10,10 +10,11 @@ use bevy::prelude::*;
 use vision::{Analyser, SkinReport};
 
 use crate::{
-    camera::{Camera, Shutter},
+    camera::{Camera, CameraState, CameraStatus, Shutter},
     config::Models,
     jobs::{Outcome, Worker},
     paint::{Outline, Painting, paint},
+    pose::{Pose, PoseStep},
     session::{Session, SessionEnded},
 };
 
@@ -21,10 +22,14 @@ use crate::{
 pub(crate) fn plugin(app: &mut App) {
     app.init_resource::<SkinView>()
         .init_resource::<SkinStatus>()
+        .init_resource::<SkinPose>()
         .add_observer(measure)
         .add_observer(|_: On<SessionEnded>, mut view: ResMut<SkinView>| *view = SkinView::Idle)
         .add_systems(Startup, load.run_if(resource_exists::<SkinWorker>))
-        .add_systems(PreUpdate, take_in.run_if(resource_exists::<SkinWorker>));
+        .add_systems(
+            PreUpdate,
+            (take_in, pose).chain().run_if(resource_exists::<SkinWorker>).run_if(resource_exists::<Camera>),
+        );
 }
 
 /// Asks for a look at the visitor who stands before the camera.
@@ -37,6 +42,8 @@ pub enum SkinView {
     /// Nobody has asked.
     #[default]
     Idle,
+    /// Visitors see themselves, and how long until the picture is taken.
+    Posing,
     /// A look is being taken.
     Looking,
     /// It was taken.
@@ -44,6 +51,10 @@ pub enum SkinView {
     /// It could not be taken.
     Unavailable(SkinTrouble),
 }
+
+/// The pose of the visitor who is to be looked at.
+#[derive(Resource, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SkinPose(pub Pose);
 
 /// Why no look can be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,22 +159,43 @@ fn load(mut worker: ResMut<SkinWorker>, session: Res<Session>) {
 
 fn measure(
     _: On<Measure>,
-    session: Res<Session>,
     camera: Res<Camera>,
-    worker: Option<ResMut<SkinWorker>>,
+    worker: Option<Res<SkinWorker>>,
+    status: Res<SkinStatus>,
     mut view: ResMut<SkinView>,
+    mut pose: ResMut<SkinPose>,
 ) {
-    let Some(mut worker) = worker else {
+    if worker.is_none() {
         *view = SkinView::Unavailable(SkinTrouble::Broken);
         return;
+    }
+    // Nobody is filmed for what cannot be measured.
+    *view = if *status == SkinStatus::Missing {
+        SkinView::Unavailable(SkinTrouble::Models)
+    } else if camera.is_present() {
+        *pose = SkinPose::default();
+        SkinView::Posing
+    } else {
+        SkinView::Unavailable(SkinTrouble::Camera)
     };
-    let Some(shutter) = camera.shutter() else {
-        *view = SkinView::Unavailable(SkinTrouble::Camera);
+}
+
+/// Counts down while the camera looks, then takes the picture. A camera that comes back begins anew.
+fn pose(time: Res<Time>, status: Res<CameraStatus>, mut view: ResMut<SkinView>, mut pose: ResMut<SkinPose>) {
+    let state = status.visitors;
+    if *view == SkinView::Unavailable(SkinTrouble::Camera) && state == CameraState::Streaming {
+        *pose = SkinPose::default();
+        *view = SkinView::Posing;
+    }
+    if *view != SkinView::Posing {
         return;
-    };
-    // The networks may still be loading; `take_in` starts the look when the worker is free.
-    worker.0.submit(session.id(), Job::Look(shutter));
-    *view = SkinView::Looking;
+    }
+    match pose.0.step(state, time.delta()) {
+        PoseStep::Waiting => {}
+        // `take_in` submits the look as soon as the worker is free.
+        PoseStep::Ready => *view = SkinView::Looking,
+        PoseStep::NoCamera => *view = SkinView::Unavailable(SkinTrouble::Camera),
+    }
 }
 
 fn take_in(
@@ -178,7 +210,7 @@ fn take_in(
         let seen = settle(outcome, &mut status);
         if let Some(seen) = seen
             && asked_by == session.id()
-            && *view == SkinView::Looking
+            && matches!(*view, SkinView::Posing | SkinView::Looking)
         {
             *view = seen;
         }
@@ -232,10 +264,12 @@ mod tests {
             dir: Some("/nowhere/models".into()),
             onnxruntime: Some("/nowhere/libonnxruntime.so".into()),
         };
+        let nowhere = CameraSource::File("/nowhere.png".into());
+        let camera = Camera::start(Some(nowhere), None, &vision::camera::Settings::default()).unwrap();
         let mut app = App::new();
         app.add_plugins(MinimalPlugins)
-            .add_plugins((crate::i18n::plugin, crate::session::plugin, plugin))
-            .insert_resource(Camera::new(Some(CameraSource::File("/nowhere.png".into()))))
+            .add_plugins((crate::i18n::plugin, crate::session::plugin, crate::camera::plugin, plugin))
+            .insert_resource(camera)
             .insert_resource(SkinWorker::start(models).unwrap());
         app
     }
@@ -253,7 +287,8 @@ mod tests {
         let mut app = app();
         app.update();
         app.world_mut().trigger(Measure);
-        pump(&mut app, |app| *app.world().resource::<SkinView>() != SkinView::Looking);
+        let is_waiting = |view: &SkinView| matches!(view, SkinView::Posing | SkinView::Looking);
+        pump(&mut app, |app| !is_waiting(app.world().resource::<SkinView>()));
         assert_eq!(*app.world().resource::<SkinView>(), SkinView::Unavailable(SkinTrouble::Models));
         assert_eq!(*app.world().resource::<SkinStatus>(), SkinStatus::Missing);
     }
@@ -263,6 +298,7 @@ mod tests {
         let mut app = app();
         app.world_mut().trigger(Measure);
         app.world_mut().trigger(crate::session::EndSession);
+        app.update();
         pump(&mut app, |app| !app.world().resource::<SkinWorker>().0.is_busy());
         assert_eq!(*app.world().resource::<SkinView>(), SkinView::Idle);
     }

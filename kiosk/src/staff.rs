@@ -11,7 +11,7 @@ use std::time::Duration;
 use bevy::prelude::*;
 
 use crate::{
-    camera::{Camera, Shutter},
+    camera::{Camera, NeedsCamera, Shutter, Which},
     exits,
     jobs::{Outcome, Worker},
     session::{Session, SessionEnded},
@@ -24,7 +24,10 @@ pub(crate) fn plugin(app: &mut App) {
         .init_resource::<Machine>()
         .add_observer(touch)
         .add_observer(|_: On<SessionEnded>, mut room: ResMut<StaffRoom>| room.shut())
-        .add_systems(Update, (keep_time, take_in.run_if(resource_exists::<StaffWorker>)).chain());
+        .add_systems(
+            Update,
+            (keep_time, take_in.run_if(resource_exists::<StaffWorker>), hold_camera).chain(),
+        );
 }
 
 /// What staff do.
@@ -282,6 +285,24 @@ fn take_in(mut worker: ResMut<StaffWorker>, session: Res<Session>, mut room: Res
             error!("the staff worker broke down");
             room.shut();
         }
+    }
+}
+
+/// What keeps the camera open while staff look at the light.
+#[derive(Component)]
+struct LooksAtLight;
+
+fn hold_camera(
+    mut commands: Commands,
+    room: Res<StaffRoom>,
+    held: Option<Single<Entity, With<LooksAtLight>>>,
+) {
+    match (room.light == Light::Looking, held) {
+        (true, None) => {
+            commands.spawn((LooksAtLight, NeedsCamera(Which::Staff)));
+        }
+        (false, Some(held)) => commands.entity(*held).despawn(),
+        (true, Some(_)) | (false, None) => {}
     }
 }
 

@@ -14,7 +14,8 @@ use std::{
 use bevy::prelude::*;
 
 pub use colour::{
-    Colour, Edge, Fade, Ground, Ink, Look, REGION_RGB, Raised, Tint, measured, verdict_colour, verdict_rgb,
+    Colour, Edge, Fade, Ground, Ink, Look, REGION_RGB, Raised, Tint, measured, product, verdict_colour,
+    verdict_rgb,
 };
 
 use crate::config::{Display, Orientation};

@@ -93,6 +93,55 @@ pub struct Product {
     /// Content, such as `750 ml`.
     #[serde(default)]
     pub content: String,
+    /// The colour that it gives lips, when that is what it is for.
+    #[serde(default)]
+    pub lip: Option<LipColour>,
+}
+
+/// A lip colour, as the catalogue says it: `{"colour": "#A3182A", "cover": 0.78}`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "LipColourWire")]
+pub struct LipColour {
+    rgb: [u8; 3],
+    cover: f64,
+}
+
+impl LipColour {
+    /// The colour in daylight, as sRGB.
+    #[must_use]
+    pub fn rgb(&self) -> [u8; 3] {
+        self.rgb
+    }
+
+    /// How much of the lip it covers, 0 to 1.
+    #[must_use]
+    pub fn cover(&self) -> f64 {
+        self.cover
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LipColourWire {
+    colour: String,
+    cover: f64,
+}
+
+impl TryFrom<LipColourWire> for LipColour {
+    type Error = String;
+
+    fn try_from(LipColourWire { colour, cover }: LipColourWire) -> Result<Self, String> {
+        let digits = colour.strip_prefix('#').filter(|digits| digits.len() == 6);
+        let value = digits
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+            .ok_or_else(|| format!("`lip.colour` is `{colour}`, a colour such as `#A3182A` is needed"))?;
+        if !(0.0..=1.0).contains(&cover) {
+            return Err(format!("`lip.cover` is {cover}, 0 to 1 is allowed"));
+        }
+        let [_, red, green, blue] = value.to_be_bytes();
+        Ok(Self { rgb: [red, green, blue], cover })
+    }
 }
 
 #[derive(Deserialize)]
@@ -138,6 +187,11 @@ impl OriginStore {
                 .map_or_else(|| "missing".to_owned(), |trust| format!("version {}", trust.version())),
         );
         store
+    }
+
+    /// All products, by GTIN-14.
+    pub fn products(&self) -> impl Iterator<Item = &Product> {
+        self.products.values()
     }
 
     /// The product with a GTIN-14.
@@ -291,6 +345,21 @@ mod tests {
 
         let unknown = assess(Some("A1"), Some("1"), "09521236000011");
         assert_eq!((unknown.verdict, &unknown.reasons[..]), (Verdict::Unverified, &[Reason::NoRecord][..]));
+    }
+
+    #[test]
+    fn a_lip_colour_that_is_none_is_named() {
+        let read = |lip: &str| serde_json::from_str::<LipColour>(lip).map_err(|error| error.to_string());
+        let red = read(r##"{"colour": "#a3182A", "cover": 0.5}"##).unwrap();
+        assert_eq!((red.rgb(), red.cover()), ([0xA3, 0x18, 0x2A], 0.5));
+        for (lip, reason) in [
+            (r#"{"colour": "red", "cover": 0.5}"#, "`lip.colour` is `red`"),
+            (r##"{"colour": "#+3182A", "cover": 0.5}"##, "`lip.colour` is `#+3182A`"),
+            (r##"{"colour": "#a3182A", "cover": 1.5}"##, "`lip.cover` is 1.5"),
+        ] {
+            assert!(read(lip).unwrap_err().contains(reason), "{lip}");
+        }
+        assert!(4 <= demo().products().filter(|product| product.lip.is_some()).count());
     }
 
     #[test]

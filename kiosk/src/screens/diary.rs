@@ -12,6 +12,7 @@ use crate::{
     pick_up::{PickUp, Stage},
     session::SessionEnded,
     skin::SkinView,
+    try_on::TryOnView,
 };
 
 pub(super) fn plugin(app: &mut App) {
@@ -50,11 +51,12 @@ fn note(
     skin: Res<SkinView>,
     origin: Res<OriginView>,
     pick_up: Res<PickUp>,
+    try_on: Res<TryOnView>,
     mut visit: ResMut<Visit>,
 ) {
     match screen.get() {
         Screen::Skin if skin.is_changed() => match &*skin {
-            SkinView::Idle | SkinView::Looking => {}
+            SkinView::Idle | SkinView::Posing | SkinView::Looking => {}
             SkinView::Found(finding) => {
                 visit.came_to(if finding.report.capture.ok { "found" } else { "not_fit" }, None);
             }
@@ -70,6 +72,11 @@ fn note(
                     visit.came_to(&word(assessment.verdict), Some(claim.gtin()));
                 }
             },
+        },
+        Screen::TryOn if try_on.is_changed() => match &*try_on {
+            TryOnView::Idle | TryOnView::Posing | TryOnView::Looking => {}
+            TryOnView::Unavailable(_) => visit.came_to("unavailable", None),
+            TryOnView::Found(_) => visit.came_to("found", None),
         },
         // Typing is no outcome: whoever has seen a refusal and types again has been refused so far.
         Screen::PickUp if pick_up.is_changed() && *pick_up.stage() != Stage::Typing => {

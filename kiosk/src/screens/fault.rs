@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn each_part_is_told_as_it_is() {
         let facts = StoreFacts { link: LinkState::Online, ..default() };
-        let camera = Camera::new(None);
+        let camera = Camera::default();
         let told = conditions(&facts, &camera, SkinStatus::Missing, true).map(|(_, condition)| condition);
         assert_eq!(told, [Condition::Fine, Condition::Away, Condition::Away, Condition::Fine]);
     }

@@ -9,6 +9,7 @@ use provenance::{Assessment, Hop, Verdict};
 
 use super::{Screen, chrome};
 use crate::{
+    camera::{NeedsCamera, Which},
     i18n::Words,
     link::StoreFacts,
     origin::{Answer, Finding, OriginTrouble, OriginView, Product, STEPS_WITH_WORDS, Trace, verdict_key},
@@ -55,6 +56,8 @@ fn show(
         OriginView::Idle | OriginView::Looking => {
             chrome::title(slot, theme, "origin-title", "origin-note");
             widgets::notice(slot, theme, Words::key("looking"), Words::key("origin-looking-note"));
+            // The camera is open while a look is being taken, and no longer.
+            slot.spawn((NeedsCamera(Which::Products), Node::default()));
         }
         OriginView::Unavailable(trouble) => {
             chrome::title(slot, theme, "origin-title", "origin-note");

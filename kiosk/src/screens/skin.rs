@@ -9,22 +9,33 @@ use vision::skin::{Metric, Status, Tone};
 
 use super::{Screen, chrome};
 use crate::{
+    camera::{CameraView, NeedsCamera, Which},
     i18n::Words,
     link::StoreFacts,
-    skin::{Measure, SkinFinding, SkinTrouble, SkinView},
+    skin::{Measure, SkinFinding, SkinPose, SkinTrouble, SkinView},
     theme::{
-        Colour, Edge, Ground, Theme, Type, measured, space,
+        Colour, Edge, Ground, Raised, Theme, Type, measured, space,
         widgets::{self, ButtonKind},
     },
 };
 
 pub(super) fn plugin(app: &mut App) {
-    app.add_systems(OnEnter(Screen::Skin), spawn).add_systems(Update, show.run_if(in_state(Screen::Skin)));
+    app.add_systems(OnEnter(Screen::Skin), spawn)
+        .add_systems(Update, (show, count).chain().run_if(in_state(Screen::Skin)));
 }
 
 /// Where the view is shown.
 #[derive(Component)]
 struct Slot;
+
+/// The line below the mirror.
+#[derive(Component)]
+struct PoseLine;
+
+/// Whether visitors see themselves.
+fn is_live(view: &SkinView) -> bool {
+    matches!(view, SkinView::Idle | SkinView::Posing | SkinView::Looking)
+}
 
 fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
     let theme = &*theme;
@@ -45,16 +56,18 @@ fn show(
     view: Res<SkinView>,
     slot: Single<(Entity, Ref<Slot>)>,
     mut images: ResMut<Assets<Image>>,
+    mut was_live: Local<bool>,
 ) {
     let (slot, marker) = slot.into_inner();
-    if !view.is_changed() && !marker.is_added() {
+    // The mirror stays while the picture is taken and looked at.
+    let stays = is_live(&view) && *was_live;
+    if !marker.is_added() && (!view.is_changed() || stays) {
         return;
     }
+    *was_live = is_live(&view);
     let theme = &*theme;
     commands.entity(slot).despawn_children().with_children(|slot| match &*view {
-        SkinView::Idle | SkinView::Looking => {
-            widgets::notice(slot, theme, Words::key("looking"), Words::key("skin-looking-note"));
-        }
+        SkinView::Idle | SkinView::Posing | SkinView::Looking => mirror(slot, theme),
         SkinView::Unavailable(trouble) => {
             let key = match trouble {
                 SkinTrouble::Camera => "trouble-camera",
@@ -62,9 +75,45 @@ fn show(
                 SkinTrouble::Broken => "trouble-broken",
             };
             widgets::notice(slot, theme, Words::key(key), Words::key(format!("{key}-note")));
+            if *trouble == SkinTrouble::Camera {
+                // A camera that comes back is noticed only by somebody who waits for it.
+                slot.spawn((NeedsCamera(Which::Visitors), Node::default()));
+            }
         }
         SkinView::Found(finding) => found(slot, theme, finding, &mut images),
     });
+}
+
+fn mirror(slot: &mut ChildSpawnerCommands, theme: &Theme) {
+    let box_size = if theme.is_wide() { Vec2::new(1180.0, 580.0) } else { Vec2::new(984.0, 1000.0) };
+    slot.spawn((
+        Name::new("Mirror"),
+        CameraView { box_size },
+        Node {
+            align_self: AlignSelf::Center,
+            flex_shrink: 0.0,
+            border_radius: BorderRadius::all(px(space::RADIUS)),
+            ..default()
+        },
+        Raised::Card,
+    ));
+    slot.spawn((
+        PoseLine,
+        widgets::centred(theme, Type::Heading, Colour::Ink, Words::key("skin-pose-opening")),
+    ));
+    slot.spawn(widgets::centred(theme, Type::Body, Colour::InkSoft, Words::key("skin-looking-note")));
+}
+
+/// Says how long until the picture is taken.
+fn count(view: Res<SkinView>, pose: Res<SkinPose>, mut line: Query<&mut Words, With<PoseLine>>) {
+    let words = match (&*view, pose.0.seconds()) {
+        (SkinView::Posing, Some(seconds)) => Words::key("skin-pose").with("seconds", seconds.to_string()),
+        (SkinView::Looking, _) => Words::key("skin-pose-now"),
+        _ => Words::key("skin-pose-opening"),
+    };
+    for mut line in &mut line {
+        line.set_if_neq(words.clone());
+    }
 }
 
 fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, images: &mut Assets<Image>) {

@@ -254,6 +254,12 @@ pub fn measured(lightness: f64, a: f64, b: f64) -> BackgroundColor {
     BackgroundColor(Color::lab((lightness / 100.0) as f32, (a / 100.0) as f32, (b / 100.0) as f32))
 }
 
+/// A product's colour (sRGB), shown as itself in every look.
+#[must_use]
+pub fn product([red, green, blue]: [u8; 3]) -> BackgroundColor {
+    BackgroundColor(Color::srgb_u8(red, green, blue))
+}
+
 /// The colour of a text.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 #[require(TextColor)]

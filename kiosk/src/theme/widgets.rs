@@ -173,7 +173,7 @@ pub fn notice(parent: &mut ChildSpawnerCommands, theme: &Theme, title: Words, bo
 }
 
 /// A painting as an image that lives as long as somebody shows it.
-fn image_of(painting: &Painting, images: &mut Assets<Image>) -> Handle<Image> {
+pub fn image_of(painting: &Painting, images: &mut Assets<Image>) -> Handle<Image> {
     use bevy::render::render_resource::{Extent3d, TextureDimension, TextureFormat};
     let size = Extent3d { width: painting.width, height: painting.height, depth_or_array_layers: 1 };
     images.add(Image::new(
@@ -185,6 +185,14 @@ fn image_of(painting: &Painting, images: &mut Assets<Image>) -> Handle<Image> {
     ))
 }
 
+/// How large a painting is when it fits into a box.
+#[must_use]
+pub fn fitted(painting: &Painting, box_size: Vec2) -> Vec2 {
+    #[expect(clippy::cast_precision_loss, reason = "a painting's side is at most 1200")]
+    let size = Vec2::new(painting.width as f32, painting.height as f32);
+    size * (box_size / size).min_element()
+}
+
 /// A painting in a rounded frame, as large as fits into `box_size`.
 pub fn picture(
     parent: &mut ChildSpawnerCommands,
@@ -193,13 +201,7 @@ pub fn picture(
     box_size: Vec2,
 ) {
     let image = image_of(painting, images);
-    #[expect(clippy::cast_precision_loss, reason = "a painting's side is at most 1200")]
-    let aspect = painting.width as f32 / painting.height as f32;
-    let shown = if box_size.x / aspect <= box_size.y {
-        Vec2::new(box_size.x, box_size.x / aspect)
-    } else {
-        Vec2::new(box_size.y * aspect, box_size.y)
-    };
+    let shown = fitted(painting, box_size);
     parent.spawn((
         Name::new("Picture"),
         ImageNode { image, image_mode: bevy::ui::widget::NodeImageMode::Stretch, ..default() },

@@ -329,8 +329,8 @@ const UNIT_BITS: u32 = 16;
 impl Weights {
     #[expect(clippy::cast_possible_truncation, reason = "the weights lie between 0 and 3 units of 2^16")]
     fn of(encoding: Encoding) -> Self {
-        let [luma, red_cr, green_cb, green_cr, blue_cb] = factors(encoding)
-            .map(|factor| (factor * f64::from(1_u32 << UNIT_BITS)).round() as i32);
+        let [luma, red_cr, green_cb, green_cr, blue_cb] =
+            factors(encoding).map(|factor| (factor * f64::from(1_u32 << UNIT_BITS)).round() as i32);
         let luma_offset = if encoding.range == Range::Limited { 16 } else { 0 };
         Self { luma_offset, luma, red_cr, green_cb, green_cr, blue_cb }
     }

@@ -12,6 +12,7 @@
 //! picture; angles in degrees where a name says `deg`.
 
 pub mod analyser;
+pub mod camera;
 pub mod codes;
 pub mod face;
 pub mod frame;
@@ -19,6 +20,7 @@ pub mod geometry;
 pub mod gs1;
 mod inference;
 pub mod landmarks;
+pub mod lips;
 pub mod picture;
 pub mod skin;
 

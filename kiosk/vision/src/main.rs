@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vision::{
     Analyser, Picture,
+    camera::{self, Identity, Node, Sizes},
     codes::{self, Code, Effort, Zxing},
     gs1,
     skin::Status,
@@ -53,6 +54,19 @@ enum Command {
         pictures: Pictures,
         #[command(flatten)]
         models: Models,
+    },
+    /// Say which cameras are plugged in, or what one of them offers. Takes no picture.
+    #[command(group = clap::ArgGroup::new("what").required(true))]
+    Camera {
+        /// One line for each camera.
+        #[arg(long, group = "what")]
+        list: bool,
+        /// Formats, sizes, rates and controls of a camera, such as `/dev/video0`.
+        #[arg(long, value_name = "DEVICE", group = "what")]
+        probe: Option<PathBuf>,
+        /// JSON, one document a line.
+        #[arg(long)]
+        json: bool,
     },
     /// Find the pose of codes: not in this release.
     Pose {
@@ -119,12 +133,83 @@ fn run() -> anyhow::Result<ExitCode> {
                 |picture: &Picture| -> anyhow::Result<vision::SkinReport> { Ok(analyser.skin(picture)?) };
             each(&pictures, analyse, shown_skin)
         }
+        Command::Camera { probe: Some(device), json, .. } => probe_camera(&device, json),
+        Command::Camera { probe: None, json, .. } => Ok(list_cameras(json)),
         Command::Pose { pictures } => {
             let refuse =
                 |_: &Picture| -> anyhow::Result<Value> { anyhow::bail!("poses are not in this release") };
             each(&pictures, refuse, |_| String::new())
         }
     }
+}
+
+/// The exit status says whether there is one.
+fn list_cameras(json: bool) -> ExitCode {
+    let cameras = camera::list();
+    for Node { path, identity } in &cameras {
+        if json {
+            println!("{}", json!({ "device": path, "name": identity.card, "port": identity.bus }));
+        } else {
+            println!("{}  {} ({})", path.display(), identity.card, identity.bus);
+        }
+    }
+    if cameras.is_empty() {
+        eprintln!("no camera is plugged in, or this user may not open it (group `video`)");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn probe_camera(device: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let found = camera::describe(device)
+        .with_context(|| format!("failed to ask `{}` what it offers", device.display()))?;
+    let fourcc = |code: [u8; 4]| String::from_utf8_lossy(&code).into_owned();
+    if json {
+        let offers: Vec<Value> = found
+            .offers
+            .iter()
+            .map(|offer| match &offer.sizes {
+                Sizes::Listed(sizes) => json!({ "format": fourcc(offer.fourcc), "sizes": sizes }),
+                Sizes::Between(least, most) => {
+                    json!({ "format": fourcc(offer.fourcc), "least": least, "most": most })
+                }
+            })
+            .collect();
+        let controls: Vec<Value> = found
+            .controls
+            .iter()
+            .map(|control| {
+                let (min, max) = control.range;
+                json!({ "name": control.name, "min": min, "max": max, "default": control.default,
+                    "value": control.value })
+            })
+            .collect();
+        let Identity { card, bus } = &found.identity;
+        println!(
+            "{}",
+            json!({ "device": device, "name": card, "port": bus, "formats": offers, "controls": controls })
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{} ({})", found.identity.card, found.identity.bus);
+    for offer in &found.offers {
+        println!("  {}", fourcc(offer.fourcc));
+        match &offer.sizes {
+            Sizes::Listed(sizes) => {
+                for (width, height, rate) in sizes {
+                    println!("    {width}x{height} up to {}/s", f64::from(*rate) / 1e3);
+                }
+            }
+            Sizes::Between(least, most) => println!("    {}x{} to {}x{}", least.0, least.1, most.0, most.1),
+        }
+    }
+    for control in &found.controls {
+        let (min, max) = control.range;
+        let now = control.value.map_or_else(|| "?".to_owned(), |value| value.to_string());
+        println!("  {}: {now} ({min} to {max}, default {})", control.name, control.default);
+    }
+    println!("  now: {}", found.format);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn load(models: &Models) -> anyhow::Result<Analyser> {

@@ -8,10 +8,10 @@
 //! its interval includes the error measured for this case: 12.9° in the mean, 18.1° at the 90th percentile
 //! over 13 illuminants and two cameras, simulated (sRGB under D65 taken as given).
 
-mod colour;
+pub(crate) mod colour;
 mod gate;
 mod regions;
-mod statistics;
+pub(crate) mod statistics;
 
 use std::{collections::BTreeMap, time::Instant};
 

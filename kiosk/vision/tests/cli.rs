@@ -62,6 +62,15 @@ fn each_picture_is_a_line_and_a_bad_one_only_its_own() {
 }
 
 #[test]
+fn a_device_that_is_no_camera_is_named() {
+    let output = vision().args(["camera", "--probe", "/dev/null"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("failed to ask `/dev/null`"), "{}", errors(&output));
+    let neither = vision().arg("camera").output().expect("it runs");
+    assert!(errors(&neither).contains("--list"), "{}", errors(&neither));
+}
+
+#[test]
 fn poses_are_refused_in_words() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = vision().args(["pose", "--json"]).arg(qr(folder.path(), "x")).output().expect("it runs");

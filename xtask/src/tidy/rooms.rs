@@ -66,6 +66,28 @@ const BANS: [Ban; 6] = [
     },
 ];
 
+/// Rooms that hold pictures of visitors, and what could carry one out of memory.
+const PICTURE_ROOMS: [&str; 7] = [
+    "kiosk/vision/src/",
+    "kiosk/src/camera",
+    "kiosk/src/jobs.rs",
+    "kiosk/src/origin.rs",
+    "kiosk/src/paint.rs",
+    "kiosk/src/skin.rs",
+    "kiosk/src/try_on",
+];
+const WAYS_OUT: [&str; 9] = [
+    "File::create",
+    "OpenOptions",
+    "fs::write",
+    "save_buffer",
+    "save_to_disk",
+    "save_with_format",
+    ".save(",
+    ".write_to(",
+    "TcpStream",
+];
+
 /// Rooms of the gateway that meet only in `app.rs`.
 const GATEWAY_ROOMS: [&str; 4] = ["journal", "store", "upstream", "http"];
 const SCREENS: &str = "kiosk/src/screens/";
@@ -98,6 +120,14 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
                     let text =
                         format!("the screen `{screen}` uses the screen `{name}`; they speak by state only");
                     findings.push(Finding::new(path, line, text));
+                }
+            }
+        }
+        if PICTURE_ROOMS.iter().any(|room| path.starts_with(room)) && !path.ends_with("/tests.rs") {
+            for (index, line) in code.lines().enumerate() {
+                for way in WAYS_OUT.iter().filter(|way| line.contains(*way)) {
+                    let text = format!("uses `{way}`: the camera's pictures never leave memory");
+                    findings.push(Finding::new(path, index + 1, text));
                 }
             }
         }
@@ -200,6 +230,22 @@ mod tests {
             [
                 "kiosk/src/screens/home.rs:1: the screen `home` uses the screen `skin`; they speak by state only"
             ]
+        );
+    }
+
+    #[test]
+    fn what_holds_a_picture_writes_nothing() {
+        let found = texts(&[
+            (
+                "kiosk/src/camera/eye.rs",
+                "fn f() { std::fs::write(a, b); }\n#[cfg(test)]\nmod tests { fn g() { x.save(p); } }",
+            ),
+            ("kiosk/src/camera/tests.rs", "fn f() { x.save(p); }"),
+            ("kiosk/src/shot.rs", "fn f() { image::save_buffer(a); }"),
+        ]);
+        assert_eq!(
+            found,
+            ["kiosk/src/camera/eye.rs:1: uses `fs::write`: the camera's pictures never leave memory"]
         );
     }
 

@@ -1,7 +1,8 @@
 //! One JPEG of an MJPG stream: what it must look like before a decoder sees it, and decoding it.
 //!
 //! A camera's JPEG may leave out the Huffman tables; it then means those of ITU-T T.81, annex K.3, and they are put in.
-//! A frame that was cut off on its way has no end marker, or one too early: both are refused.
+//! A frame that was cut off on its way has no end marker and is refused. One that lost data in its middle and kept its
+//! end may decode to a picture that is wrong from there on: only the driver can tell, and marks its buffer.
 
 use zune_jpeg::{
     JpegDecoder,
