@@ -139,6 +139,20 @@ impl Camera {
         self.visitors.as_ref().map_or(0, |eye| eye.previews().uploads())
     }
 
+    /// A camera for tests, which have threads.
+    #[cfg(test)]
+    pub(crate) fn new(source: Option<CameraSource>) -> Self {
+        Self::start(source, None, &Settings::default()).expect("a test has threads")
+    }
+
+    /// The same with another one that looks at products.
+    #[cfg(test)]
+    pub(crate) fn with_product(self, product: Option<CameraSource>) -> Self {
+        let Self { products, .. } =
+            Self::start(None, product, &Settings::default()).expect("a test has threads");
+        Self { products, ..self }
+    }
+
     fn eye(&self, which: Which) -> Option<&Eye> {
         match which {
             Which::Visitors | Which::Staff => self.visitors.as_ref(),
@@ -148,6 +162,22 @@ impl Camera {
 
     fn eyes(&self) -> impl Iterator<Item = &Eye> {
         self.visitors.iter().chain(&self.products)
+    }
+}
+
+/// Keeps a camera open for a feature that shows no preview: there is one `C` for as long as it is needed.
+pub(crate) fn hold<C: Component + Default>(
+    commands: &mut Commands,
+    is_needed: bool,
+    held: Option<Single<Entity, With<C>>>,
+    which: Which,
+) {
+    match (is_needed, held) {
+        (true, None) => {
+            commands.spawn((C::default(), NeedsCamera(which)));
+        }
+        (false, Some(held)) => commands.entity(*held).despawn(),
+        (true, Some(_)) | (false, None) => {}
     }
 }
 

@@ -251,7 +251,7 @@ mod tests {
     /// A camera that sees nothing.
     fn blind() -> Camera {
         let nowhere = CameraSource::File("/nowhere/at/all.png".into());
-        Camera::start(Some(nowhere), None, &vision::camera::Settings::default()).unwrap()
+        Camera::new(Some(nowhere))
     }
 
     fn app() -> App {

@@ -265,7 +265,7 @@ mod tests {
             onnxruntime: Some("/nowhere/libonnxruntime.so".into()),
         };
         let nowhere = CameraSource::File("/nowhere.png".into());
-        let camera = Camera::start(Some(nowhere), None, &vision::camera::Settings::default()).unwrap();
+        let camera = Camera::new(Some(nowhere));
         let mut app = App::new();
         app.add_plugins(MinimalPlugins)
             .add_plugins((crate::i18n::plugin, crate::session::plugin, crate::camera::plugin, plugin))

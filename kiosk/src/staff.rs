@@ -11,7 +11,7 @@ use std::time::Duration;
 use bevy::prelude::*;
 
 use crate::{
-    camera::{Camera, NeedsCamera, Shutter, Which},
+    camera::{self, Camera, Shutter, Which},
     exits,
     jobs::{Outcome, Worker},
     session::{Session, SessionEnded},
@@ -289,7 +289,7 @@ fn take_in(mut worker: ResMut<StaffWorker>, session: Res<Session>, mut room: Res
 }
 
 /// What keeps the camera open while staff look at the light.
-#[derive(Component)]
+#[derive(Component, Default)]
 struct LooksAtLight;
 
 fn hold_camera(
@@ -297,13 +297,7 @@ fn hold_camera(
     room: Res<StaffRoom>,
     held: Option<Single<Entity, With<LooksAtLight>>>,
 ) {
-    match (room.light == Light::Looking, held) {
-        (true, None) => {
-            commands.spawn((LooksAtLight, NeedsCamera(Which::Staff)));
-        }
-        (false, Some(held)) => commands.entity(*held).despawn(),
-        (true, Some(_)) | (false, None) => {}
-    }
+    camera::hold(&mut commands, room.light == Light::Looking, held, Which::Staff);
 }
 
 fn keep_time(time: Res<Time<Real>>, mut room: ResMut<StaffRoom>) {

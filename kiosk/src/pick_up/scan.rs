@@ -11,7 +11,7 @@ use vision::codes;
 
 use super::{PickUp, Stage, Touch};
 use crate::{
-    camera::{Camera, Shutter},
+    camera::{self, Camera, Shutter, Which},
     jobs::{Outcome, Worker},
     session::{Consent, Session},
 };
@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Looks while the visitor wants it to.
 pub(super) fn plugin(app: &mut App) {
-    app.add_systems(Update, look.run_if(resource_exists::<ScanWorker>));
+    app.add_systems(Update, (look, hold_camera).chain().run_if(resource_exists::<ScanWorker>));
 }
 
 /// How the look for a code stands.
@@ -140,6 +140,15 @@ fn look(
     pick_up.bypass_change_detection().scan = Scan::Looking { since, pause };
 }
 
+/// What keeps the camera open while a code is looked for.
+#[derive(Component, Default)]
+struct Scans;
+
+fn hold_camera(mut commands: Commands, pick_up: Res<PickUp>, held: Option<Single<Entity, With<Scans>>>) {
+    let is_looking = matches!(pick_up.scan, Scan::Looking { .. });
+    camera::hold(&mut commands, is_looking, held, Which::Products);
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -154,15 +163,11 @@ mod tests {
         let code = qrcode::QrCode::new(text).unwrap();
         code.render::<image::Luma<u8>>().min_dimensions(300, 300).build().save(&path).unwrap();
         let mut app = App::new();
-        app.add_plugins((
-            MinimalPlugins,
-            crate::i18n::plugin,
-            crate::session::plugin,
-            crate::pick_up::plugin,
-        ))
-        .init_resource::<Desk>()
-        .insert_resource(Camera::new(None).with_product(Some(CameraSource::File(path))))
-        .insert_resource(ScanWorker::start().unwrap());
+        app.add_plugins((MinimalPlugins, crate::i18n::plugin, crate::session::plugin))
+            .add_plugins((crate::camera::plugin, crate::pick_up::plugin))
+            .init_resource::<Desk>()
+            .insert_resource(Camera::new(None).with_product(Some(CameraSource::File(path))))
+            .insert_resource(ScanWorker::start().unwrap());
         app.update();
         (app, dir)
     }

@@ -39,7 +39,9 @@ fn main() {
 
 /// Milliseconds that this thread has run.
 fn on_processor() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux says how long a thread ran");
-    let nanos: f64 = text.split(' ').next().and_then(|word| word.parse().ok()).expect("its first word is a number");
+    let text =
+        std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux says how long a thread ran");
+    let nanos: f64 =
+        text.split(' ').next().and_then(|word| word.parse().ok()).expect("its first word is a number");
     nanos / 1e6
 }
