@@ -342,7 +342,7 @@ impl Weights {
         [half + self.red_cr * cr, half - self.green_cb * cb - self.green_cr * cr, half + self.blue_cb * cb]
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=255")]
+    #[expect(clippy::cast_sign_loss, reason = "clamped to 0..=255")]
     fn rgb(self, luma: u8, chroma: [i32; 3]) -> [u8; 3] {
         let luma = (i32::from(luma) - self.luma_offset) * self.luma;
         chroma.map(|chroma| ((luma + chroma) >> UNIT_BITS).clamp(0, 255) as u8)

@@ -109,9 +109,7 @@ impl Feed for Folder {
         let picture = match read(file) {
             Ok(picture) => picture,
             // A frame that is no picture is what a damaged one is from a camera; a missing one ends the stream.
-            Err(FeedError::Picture { source: PictureError::Read { source, path }, .. }) => {
-                return Err(FeedError::Folder { path, source });
-            }
+            Err(error @ FeedError::Picture { source: PictureError::Read { .. }, .. }) => return Err(error),
             Err(_) => return Ok(Next::Damaged),
         };
         sink(Seen::Picture(picture));

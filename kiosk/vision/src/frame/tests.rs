@@ -1,3 +1,5 @@
+#![expect(clippy::cast_possible_truncation, reason = "sides and bytes of small pictures")]
+
 use proptest::prelude::*;
 
 use super::*;
