@@ -56,6 +56,20 @@ impl Locale {
         }
     }
 
+    /// Between groups of three digits.
+    fn group_mark(self) -> char {
+        match self {
+            Self::ZhCn | Self::En => ',',
+        }
+    }
+
+    /// Before the digits of a fraction.
+    fn decimal_mark(self) -> char {
+        match self {
+            Self::ZhCn | Self::En => '.',
+        }
+    }
+
     fn source(self) -> &'static str {
         match self {
             Self::ZhCn => include_str!("../../assets/locales/zh-CN.ftl"),
@@ -116,8 +130,34 @@ impl I18n {
         match words {
             Words::Names(names) => self.name(names).to_owned(),
             Words::Verbatim(text) => text.clone(),
+            Words::Number { value, places, is_difference } => {
+                self.number(*value, *places, *is_difference)
+            }
             Words::Key { key, args } => self.format(key, args),
         }
+    }
+
+    /// Digits in groups of three, as both of our languages write them; a real minus sign.
+    fn number(&self, value: f64, places: usize, is_difference: bool) -> String {
+        let text = format!("{:.*}", places, value.abs());
+        let (whole, rest) = text.split_once('.').map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
+        let mut grouped = String::new();
+        for (index, digit) in whole.chars().enumerate() {
+            if 0 < index && (whole.len() - index).is_multiple_of(3) {
+                grouped.push(self.locale.group_mark());
+            }
+            grouped.push(digit);
+        }
+        // What is rounded to nought has no sign.
+        let is_nought = !text.chars().any(|digit| ('1'..='9').contains(&digit));
+        let sign = match (value < 0.0, is_difference) {
+            _ if is_nought => "",
+            (true, _) => "\u{2212}",
+            (false, true) => "+",
+            (false, false) => "",
+        };
+        let mark = if rest.is_empty() { String::new() } else { self.locale.decimal_mark().to_string() };
+        format!("{sign}{grouped}{mark}{rest}")
     }
 
     fn name<'a>(&self, names: &'a Names) -> &'a str {
@@ -159,6 +199,15 @@ pub enum Words {
     Names(Names),
     /// Figures and identifiers, the same in every language.
     Verbatim(String),
+    /// A number, as the language writes numbers.
+    Number {
+        /// The number.
+        value: f64,
+        /// Digits of its fraction.
+        places: usize,
+        /// Whether a plus is written too.
+        is_difference: bool,
+    },
 }
 
 impl Words {
@@ -170,6 +219,24 @@ impl Words {
     /// The same in every language.
     pub fn verbatim(text: impl Into<String>) -> Self {
         Self::Verbatim(text.into())
+    }
+
+    /// How many there are of something.
+    #[expect(clippy::cast_precision_loss, reason = "nothing in a store is counted beyond 2^52")]
+    pub fn count(value: impl TryInto<u64>) -> Self {
+        Self::Number { value: value.try_into().unwrap_or(u64::MAX) as f64, places: 0, is_difference: false }
+    }
+
+    /// A number with `places` digits of its fraction.
+    #[must_use]
+    pub fn decimal(value: f64, places: usize) -> Self {
+        Self::Number { value, places, is_difference: false }
+    }
+
+    /// How much more or less, with its sign.
+    #[must_use]
+    pub fn difference(value: f64, places: usize) -> Self {
+        Self::Number { value, places, is_difference: true }
     }
 
     /// With a variable.
@@ -238,10 +305,39 @@ mod tests {
     }
 
     #[test]
-    fn both_languages_have_the_same_keys() {
-        let zh: BTreeSet<_> = keys(Locale::ZhCn).into_keys().collect();
-        let en: BTreeSet<_> = keys(Locale::En).into_keys().collect();
-        assert_eq!(zh, en);
+    fn both_languages_have_the_same_keys_with_the_same_variables() {
+        let (zh, en) = (keys(Locale::ZhCn), keys(Locale::En));
+        assert_eq!(zh.keys().collect::<Vec<_>>(), en.keys().collect::<Vec<_>>());
+        for (key, variables) in &zh {
+            // A day names its month by number in one language and by word in the other.
+            assert!(key == "date" || *variables == en[key], "`{key}`: {variables:?} and {:?}", en[key]);
+        }
+    }
+
+    /// Every source of the kiosk, one after the other.
+    fn sources(dir: &std::path::Path) -> String {
+        let mut text = String::new();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                text.push_str(&sources(&path));
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn every_key_is_used() {
+        // Keys that are put together from a part that is checked elsewhere.
+        const FORMED: [&str; 9] =
+            ["month-", "advice-", "verdict-", "reason-", "step-", "trouble-", "part-", "region-", "pick-up-"];
+        let sources = sources(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+        for key in keys(Locale::ZhCn).into_keys() {
+            let is_formed = FORMED.iter().any(|part| key.starts_with(part));
+            assert!(is_formed || sources.contains(&format!("\"{key}\"")), "nothing says `{key}`");
+        }
     }
 
     #[test]
@@ -285,6 +381,22 @@ mod tests {
         assert_eq!(i18n.say(&words), "2026年3月9日");
         i18n.toggle();
         assert_eq!(i18n.say(&words), "9 March 2026");
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_language_writes_them() {
+        let i18n = I18n::default();
+        for (words, wanted) in [
+            (Words::count(7_u32), "7"),
+            (Words::count(1_963_u64), "1,963"),
+            (Words::count(12_345_678_usize), "12,345,678"),
+            (Words::decimal(-1234.5, 1), "\u{2212}1,234.5"),
+            (Words::decimal(-0.04, 1), "0.0"),
+            (Words::difference(0.14, 1), "+0.1"),
+            (Words::difference(-1.2, 1), "\u{2212}1.2"),
+        ] {
+            assert_eq!(i18n.say(&words), wanted);
+        }
     }
 
     #[test]

@@ -178,6 +178,7 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
     let try_on = TryOnWorker::start(config.models.clone())
         .map_err(|source| StartError::Worker { name: "try-on", source })?;
     world.insert_resource(try_on);
+    world.insert_resource(store.catalogue());
     let origin =
         OriginWorker::start(store).map_err(|source| StartError::Worker { name: "origin", source })?;
     world.insert_resource(origin);

@@ -11,12 +11,12 @@ use anyhow::{Context as _, bail};
 use bevy::{
     prelude::*,
     window::{MonitorSelection, WindowMode, WindowResolution},
-    winit::{UpdateMode, WinitSettings},
+    winit::WinitSettings,
 };
 use clap::{Parser, Subcommand};
 use kiosk::{
     KioskPlugin, config::Config, equip, exits, i18n::Locale, logbook::log_plugin, measure::MeasurePlugin,
-    screens::Screen, shot, staff::pin::Pin, watchdog::Heart,
+    screens::Screen, shot, staff::pin::Pin, theme::Look, watchdog::Heart,
 };
 use zeroize::Zeroizing;
 
@@ -41,6 +41,9 @@ struct Arguments {
     /// Speaks this language instead of the configured one: zh-CN or en.
     #[arg(long, value_name = "TAG", value_parser = locale)]
     locale: Option<Locale>,
+    /// Begins in high contrast.
+    #[arg(long)]
+    high_contrast: bool,
     /// A window instead of the whole screen.
     #[arg(long)]
     windowed: bool,
@@ -109,9 +112,10 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
         config.display.locale = locale;
     }
     let screen = arguments.screen.unwrap_or_default();
+    let look = if arguments.high_contrast { Look::HighContrast } else { Look::Light };
     if let Some(path) = &arguments.shot {
-        let said =
-            shot::take(&config, screen, arguments.state.as_deref(), path).context("no picture was taken")?;
+        let said = shot::take(&config, screen, arguments.state.as_deref(), look, path)
+            .context("no picture was taken")?;
         println!("{said}");
         return Ok(AppExit::Success);
     }
@@ -134,17 +138,15 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     let mut app = App::new();
     let log = log_plugin(&mut app, config.log.as_ref())?;
     app.add_plugins(DefaultPlugins.set(WindowPlugin { primary_window: Some(window), ..default() }).set(log))
-        // A kiosk that nobody touches draws four frames a second: enough for live figures, and it stays cool.
-        .insert_resource(WinitSettings {
-            focused_mode: UpdateMode::reactive(Duration::from_millis(250)),
-            unfocused_mode: UpdateMode::reactive(Duration::from_millis(250)),
-        })
+        // From the first frame on the pace is what moves and who is there (`theme::motion`).
+        .insert_resource(WinitSettings::desktop_app())
         .add_plugins(KioskPlugin)
         .add_systems(Startup, |mut commands: Commands| {
             commands.spawn((Camera2d, Msaa::Off, IsDefaultUiCamera));
         });
     exits::log_panics_and_end();
     equip(&mut app, &config, screen)?;
+    app.insert_resource(look);
     if let Some(seconds) = arguments.measure {
         app.add_plugins(MeasurePlugin { measured: Duration::from_secs(seconds) });
     }

@@ -12,13 +12,14 @@ use jiff::Timestamp;
 use provenance::{Assessment, ItemClaim, Reason, Verdict};
 use vision::{codes, gs1};
 
-pub use store::{LipColour, OriginStore, Product, StoreError};
+pub use store::{Catalogue, LipColour, OriginStore, Product, StoreError};
 
 use crate::{
     camera::{Camera, Shutter},
     jobs::{Outcome, Worker},
     paint::{Outline, Painting, paint},
     session::{Session, SessionEnded},
+    theme::motion::{Pace, WAITING},
 };
 
 /// Business steps for which the locales have words; others are shown as they are written.
@@ -48,9 +49,11 @@ pub const STEPS_WITH_WORDS: [&str; 20] = [
 /// Answers [`Trace`].
 pub(crate) fn plugin(app: &mut App) {
     app.init_resource::<OriginView>()
+        .init_resource::<Catalogue>()
         .add_observer(trace)
         .add_observer(|_: On<SessionEnded>, mut view: ResMut<OriginView>| *view = OriginView::Idle)
-        .add_systems(PreUpdate, take_in.run_if(resource_exists::<OriginWorker>));
+        .add_systems(PreUpdate, take_in.run_if(resource_exists::<OriginWorker>))
+        .add_systems(Update, wait);
 }
 
 /// Asks for a look at the product that is held before the camera.
@@ -172,6 +175,15 @@ fn take_in(
         && let Some(shutter) = camera.product_shutter()
     {
         worker.submit(session.id(), shutter);
+    }
+}
+
+/// A visitor who waits sees the answer as soon as it is there.
+fn wait(view: Res<OriginView>, pace: Option<ResMut<Pace>>) {
+    if *view == OriginView::Looking
+        && let Some(mut pace) = pace
+    {
+        pace.within(WAITING);
     }
 }
 

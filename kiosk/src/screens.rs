@@ -11,6 +11,8 @@ mod fault;
 mod figures;
 mod home;
 mod idle;
+#[cfg(test)]
+mod measured;
 mod offers;
 mod origin;
 mod pickup;

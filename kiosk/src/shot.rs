@@ -37,6 +37,7 @@ use crate::{
     screens::Screen,
     session::{Consent, Session},
     skin::{SkinStatus, SkinView},
+    theme::Look,
     try_on::TryOnView,
 };
 
@@ -95,6 +96,7 @@ pub fn take(
     config: &Config,
     screen: Screen,
     state: Option<&str>,
+    look: Look,
     path: &Path,
 ) -> Result<serde_json::Value, ShotError> {
     let (width, height) = config.display.orientation.size();
@@ -116,6 +118,7 @@ pub fn take(
             known,
         })?;
     }
+    app.insert_resource(look);
     // Nobody touches a picture, and a slow renderer may take longer than a visitor's patience.
     app.world_mut().resource_mut::<Session>().idle_max = Duration::MAX;
 

@@ -16,6 +16,7 @@ use crate::{
     paint::{Outline, Painting, paint},
     pose::{Pose, PoseStep},
     session::{Session, SessionEnded},
+    theme::motion::{Pace, WAITING},
 };
 
 /// Answers [`Measure`].
@@ -29,7 +30,8 @@ pub(crate) fn plugin(app: &mut App) {
         .add_systems(
             PreUpdate,
             (take_in, pose).chain().run_if(resource_exists::<SkinWorker>).run_if(resource_exists::<Camera>),
-        );
+        )
+        .add_systems(Update, wait);
 }
 
 /// Asks for a look at the visitor who stands before the camera.
@@ -220,6 +222,15 @@ fn take_in(
         && let Some(shutter) = camera.shutter()
     {
         worker.submit(session.id(), Job::Look(shutter));
+    }
+}
+
+/// A visitor who waits sees the answer as soon as it is there.
+fn wait(view: Res<SkinView>, pace: Option<ResMut<Pace>>) {
+    if *view == SkinView::Looking
+        && let Some(mut pace) = pace
+    {
+        pace.within(WAITING);
     }
 }
 

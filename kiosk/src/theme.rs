@@ -4,6 +4,9 @@
 //! [`TOUCH_PX_MIN`] there.
 
 mod colour;
+pub mod icon;
+pub mod motion;
+pub mod vector;
 pub mod widgets;
 
 use std::{
@@ -25,8 +28,8 @@ pub const TOUCH_PX_MIN: f32 = 60.0;
 
 /// Fits the design to the window.
 pub(crate) fn plugin(app: &mut App) {
-    app.add_plugins(colour::plugin)
-        .add_systems(Update, (fit.run_if(resource_exists::<UiScale>), widgets::show_presses))
+    app.add_plugins((colour::plugin, icon::plugin, motion::plugin))
+        .add_systems(Update, (fit.run_if(resource_exists::<UiScale>), widgets::tell_more))
         .add_observer(widgets::drag);
 }
 
@@ -66,13 +69,23 @@ pub enum Type {
 impl Type {
     fn px(self) -> f32 {
         match self {
-            Self::Display => 92.0,
-            Self::Title => 60.0,
+            Self::Display => 104.0,
+            Self::Title => 62.0,
             Self::Figure => 56.0,
             Self::Heading => 40.0,
             Self::Label => 34.0,
             Self::Body => 31.0,
             Self::Caption => 26.0,
+        }
+    }
+
+    /// Height of a line, in heights of its letters. Large type stands closer.
+    #[must_use]
+    pub fn line(self) -> f32 {
+        match self {
+            Self::Display | Self::Figure => 1.18,
+            Self::Title | Self::Heading => 1.26,
+            Self::Body | Self::Label | Self::Caption => 1.38,
         }
     }
 

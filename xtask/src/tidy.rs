@@ -4,6 +4,7 @@
 
 mod code;
 mod dependencies;
+mod kiosk;
 mod rooms;
 mod sources;
 
@@ -67,6 +68,7 @@ impl fmt::Display for Finding {
 pub(crate) fn run(places: &Places) -> Result<()> {
     let tree = read(places)?;
     let mut findings = dependencies::check(&tree);
+    findings.extend(kiosk::check(&tree));
     findings.extend(rooms::check(&tree));
     findings.extend(sources::check(&tree));
     findings.sort();

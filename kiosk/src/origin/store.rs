@@ -150,6 +150,18 @@ struct CatalogueWire {
     products: Vec<Product>,
 }
 
+/// The store's products by GTIN-14, for every screen.
+#[derive(bevy::prelude::Resource, Debug, Clone, Default)]
+pub struct Catalogue(std::sync::Arc<BTreeMap<String, Product>>);
+
+impl Catalogue {
+    /// The product with a GTIN-14.
+    #[must_use]
+    pub fn product(&self, gtin: &str) -> Option<&Product> {
+        self.0.get(gtin)
+    }
+}
+
 /// What the store knows.
 #[derive(Debug, Default)]
 pub struct OriginStore {
@@ -198,6 +210,12 @@ impl OriginStore {
     #[must_use]
     pub fn product(&self, gtin: &str) -> Option<&Product> {
         self.products.get(gtin)
+    }
+
+    /// All products, for those who only look them up.
+    #[must_use]
+    pub fn catalogue(&self) -> Catalogue {
+        Catalogue(std::sync::Arc::new(self.products.clone()))
     }
 
     /// How far a claim can be believed at `now`.

@@ -1,4 +1,5 @@
-//! What every screen has around its content: paper, a header with brand, hub badge and language, and a way back.
+//! What every screen has around its content: paper, a header with brand, hub badge, contrast and language, and a foot
+//! with the ways back, where a seated visitor can reach them.
 
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use crate::{
     i18n::{I18n, Words},
     link::{LinkState, StoreFacts},
     theme::{
-        self, Colour, Edge, Ground, Look, Theme, Type, space,
+        self, Colour, Ground, Look, Theme, Type,
+        icon::{self, Icon},
+        motion, space,
         widgets::{self, ButtonKind},
     },
 };
@@ -24,7 +27,13 @@ pub(super) fn plugin(app: &mut App) {
 
 /// The word that says whether the hub is there.
 #[derive(Component)]
-pub(super) struct HubBadge;
+struct HubBadge;
+
+/// The dot beside the badge; on the dark ground it is brighter.
+#[derive(Component)]
+struct HubDot {
+    is_on_night: bool,
+}
 
 /// A screen on paper; `build` fills it below the header.
 pub(super) fn page(
@@ -46,23 +55,28 @@ pub(super) fn page(
                 ..widgets::column(space::CARD)
             },
             Ground(Colour::Paper),
+            motion::Entering::default(),
         ))
         .with_children(|page| {
             header(page, theme, facts, false);
             build(page);
+            motion::veil(page, Colour::Paper);
         });
 }
 
-/// Brand, badge and language.
+/// Brand, badge, contrast and language.
 pub(super) fn header(
     parent: &mut ChildSpawnerCommands,
     theme: &Theme,
     facts: &StoreFacts,
     is_on_night: bool,
 ) {
-    let (ink, kind) =
-        if is_on_night { (Colour::OnNight, ButtonKind::OnNight) } else { (Colour::Brand, ButtonKind::Quiet) };
-    parent.spawn(Node { width: percent(100), flex_shrink: 0.0, ..widgets::row(space::LINE) }).with_children(
+    let (ink, soft, kind) = if is_on_night {
+        (Colour::OnNight, Colour::OnNightSoft, ButtonKind::OnNight)
+    } else {
+        (Colour::Brand, Colour::InkSoft, ButtonKind::Quiet)
+    };
+    parent.spawn(Node { width: percent(100), flex_shrink: 0.0, ..widgets::row(space::TIGHT) }).with_children(
         |header| {
             mark(header);
             header.spawn(widgets::text(theme, Type::Label, ink, Words::key("brand")));
@@ -79,55 +93,69 @@ pub(super) fn header(
                 ))
                 .with_children(|badge| {
                     badge.spawn((
-                        HubDot,
-                        Node { width: px(16), height: px(16), border_radius: BorderRadius::MAX, ..default() },
-                        Ground(link_look(facts.link).1),
+                        HubDot { is_on_night },
+                        Pickable::IGNORE,
+                        Node {
+                            width: px(16),
+                            height: px(16),
+                            flex_shrink: 0.0,
+                            border_radius: BorderRadius::MAX,
+                            ..default()
+                        },
+                        Ground(link_colour(facts.link, is_on_night)),
                     ));
                     badge.spawn((
                         HubBadge,
-                        widgets::text(
-                            theme,
-                            Type::Caption,
-                            if is_on_night { Colour::OnNightSoft } else { Colour::InkSoft },
-                            Words::key(link_look(facts.link).0),
-                        ),
+                        Pickable::IGNORE,
+                        widgets::text(theme, Type::Caption, soft, Words::key(link_key(facts.link))),
                     ));
                 })
                 .observe(sends(Intent::Status));
-            widgets::button(header, theme, "Contrast", kind, Words::key("contrast"))
+            widgets::round_button(header, "Contrast", kind, Icon::Contrast)
                 .observe(|_: On<Activate>, mut look: ResMut<Look>| *look = look.other());
-            widgets::button(header, theme, "Language", kind, Words::key("other-language"))
-                .observe(|_: On<Activate>, mut i18n: ResMut<I18n>| i18n.toggle());
+            widgets::icon_button(
+                header,
+                theme,
+                "Language",
+                kind,
+                Icon::Language,
+                Words::key("other-language"),
+            )
+            .observe(|_: On<Activate>, mut i18n: ResMut<I18n>| i18n.toggle());
         },
     );
 }
 
-/// The dot beside the badge.
-#[derive(Component)]
-pub(super) struct HubDot;
-
-fn link_look(link: LinkState) -> (&'static str, Colour) {
+fn link_key(link: LinkState) -> &'static str {
     match link {
-        LinkState::Online => ("hub-online", Colour::Good),
-        LinkState::Connecting => ("hub-connecting", Colour::Accent),
-        LinkState::Alone | LinkState::Offline => ("hub-offline", Colour::Caution),
+        LinkState::Online => "hub-online",
+        LinkState::Connecting => "hub-connecting",
+        LinkState::Alone | LinkState::Offline => "hub-offline",
+    }
+}
+
+fn link_colour(link: LinkState, is_on_night: bool) -> Colour {
+    match (link, is_on_night) {
+        (LinkState::Online, false) => Colour::Good,
+        (LinkState::Online, true) => Colour::OnNight,
+        (LinkState::Alone | LinkState::Offline, false) => Colour::Caution,
+        (LinkState::Connecting | LinkState::Alone | LinkState::Offline, _) => Colour::Accent,
     }
 }
 
 fn show_link(
     facts: Res<StoreFacts>,
     mut words: Query<&mut Words, With<HubBadge>>,
-    mut dots: Query<&mut Ground, With<HubDot>>,
+    mut dots: Query<(&HubDot, &mut Ground)>,
 ) {
     if !facts.is_changed() {
         return;
     }
-    let (key, colour) = link_look(facts.link);
     for mut words in &mut words {
-        words.set_if_neq(Words::key(key));
+        words.set_if_neq(Words::key(link_key(facts.link)));
     }
-    for mut dot in &mut dots {
-        dot.set_if_neq(Ground(colour));
+    for (dot, mut ground) in &mut dots {
+        ground.set_if_neq(Ground(link_colour(facts.link, dot.is_on_night)));
     }
 }
 
@@ -147,10 +175,11 @@ fn mark(parent: &mut ChildSpawnerCommands) {
                 justify_content: JustifyContent::Center,
                 ..default()
             },
-            Edge(Colour::Accent),
+            theme::Edge(Colour::Accent),
         ))
         .with_children(|ring| {
             ring.spawn((
+                Pickable::IGNORE,
                 Node { width: px(20), height: px(20), border_radius: BorderRadius::MAX, ..default() },
                 Ground(Colour::Accent),
             ));
@@ -186,7 +215,7 @@ fn count_touches(
     }
 }
 
-/// The lower edge: what to do next and the way home, where a seated visitor can reach it.
+/// The lower edge: what to do next and the ways back, where a seated visitor can reach them.
 pub(super) fn footer(
     parent: &mut ChildSpawnerCommands,
     theme: &Theme,
@@ -196,9 +225,9 @@ pub(super) fn footer(
         |footer| {
             build(footer);
             footer.spawn(Node { flex_grow: 1.0, ..default() });
-            widgets::button(footer, theme, "Home", ButtonKind::Quiet, Words::key("home"))
+            widgets::icon_button(footer, theme, "Home", ButtonKind::Quiet, Icon::Home, Words::key("home"))
                 .observe(sends(Intent::Home));
-            widgets::button(footer, theme, "End", ButtonKind::Quiet, Words::key("end"))
+            widgets::icon_button(footer, theme, "End", ButtonKind::Quiet, Icon::Leave, Words::key("end"))
                 .observe(sends(Intent::Finish));
         },
     );
@@ -214,6 +243,17 @@ pub(super) fn title(
     parent.spawn(Node { flex_shrink: 0.0, ..widgets::column(space::TIGHT / 2.0) }).with_children(|head| {
         head.spawn(widgets::text(theme, Type::Title, Colour::Ink, Words::key(title)));
         head.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key(note)));
+    });
+}
+
+/// One line of a list: a drawing in a disc, and what it means.
+pub(super) fn point(parent: &mut ChildSpawnerCommands, theme: &Theme, drawn: Icon, words: Words) {
+    parent.spawn(Node { width: percent(100), ..widgets::row(space::CARD) }).with_children(|line| {
+        icon::disc(line, drawn, 96, Colour::BrandSoft, Colour::Brand, Colour::AccentInk);
+        line.spawn((
+            Node { flex_grow: 1.0, flex_basis: px(0), ..default() },
+            widgets::text(theme, Type::Body, Colour::Ink, words),
+        ));
     });
 }
 

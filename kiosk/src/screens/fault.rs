@@ -11,7 +11,11 @@ use crate::{
     link::{LinkState, StoreFacts},
     origin::OriginWorker,
     skin::SkinStatus,
-    theme::{Colour, Ground, Theme, Type, widgets},
+    theme::{
+        Colour, Theme, Type,
+        icon::{self, Icon},
+        space, widgets,
+    },
 };
 
 pub(super) fn plugin(app: &mut App) {
@@ -26,7 +30,7 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
     let theme = &*theme;
     chrome::page(&mut commands, theme, &facts, Screen::Fault, |page| {
         chrome::title(page, theme, "fault-title", "fault-note");
-        page.spawn((Name::new("Parts"), Parts, widgets::card()));
+        page.spawn((Name::new("Parts"), Parts, widgets::column(space::LINE)));
         page.spawn(Node { flex_grow: 1.0, ..default() });
         chrome::footer(page, theme, |_| {});
     });
@@ -84,44 +88,64 @@ fn show(
     }
     let theme = &*theme;
     let conditions = conditions(&facts, &camera, *skin, origin.is_some());
+    let columns = if theme.is_wide() { 2 } else { 1 };
     commands.entity(list).despawn_children().with_children(|list| {
-        for (part, condition) in conditions {
-            let (colour, state) = match condition {
-                Condition::Fine => (Colour::Good, "state-fine"),
-                Condition::Waiting => (Colour::Accent, "state-waiting"),
-                Condition::Away => (Colour::Caution, "state-away"),
-            };
-            list.spawn(Node { width: percent(100), padding: UiRect::vertical(px(8)), ..widgets::row(24.0) })
-                .with_children(|line| {
-                    line.spawn((
-                        Node {
-                            width: px(22),
-                            height: px(22),
-                            flex_shrink: 0.0,
-                            border_radius: BorderRadius::MAX,
-                            ..default()
-                        },
-                        Ground(colour),
-                    ));
-                    line.spawn(Node { flex_grow: 1.0, flex_basis: px(0), ..widgets::column(0.0) })
-                        .with_children(|told| {
-                            told.spawn(widgets::text(theme, Type::Label, Colour::Ink, Words::key(part)));
-                            let note = if condition == Condition::Away {
-                                format!("{part}-away")
-                            } else {
-                                format!("{part}-fine")
-                            };
-                            told.spawn(widgets::text(
-                                theme,
-                                Type::Caption,
-                                Colour::InkSoft,
-                                Words::key(note),
-                            ));
-                        });
-                    line.spawn(widgets::text(theme, Type::Caption, colour, Words::key(state)));
-                });
+        for row in conditions.chunks(columns) {
+            list.spawn(Node { align_items: AlignItems::Stretch, ..widgets::row(space::LINE) }).with_children(
+                |line| {
+                    for (part, condition) in row {
+                        line_of(line, theme, part, *condition);
+                    }
+                },
+            );
         }
     });
+}
+
+fn line_of(parent: &mut ChildSpawnerCommands, theme: &Theme, part: &'static str, condition: Condition) {
+    let (colour, drawn, state) = match condition {
+        Condition::Fine => (Colour::Good, Icon::Check, "state-fine"),
+        Condition::Waiting => (Colour::Calm, Icon::Wait, "state-waiting"),
+        Condition::Away => (Colour::Caution, Icon::Help, "state-away"),
+    };
+    let own = match part {
+        "part-hub" => Icon::Hub,
+        "part-camera" => Icon::Camera,
+        "part-skin" => Icon::Skin,
+        _ => Icon::Origin,
+    };
+    let note = if condition == Condition::Away { format!("{part}-away") } else { format!("{part}-fine") };
+    parent
+        .spawn(widgets::card())
+        .entry::<Node>()
+        .and_modify(|mut node| {
+            node.flex_grow = 1.0;
+            node.flex_basis = px(0);
+            node.min_width = px(0);
+        })
+        .entity()
+        .with_children(|card| {
+            card.spawn(Node { width: percent(100), ..widgets::row(space::CARD) }).with_children(|line| {
+                icon::disc(line, own, 112, Colour::BrandSoft, Colour::Brand, Colour::AccentInk);
+                line.spawn(Node {
+                    flex_grow: 1.0,
+                    flex_basis: px(0),
+                    min_width: px(0),
+                    ..widgets::column(4.0)
+                })
+                .with_children(|told| {
+                    told.spawn(Node { width: percent(100), ..widgets::row(space::TIGHT) }).with_children(
+                        |head| {
+                            head.spawn(widgets::text(theme, Type::Label, Colour::Ink, Words::key(part)));
+                            head.spawn(Node { flex_grow: 1.0, ..default() });
+                            icon::icon(head, drawn, 32, colour, colour);
+                            head.spawn(widgets::text(theme, Type::Caption, colour, Words::key(state)));
+                        },
+                    );
+                    told.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, Words::key(note)));
+                });
+            });
+        });
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use bevy::prelude::*;
 use crate::{
     i18n::Words,
     link::StoreFacts,
-    theme::{Colour, Edge, Ground, Raised, Theme, Type, space, widgets},
+    theme::{Colour, Edge, Ground, Theme, Type, space, widgets},
 };
 
 /// Keeps the figures true.
@@ -35,41 +35,59 @@ impl Figure {
     /// What is not known is a dash, never a nought.
     fn value(self, facts: &StoreFacts) -> Words {
         let value = match self {
-            Self::Visitors => facts.visitors().map(|visitors| visitors.to_string()),
-            Self::Lockers => facts.lockers_free().map(|(free, all)| format!("{free} / {all}")),
-            Self::Pieces => facts.pieces().map(|pieces| pieces.to_string()),
+            Self::Visitors => facts.visitors().map(Words::count),
+            Self::Lockers => facts.lockers_free().map(|(free, _)| Words::count(free)),
+            Self::Pieces => facts.pieces().map(Words::count),
         };
-        Words::verbatim(value.unwrap_or_else(|| "—".to_owned()))
+        value.unwrap_or_else(|| Words::key("unknown"))
     }
 }
 
-/// Three figures beside one another.
-pub(super) fn figures(row: &mut ChildSpawnerCommands, theme: &Theme, facts: &StoreFacts, is_on_night: bool) {
-    let (ground, ink, soft) = if is_on_night {
-        (Colour::NightRaised, Colour::OnNight, Colour::OnNightSoft)
+/// Three figures beside one another, with hairlines between them.
+pub(super) fn figures(
+    parent: &mut ChildSpawnerCommands,
+    theme: &Theme,
+    facts: &StoreFacts,
+    is_on_night: bool,
+) {
+    let (ground, edge, ink, soft) = if is_on_night {
+        (Colour::NightRaised, Colour::Accent, Colour::OnNight, Colour::OnNightSoft)
     } else {
-        (Colour::Card, Colour::Brand, Colour::InkSoft)
+        (Colour::Card, Colour::Line, Colour::Brand, Colour::InkSoft)
     };
-    for figure in Figure::ALL {
-        let mut card = row.spawn((
+    parent
+        .spawn((
             Node {
                 flex_grow: 1.0,
-                flex_basis: px(0),
-                padding: UiRect::all(px(28)),
+                padding: UiRect::axes(px(0), px(24)),
+                border: UiRect::all(px(2)),
                 border_radius: BorderRadius::all(px(space::RADIUS)),
-                ..widgets::column(4.0)
+                align_items: AlignItems::Stretch,
+                ..widgets::row(0.0)
             },
             Ground(ground),
-            Edge(Colour::CardEdge),
-        ));
-        if !is_on_night {
-            card.insert(Raised::Card);
-        }
-        card.with_children(|card| {
-            card.spawn((figure, widgets::text(theme, Type::Figure, ink, figure.value(facts))));
-            card.spawn(widgets::text(theme, Type::Caption, soft, Words::key(figure.label())));
+            Edge(if is_on_night { ground } else { Colour::CardEdge }),
+        ))
+        .with_children(|strip| {
+            for (index, figure) in Figure::ALL.into_iter().enumerate() {
+                strip
+                    .spawn((
+                        Node {
+                            flex_grow: 1.0,
+                            flex_basis: px(0),
+                            padding: UiRect::horizontal(px(24)),
+                            border: UiRect { left: px(if index == 0 { 0 } else { 2 }), ..default() },
+                            justify_content: JustifyContent::Center,
+                            ..widgets::column(2.0)
+                        },
+                        Edge(edge),
+                    ))
+                    .with_children(|place| {
+                        place.spawn((figure, widgets::text(theme, Type::Figure, ink, figure.value(facts))));
+                        place.spawn(widgets::text(theme, Type::Caption, soft, Words::key(figure.label())));
+                    });
+            }
         });
-    }
 }
 
 fn show(facts: Res<StoreFacts>, mut texts: Query<(&Figure, &mut Words)>) {

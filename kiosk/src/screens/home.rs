@@ -1,8 +1,8 @@
-//! The home screen: what the kiosk can do, and the store right now.
+//! The home screen: what the store is like right now, and below, where every hand reaches, what the kiosk can do.
 //!
-//! Reads [`StoreFacts`]; sends intents and nothing else.
+//! Reads [`StoreFacts`], [`Camera`] and [`SkinStatus`]; sends intents and nothing else.
 
-use bevy::{prelude::*, text::LineBreak, ui_widgets};
+use bevy::{ecs::system::SystemParam, prelude::*, text::LineBreak, ui_widgets};
 use contract::hub::ShelfStock;
 
 use super::{
@@ -11,191 +11,236 @@ use super::{
     route::{Feature, Intent, sends},
 };
 use crate::{
+    camera::Camera,
     i18n::Words,
-    link::StoreFacts,
-    theme::{Colour, Edge, Fade, Ground, Raised, Theme, Type, space, widgets},
+    link::{LinkState, StoreFacts},
+    skin::SkinStatus,
+    theme::{
+        Colour, Edge, Fade, Ground, Raised, Theme, Type,
+        icon::{self, Icon},
+        motion::PressColours,
+        space, widgets,
+    },
 };
 
-/// Shelves that fit on the screen; the emptiest come first.
-const SHELVES_MAX: usize = 5;
+/// Shelves that fit on the screen.
+const SHELVES_MAX: usize = 3;
+/// Height of the small tiles on a screen that lies, in pixels of the design.
+const SMALL_TILE_PX: f32 = 200.0;
 
 pub(super) fn plugin(app: &mut App) {
     app.add_systems(OnEnter(Screen::Home), spawn)
-        .add_systems(Update, show_shelves.run_if(in_state(Screen::Home)));
+        .add_systems(Update, (show_shelves, show_standing).run_if(in_state(Screen::Home)));
 }
 
 /// Where the shelves are listed.
 #[derive(Component)]
 struct Shelves;
 
-fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
+/// What a tile says about its feature: what it does, or that it rests.
+#[derive(Component)]
+struct Note(Feature);
+
+/// What decides whether a feature is there.
+#[derive(SystemParam)]
+struct Parts<'w> {
+    facts: Res<'w, StoreFacts>,
+    camera: Res<'w, Camera>,
+    skin: Res<'w, SkinStatus>,
+}
+
+impl Parts<'_> {
+    /// Whether a feature has what it needs. A visitor may open it all the same: its screen says what is missing.
+    fn serve(&self, feature: Feature) -> bool {
+        match feature {
+            Feature::Skin => self.camera.is_present() && *self.skin != SkinStatus::Missing,
+            Feature::Origin | Feature::TryOn => self.camera.is_present(),
+            Feature::PickUp => self.facts.link == LinkState::Online,
+            Feature::Offers => !self.facts.shelves.is_empty(),
+        }
+    }
+
+    fn have_changed(&self) -> bool {
+        self.facts.is_changed() || self.camera.is_changed() || self.skin.is_changed()
+    }
+}
+
+fn spawn(mut commands: Commands, theme: Res<Theme>, parts: Parts) {
     let theme = &*theme;
-    chrome::page(&mut commands, theme, &facts, Screen::Home, |page| {
+    chrome::page(&mut commands, theme, &parts.facts, Screen::Home, |page| {
         chrome::title(page, theme, "home-title", "home-note");
-        let direction = if theme.is_wide() { FlexDirection::Row } else { FlexDirection::Column };
-        let body = Node {
-            flex_direction: direction,
-            row_gap: px(space::CARD),
-            column_gap: px(space::CARD),
-            flex_grow: 1.0,
-            min_height: px(0),
-            ..default()
-        };
-        page.spawn(body).with_children(|body| {
-            body.spawn(Node {
-                align_items: AlignItems::Stretch,
-                flex_grow: if theme.is_wide() { 1.0 } else { 0.0 },
-                flex_basis: if theme.is_wide() { px(0) } else { auto() },
-                ..widgets::row(space::CARD)
-            })
-            .with_children(|tiles| {
-                tile(
-                    tiles,
-                    theme,
-                    Feature::Skin,
-                    (Colour::Night, Colour::NightDeep),
-                    Colour::OnNight,
-                    Colour::OnNightSoft,
-                );
-                tile(
-                    tiles,
-                    theme,
-                    Feature::Origin,
-                    (Colour::AccentSoft, Colour::Card),
-                    Colour::Ink,
-                    Colour::InkSoft,
-                );
-            });
-            body.spawn(widgets::row(space::LINE)).with_children(|more| {
-                for (name, feature, words) in [
-                    ("TryOn", Feature::TryOn, "try-on-title"),
-                    ("PickUp", Feature::PickUp, "pick-up-title"),
-                    ("Offers", Feature::Offers, "offers-title"),
-                ] {
-                    widgets::button(more, theme, name, widgets::ButtonKind::Quiet, Words::key(words))
-                        .observe(sends(Intent::Choose(feature)));
-                }
-            });
-            body.spawn(Node {
-                flex_grow: 1.0,
-                flex_basis: if theme.is_wide() { px(0) } else { auto() },
-                min_height: px(0),
-                ..widgets::column(space::LINE)
-            })
-            .with_children(|now| {
-                now.spawn(widgets::text(theme, Type::Heading, Colour::Ink, Words::key("home-now")));
-                now.spawn(Node { ..widgets::row(space::LINE) })
-                    .with_children(|row| figures(row, theme, &facts, false));
-                now.spawn((Name::new("Shelves"), Shelves, widgets::card()));
-            });
-        });
+        if theme.is_wide() {
+            page.spawn(Node { align_items: AlignItems::Stretch, ..fill(widgets::row(space::CARD)) })
+                .with_children(|body| {
+                    body.spawn(Node { flex_grow: 1.7, ..fill(widgets::column(space::LINE)) })
+                        .with_children(|side| tiles(side, theme, &parts));
+                    body.spawn(fill(widgets::column(space::LINE)))
+                        .with_children(|side| store_now(side, theme, &parts.facts));
+                });
+        } else {
+            page.spawn(Node { flex_shrink: 0.0, ..widgets::column(space::LINE) })
+                .with_children(|now| store_now(now, theme, &parts.facts));
+            page.spawn(fill(widgets::column(space::LINE))).with_children(|body| tiles(body, theme, &parts));
+        }
         page.spawn(Node { width: percent(100), flex_shrink: 0.0, ..widgets::row(space::LINE) })
             .with_children(|foot| {
+                icon::icon(foot, Icon::Lock, 44, Colour::Brand, Colour::AccentInk);
                 foot.spawn((
                     Node { flex_grow: 1.0, flex_basis: px(0), ..default() },
                     widgets::text(theme, Type::Caption, Colour::InkSoft, Words::key("privacy")),
                 ));
-                widgets::button(foot, theme, "End", widgets::ButtonKind::Quiet, Words::key("end"))
-                    .observe(sends(Intent::Finish));
+                widgets::icon_button(
+                    foot,
+                    theme,
+                    "End",
+                    widgets::ButtonKind::Quiet,
+                    Icon::Leave,
+                    Words::key("end"),
+                )
+                .observe(sends(Intent::Finish));
             });
     });
 }
 
-/// A large tile that leads to a screen.
-fn tile(
-    parent: &mut ChildSpawnerCommands,
-    theme: &Theme,
-    feature: Feature,
-    (from, to): (Colour, Colour),
-    ink: Colour,
-    soft: Colour,
-) {
-    let (name, title, note, go) = match feature {
-        Feature::Skin => ("Skin", "skin-title", "tile-skin-note", "tile-skin-go"),
-        _ => ("Origin", "origin-title", "tile-origin-note", "tile-origin-go"),
-    };
-    parent
-        .spawn((
-            Name::new(name),
-            ui_widgets::Button,
-            Node {
-                flex_grow: 1.0,
-                flex_basis: px(0),
-                min_height: px(540),
-                padding: UiRect::all(px(40)),
-                border_radius: BorderRadius::all(px(space::RADIUS)),
-                overflow: Overflow::clip(),
-                ..widgets::column(space::TIGHT)
-            },
-            Fade(from, to),
-            Raised::Card,
-        ))
-        .observe(sends(Intent::Choose(feature)))
-        .with_children(|tile| {
-            emblem(tile, feature);
-            tile.spawn(Node { flex_grow: 1.0, ..default() });
-            tile.spawn(widgets::text(theme, Type::Heading, ink, Words::key(title)));
-            tile.spawn(widgets::text(theme, Type::Caption, soft, Words::key(note)));
-            tile.spawn((
-                Node { margin: UiRect::top(px(space::TIGHT)), ..default() },
-                widgets::text(
-                    theme,
-                    Type::Label,
-                    if feature == Feature::Skin { Colour::Accent } else { Colour::AccentInk },
-                    Words::key(go),
-                ),
-            ));
-        });
+/// Takes what is left of its place.
+fn fill(node: Node) -> Node {
+    Node { flex_grow: 1.0, flex_basis: px(0), min_width: px(0), min_height: px(0), ..node }
 }
 
-/// Drawn from rings and bars: a face in its frame, or a code and its way.
-fn emblem(parent: &mut ChildSpawnerCommands, feature: Feature) {
-    let part = |left: f32, top: f32, width: f32, height: f32, radius: BorderRadius, border: f32| Node {
-        position_type: PositionType::Absolute,
-        left: px(left),
-        top: px(top),
-        width: px(width),
-        height: px(height),
-        border: UiRect::all(px(border)),
-        border_radius: radius,
-        ..default()
-    };
-    parent.spawn(Node { width: px(190), height: px(190), ..default() }).with_children(|box_| {
-        let colour = if feature == Feature::Skin { Colour::Accent } else { Colour::Brand };
-        let soft = Colour::Accent;
-        if feature == Feature::Skin {
-            box_.spawn((part(0.0, 0.0, 190.0, 190.0, BorderRadius::MAX, 3.0), Edge(soft)));
-            box_.spawn((part(45.0, 30.0, 100.0, 130.0, BorderRadius::MAX, 5.0), Edge(colour)));
-            for left in [68.0, 104.0] {
-                box_.spawn((part(left, 82.0, 18.0, 10.0, BorderRadius::MAX, 0.0), Ground(colour)));
-            }
-            box_.spawn((part(78.0, 128.0, 34.0, 6.0, BorderRadius::MAX, 0.0), Ground(colour)));
-        } else {
-            let corner = BorderRadius::all(px(14));
-            for (left, top) in [(0.0, 0.0), (110.0, 0.0), (0.0, 110.0)] {
-                box_.spawn((part(left, top, 80.0, 80.0, corner, 7.0), Edge(colour)));
-                box_.spawn((
-                    part(left + 26.0, top + 26.0, 28.0, 28.0, BorderRadius::all(px(6)), 0.0),
-                    Ground(colour),
-                ));
-            }
-            for (left, top) in
-                [(110.0, 110.0), (140.0, 128.0), (112.0, 158.0), (166.0, 110.0), (162.0, 162.0)]
-            {
-                box_.spawn((part(left, top, 20.0, 20.0, BorderRadius::all(px(5)), 0.0), Ground(soft)));
-            }
+/// Figures and shelves.
+fn store_now(parent: &mut ChildSpawnerCommands, theme: &Theme, facts: &StoreFacts) {
+    parent.spawn(widgets::row(0.0)).with_children(|row| figures(row, theme, facts, false));
+    parent.spawn((Name::new("Shelves"), Shelves, widgets::card())).entry::<Node>().and_modify(|mut node| {
+        node.padding = UiRect::axes(px(32), px(24));
+        node.row_gap = px(space::TIGHT);
+    });
+}
+
+/// Two large tiles above three small ones.
+fn tiles(parent: &mut ChildSpawnerCommands, theme: &Theme, parts: &Parts) {
+    let row = || Node { align_items: AlignItems::Stretch, ..fill(widgets::row(space::LINE)) };
+    parent.spawn(Node { flex_grow: 1.5, ..row() }).with_children(|row| {
+        for feature in [Feature::Skin, Feature::Origin] {
+            tile(row, theme, parts, feature);
+        }
+    });
+    // On a screen that lies the small ones are as high as their words, and the large ones take the rest.
+    let small =
+        if theme.is_wide() { Node { flex_grow: 0.0, flex_basis: px(SMALL_TILE_PX), ..row() } } else { row() };
+    parent.spawn(small).with_children(|row| {
+        for feature in [Feature::TryOn, Feature::PickUp, Feature::Offers] {
+            tile(row, theme, parts, feature);
         }
     });
 }
 
-/// The emptiest shelves first, then by name.
-fn listed(facts: &StoreFacts) -> Vec<&ShelfStock> {
+/// What a tile says and how it looks.
+struct Face {
+    name: &'static str,
+    drawn: Icon,
+    title: &'static str,
+    note: &'static str,
+    grounds: (Colour, Colour),
+    ink: Colour,
+    soft: Colour,
+    second: Colour,
+}
+
+fn face(feature: Feature) -> Face {
+    let (name, drawn, title, note) = match feature {
+        Feature::Skin => ("Skin", Icon::Skin, "skin-title", "tile-skin-note"),
+        Feature::Origin => ("Origin", Icon::Origin, "origin-title", "tile-origin-note"),
+        Feature::TryOn => ("TryOn", Icon::TryOn, "try-on-title", "tile-try-on-note"),
+        Feature::PickUp => ("PickUp", Icon::PickUp, "pick-up-title", "tile-pick-up-note"),
+        Feature::Offers => ("Offers", Icon::Offers, "offers-title", "tile-offers-note"),
+    };
+    let (grounds, ink, soft, second) = match feature {
+        Feature::Skin => {
+            ((Colour::Night, Colour::NightDeep), Colour::OnNight, Colour::OnNightSoft, Colour::Accent)
+        }
+        Feature::Origin => {
+            ((Colour::AccentSoft, Colour::Card), Colour::Ink, Colour::InkSoft, Colour::AccentInk)
+        }
+        _ => ((Colour::Card, Colour::Card), Colour::Ink, Colour::InkSoft, Colour::AccentInk),
+    };
+    Face { name, drawn, title, note, grounds, ink, soft, second }
+}
+
+/// A tile that leads to a feature.
+fn tile(parent: &mut ChildSpawnerCommands, theme: &Theme, parts: &Parts, feature: Feature) {
+    let face = face(feature);
+    let is_large = matches!(feature, Feature::Skin | Feature::Origin);
+    let is_flat = theme.is_wide() && !is_large;
+    let main = if feature == Feature::Skin { Colour::OnNight } else { Colour::Brand };
+    let flow = if is_flat {
+        widgets::row(space::LINE)
+    } else {
+        widgets::column(if is_large { space::TIGHT } else { 4.0 })
+    };
+    let side = match (is_large, theme.is_wide()) {
+        (true, false) => 200,
+        (true, true) => 148,
+        (false, false) => 112,
+        (false, true) => 84,
+    };
+    parent
+        .spawn((
+            Name::new(face.name),
+            ui_widgets::Button,
+            Node {
+                padding: UiRect::all(px(if is_large { 36 } else { 26 })),
+                border: UiRect::all(px(2)),
+                border_radius: BorderRadius::all(px(space::RADIUS)),
+                ..fill(flow)
+            },
+            Fade(face.grounds.0, face.grounds.1),
+            Edge(Colour::CardEdge),
+            Raised::Card,
+            PressColours { rest: face.grounds.0, pressed: face.grounds.1 },
+        ))
+        .observe(sends(Intent::Choose(feature)))
+        .with_children(|tile| {
+            icon::icon(tile, face.drawn, side, main, face.second);
+            if !is_flat {
+                tile.spawn((Pickable::IGNORE, Node { flex_grow: 1.0, ..default() }));
+            }
+            let told = if is_flat { fill(widgets::column(2.0)) } else { widgets::column(4.0) };
+            tile.spawn((Pickable::IGNORE, told)).with_children(|told| {
+                let title = if is_large { Type::Heading } else { Type::Label };
+                told.spawn((Pickable::IGNORE, widgets::text(theme, title, face.ink, Words::key(face.title))));
+                told.spawn((
+                    Pickable::IGNORE,
+                    Note(feature),
+                    widgets::text(theme, Type::Caption, face.soft, note(parts, feature)),
+                ));
+            });
+        });
+}
+
+fn note(parts: &Parts, feature: Feature) -> Words {
+    Words::key(if parts.serve(feature) { face(feature).note } else { "tile-resting" })
+}
+
+fn show_standing(parts: Parts, mut notes: Query<(&Note, &mut Words)>) {
+    if parts.have_changed() {
+        for (Note(feature), mut words) in &mut notes {
+            words.set_if_neq(note(&parts, *feature));
+        }
+    }
+}
+
+/// What a customer can still get, the scarcest first; what is sold out comes last.
+fn listed(facts: &StoreFacts, at_most: usize) -> Vec<&ShelfStock> {
     let mut shelves: Vec<&ShelfStock> =
         facts.shelves.values().filter(|shelf| !shelf.name.is_empty() && shelf.pieces.is_some()).collect();
+    let is_empty = |shelf: &ShelfStock| shelf.pieces == Some(0);
     shelves.sort_by(|one, other| {
-        fullness(one).total_cmp(&fullness(other)).then_with(|| one.shelf.cmp(&other.shelf))
+        is_empty(one)
+            .cmp(&is_empty(other))
+            .then_with(|| fullness(one).total_cmp(&fullness(other)))
+            .then_with(|| one.shelf.cmp(&other.shelf))
     });
-    shelves.truncate(SHELVES_MAX);
+    shelves.truncate(at_most);
     shelves
 }
 
@@ -220,7 +265,7 @@ fn show_shelves(
         return;
     }
     let theme = &*theme;
-    let shelves = listed(&facts);
+    let shelves = listed(&facts, SHELVES_MAX);
     commands.entity(list).despawn_children().with_children(|list| {
         list.spawn(widgets::text(theme, Type::Label, Colour::Ink, Words::key("shelves-title")));
         if shelves.is_empty() {
@@ -241,36 +286,43 @@ fn shelf_line(list: &mut ChildSpawnerCommands, theme: &Theme, shelf: &ShelfStock
     };
     list.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|line| {
         line.spawn((
-            Node { flex_grow: 1.0, flex_basis: px(0), overflow: Overflow::clip(), ..default() },
+            Node { flex_grow: 1.0, flex_basis: px(0), min_width: px(0), ..default() },
             widgets::text(theme, Type::Body, Colour::Ink, Words::Names(shelf.name.clone())),
-            TextLayout::linebreak(LineBreak::NoWrap),
         ));
+        if !theme.is_wide() {
+            bar(line, fullness(shelf), colour);
+        }
         line.spawn((
-            Node {
-                width: px(220),
-                height: px(12),
-                border_radius: BorderRadius::MAX,
-                overflow: Overflow::clip(),
-                ..default()
-            },
-            Ground(Colour::Line),
-        ))
-        .with_children(|bar| {
-            bar.spawn((
-                Node {
-                    width: percent(fullness(shelf) * 100.0),
-                    height: percent(100),
-                    border_radius: BorderRadius::MAX,
-                    ..default()
-                },
-                Ground(colour),
-            ));
-        });
-        line.spawn((
-            Node { width: px(190), ..default() },
-            widgets::text(theme, Type::Caption, colour, Words::key(key).with("count", pieces.to_string())),
+            Node { width: px(200), flex_shrink: 0.0, ..default() },
+            widgets::text(theme, Type::Caption, colour, Words::key(key).with("count", Words::count(pieces))),
             // Text that may break is measured at its narrowest, which makes the line three lines high.
             TextLayout { justify: Justify::Right, linebreak: LineBreak::NoWrap },
+        ));
+    });
+}
+
+/// How full a shelf is.
+fn bar(line: &mut ChildSpawnerCommands, fullness: f32, colour: Colour) {
+    line.spawn((
+        Node {
+            width: px(140),
+            height: px(12),
+            flex_shrink: 0.0,
+            border_radius: BorderRadius::MAX,
+            overflow: Overflow::clip(),
+            ..default()
+        },
+        Ground(Colour::Line),
+    ))
+    .with_children(|bar| {
+        bar.spawn((
+            Node {
+                width: percent(fullness * 100.0),
+                height: percent(100),
+                border_radius: BorderRadius::MAX,
+                ..default()
+            },
+            Ground(colour),
         ));
     });
 }
@@ -327,7 +379,7 @@ mod tests {
         app.update();
         let texts = shown(&mut app);
         let place = |text: &str| texts.iter().position(|shown| shown == text);
-        assert!(place("货架 b") < place("货架 a"), "the emptiest first: {texts:?}");
+        assert!(place("货架 a") < place("货架 b"), "what is sold out comes last: {texts:?}");
         assert!(place("9").is_some(), "{texts:?}");
         activate(&mut app, "Language");
         assert!(shown(&mut app).contains(&"Shelf b".to_owned()));

@@ -204,47 +204,37 @@ fn journey(parent: &mut ChildSpawnerCommands, theme: &Theme, assessment: &Assess
         });
         return;
     }
-    parent
-        .spawn((
-            Name::new("Journey"),
-            widgets::scrolling(Node {
-                flex_grow: 1.0,
-                flex_basis: px(0),
-                min_height: px(0),
-                padding: UiRect::all(px(space::CARD)),
-                border_radius: BorderRadius::all(px(space::RADIUS)),
-                ..widgets::column(0.0)
-            }),
-            Ground(Colour::Card),
-            Raised::Card,
-        ))
-        .with_children(|list| {
-            list.spawn(Node {
-                width: percent(100),
-                margin: UiRect::bottom(px(space::TIGHT)),
-                flex_shrink: 0.0,
-                ..widgets::row(space::LINE)
-            })
-            .with_children(|head| {
-                head.spawn((
-                    Node { flex_grow: 1.0, ..default() },
-                    widgets::text(theme, Type::Heading, Colour::Ink, Words::key("journey-title")),
-                ));
-                if assessment.is_demo {
-                    widgets::pill(
-                        head,
-                        theme,
-                        Colour::AccentSoft,
-                        Colour::AccentInk,
-                        Words::key("demo-record"),
-                    );
-                }
-            });
-            let last = assessment.journey.len() - 1;
-            for (index, hop) in assessment.journey.iter().enumerate() {
-                hop_line(list, theme, hop, index == last);
+    let place = Node {
+        flex_grow: 1.0,
+        flex_basis: px(0),
+        min_height: px(0),
+        padding: UiRect::all(px(space::CARD)),
+        border: UiRect::all(px(2)),
+        border_radius: BorderRadius::all(px(space::RADIUS)),
+        ..widgets::column(0.0)
+    };
+    let mut list = widgets::scroller(parent, theme, place, |list| {
+        list.spawn(Node {
+            width: percent(100),
+            margin: UiRect::bottom(px(space::TIGHT)),
+            flex_shrink: 0.0,
+            ..widgets::row(space::LINE)
+        })
+        .with_children(|head| {
+            head.spawn((
+                Node { flex_grow: 1.0, ..default() },
+                widgets::text(theme, Type::Heading, Colour::Ink, Words::key("journey-title")),
+            ));
+            if assessment.is_demo {
+                widgets::pill(head, theme, Colour::AccentSoft, Colour::AccentInk, Words::key("demo-record"));
             }
         });
+        let last = assessment.journey.len() - 1;
+        for (index, hop) in assessment.journey.iter().enumerate() {
+            hop_line(list, theme, hop, index == last);
+        }
+    });
+    list.insert((Name::new("Journey"), Ground(Colour::Card), Edge(Colour::CardEdge), Raised::Card));
 }
 
 /// One station: a dot on the line of time, what happened where, when and by whose word.
@@ -315,7 +305,9 @@ fn hop_line(parent: &mut ChildSpawnerCommands, theme: &Theme, hop: &Hop, is_last
                         theme,
                         ground,
                         ink,
-                        Words::verbatim(format!("{:.1} – {:.1} °C", temperature.min_c, temperature.max_c)),
+                        Words::key("temperature-range")
+                            .with("low", Words::decimal(temperature.min_c, 1))
+                            .with("high", Words::decimal(temperature.max_c, 1)),
                     );
                 });
             }

@@ -129,22 +129,26 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, 
     })
     .with_children(|body| {
         widgets::picture(body, images, &finding.painting, box_size);
-        body.spawn(widgets::scrolling(Node {
-            flex_grow: 1.0,
-            flex_basis: px(0),
-            min_height: px(0),
-            ..widgets::column(space::LINE)
-        }))
-        .with_children(|results| {
+        let place =
+            Node { flex_grow: 1.0, flex_basis: px(0), min_height: px(0), ..widgets::column(space::LINE) };
+        widgets::scroller(body, theme, place, |results| {
             let report = &finding.report;
             if !report.capture.ok {
                 advice(results, theme, &report.capture.advice);
                 return;
             }
-            tone_card(results, theme, &report.tone);
-            if let Some(redness) = report.metrics.iter().find(|metric| metric.id == "redness") {
-                redness_card(results, theme, redness);
-            }
+            // Beside the picture there is room for two cards abreast, and then nothing needs to be scrolled.
+            let flow = if wide {
+                Node { align_items: AlignItems::Stretch, ..widgets::row(space::LINE) }
+            } else {
+                widgets::column(space::LINE)
+            };
+            results.spawn(Node { flex_shrink: 0.0, ..flow }).with_children(|cards| {
+                tone_card(cards, theme, &report.tone);
+                if let Some(redness) = report.metrics.iter().find(|metric| metric.id == "redness") {
+                    redness_card(cards, theme, redness);
+                }
+            });
             results.spawn(widgets::text(
                 theme,
                 Type::Caption,
@@ -199,6 +203,23 @@ fn advice(parent: &mut ChildSpawnerCommands, theme: &Theme, advice: &[&'static s
     });
 }
 
+/// A card that shares its line with others where there is a line.
+fn abreast<'a>(
+    parent: &'a mut ChildSpawnerCommands,
+    theme: &Theme,
+    name: &'static str,
+) -> EntityCommands<'a> {
+    let mut card = parent.spawn((Name::new(name), widgets::card()));
+    if theme.is_wide() {
+        card.entry::<Node>().and_modify(|mut node| {
+            node.flex_grow = 1.0;
+            node.flex_basis = px(0);
+            node.min_width = px(0);
+        });
+    }
+    card
+}
+
 fn card_head(card: &mut ChildSpawnerCommands, theme: &Theme, title: &'static str, status: Status) {
     card.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|head| {
         head.spawn((
@@ -215,7 +236,7 @@ fn card_head(card: &mut ChildSpawnerCommands, theme: &Theme, title: &'static str
 }
 
 fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
-    parent.spawn((Name::new("Tone"), widgets::card())).with_children(|card| {
+    abreast(parent, theme, "Tone").with_children(|card| {
         card_head(card, theme, "tone-title", tone.status);
         let Some(values) = &tone.values else {
             card.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key("too-little-skin")));
@@ -224,8 +245,8 @@ fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
         card.spawn(Node { width: percent(100), ..widgets::row(space::CARD) }).with_children(|line| {
             line.spawn((
                 Node {
-                    width: px(128),
-                    height: px(128),
+                    width: px(if theme.is_wide() { 96 } else { 128 }),
+                    height: px(if theme.is_wide() { 96 } else { 128 }),
                     flex_shrink: 0.0,
                     border: UiRect::all(px(4)),
                     border_radius: BorderRadius::MAX,
@@ -234,24 +255,30 @@ fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
                 Edge(Colour::Line),
                 measured(values.lightness, values.a, values.b),
             ));
-            figure(line, theme, "tone-lightness", format!("{:.0}", values.lightness));
-            figure(line, theme, "tone-hue", format!("{:.0}°", values.hue));
-            figure(line, theme, "tone-ita", format!("{:.0}°", values.ita_deg));
+            figure(line, theme, "tone-lightness", Words::decimal(values.lightness, 0));
+            figure(line, theme, "tone-hue", degrees(values.hue));
+            figure(line, theme, "tone-ita", degrees(values.ita_deg));
         });
         let [low, high] = values.ita_ci;
         card.spawn(widgets::text(
             theme,
             Type::Caption,
             Colour::InkSoft,
-            Words::key("tone-interval").with("low", format!("{low:.0}")).with("high", format!("{high:.0}")),
+            Words::key("tone-interval")
+                .with("low", Words::decimal(low, 0))
+                .with("high", Words::decimal(high, 0)),
         ));
     });
 }
 
-fn figure(parent: &mut ChildSpawnerCommands, theme: &Theme, label: &'static str, value: String) {
+fn degrees(value: f64) -> Words {
+    Words::key("degrees").with("value", Words::decimal(value, 0))
+}
+
+fn figure(parent: &mut ChildSpawnerCommands, theme: &Theme, label: &'static str, value: Words) {
     parent.spawn(Node { flex_grow: 1.0, flex_basis: px(0), ..widgets::column(0.0) }).with_children(
         |figure| {
-            figure.spawn(widgets::text(theme, Type::Figure, Colour::Brand, Words::verbatim(value)));
+            figure.spawn(widgets::text(theme, Type::Figure, Colour::Brand, value));
             figure.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, Words::key(label)));
         },
     );
@@ -261,7 +288,7 @@ fn figure(parent: &mut ChildSpawnerCommands, theme: &Theme, label: &'static str,
 const REDNESS_FULL: f64 = 8.0;
 
 fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metric) {
-    parent.spawn((Name::new("Redness"), widgets::card())).with_children(|card| {
+    abreast(parent, theme, "Redness").with_children(|card| {
         card_head(card, theme, "redness-title", redness.status);
         if redness.value.is_none() {
             card.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key("too-little-skin")));
@@ -270,7 +297,7 @@ fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metr
         for region in &redness.regions {
             card.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|line| {
                 line.spawn((
-                    Node { width: px(270), ..default() },
+                    Node { width: px(if theme.is_wide() { 220 } else { 270 }), ..default() },
                     widgets::text(
                         theme,
                         Type::Body,
@@ -286,7 +313,7 @@ fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metr
                         theme,
                         Type::Label,
                         Colour::Ink,
-                        Words::verbatim(format!("{:+.1}", region.value)),
+                        Words::difference(region.value, 1),
                     ),
                     TextLayout::justify(Justify::Right),
                 ));
@@ -294,8 +321,8 @@ fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metr
         }
         let note = match redness.ci {
             Some([low, high]) => Words::key("redness-interval")
-                .with("low", format!("{low:+.1}"))
-                .with("high", format!("{high:+.1}")),
+                .with("low", Words::difference(low, 1))
+                .with("high", Words::difference(high, 1)),
             None => Words::key("redness-note"),
         };
         card.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, note));

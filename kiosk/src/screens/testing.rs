@@ -5,7 +5,7 @@ use std::time::Duration;
 use bevy::{prelude::*, state::app::StatesPlugin, time::TimeUpdateStrategy, ui_widgets::Activate};
 
 use super::Screen;
-use crate::{camera::Camera, config::Orientation, theme::Theme};
+use crate::{camera::Camera, config::Orientation, link::StoreFacts, theme::Theme};
 
 /// One update is one second.
 const FRAME: Duration = Duration::from_secs(1);
@@ -49,4 +49,19 @@ pub(crate) fn at(app: &App) -> Screen {
 pub(crate) fn shown(app: &mut App) -> Vec<String> {
     let mut texts = app.world_mut().query::<&Text>();
     texts.iter(app.world()).map(|text| text.0.clone()).collect()
+}
+
+/// Lets the hub say what lies on this many shelves, the first one empty, all with names of different lengths.
+pub(crate) fn with_shelves(app: &mut App, count: u8) {
+    let mut facts = app.world_mut().resource_mut::<StoreFacts>();
+    for index in 0..count {
+        let more = ", family size".repeat(usize::from(index % 3));
+        let text = format!(
+            r#"{{"shelf":"shelf-{index:02}","name":{{"zh":"婴儿配方奶粉 {index} 段","en":"Infant formula {index}{more}"}},
+            "pieces":{},"capacity":40,"at":"2026-11-22T20:00:00.000Z"}}"#,
+            u32::from(index) * 4,
+        );
+        let shelf = serde_json::from_str(&text).expect("it is a shelf");
+        facts.shelves.insert(format!("shelf-{index:02}"), shelf);
+    }
 }

@@ -95,6 +95,8 @@ pub enum Colour {
     NightRaised,
     /// The same under a finger.
     NightPressed,
+    /// Its edge.
+    NightEdge,
     /// Text on it.
     OnNight,
     /// Softer text on it.
@@ -127,7 +129,7 @@ pub enum Colour {
 
 impl Colour {
     /// All roles.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Paper,
         Self::Card,
         Self::CardEdge,
@@ -148,6 +150,7 @@ impl Colour {
         Self::NightDeep,
         Self::NightRaised,
         Self::NightPressed,
+        Self::NightEdge,
         Self::OnNight,
         Self::OnNightSoft,
         Self::Accent,
@@ -198,6 +201,7 @@ impl Colour {
             Self::NightDeep => (rgb(0x08_2A24), rgb(0x00_0000)),
             Self::NightRaised => (rgb(0x1D_5447), rgb(0x00_0000)),
             Self::NightPressed => (rgb(0x2C_6656), rgb(0x4D_4600)),
+            Self::NightEdge => (rgb(0x2F_6A5A), rgb(0xFF_FFFF)),
             Self::OnNight => (rgb(0xFB_F7EE), rgb(0xFF_FFFF)),
             Self::OnNightSoft => (rgb(0xCF_DED6), rgb(0xEA_EAEA)),
             Self::Accent => (rgb(0xC9_A263), rgb(0xFF_E066)),

@@ -5,16 +5,25 @@ use bevy::{
     picking::events::{Drag, Pointer},
     prelude::*,
     text::LineHeight,
-    ui::Pressed,
-    ui_widgets::{self, ScrollArea},
+    ui_widgets::{self, Activate, ScrollArea},
 };
 
-use super::{Colour, Edge, Ground, Ink, Raised, Theme, Type, space};
+use super::{
+    Colour, Edge, Ground, Ink, Raised, Theme, Type,
+    icon::{self, Icon},
+    motion::PressColours,
+    space,
+};
 use crate::{i18n::Words, paint::Painting};
+
+/// Height of a button, and width of a round one; more than [`super::TOUCH_PX_MIN`], for hurried fingers.
+pub const BUTTON_PX: f32 = 88.0;
+/// Side of a drawing in a button.
+const ICON_PX: u16 = 40;
 
 /// Text in a role and a colour.
 pub fn text(theme: &Theme, role: Type, colour: Colour, words: Words) -> impl Bundle {
-    (words, theme.font(role), Ink(colour), LineHeight::RelativeToFont(1.38))
+    (words, theme.font(role), Ink(colour), LineHeight::RelativeToFont(role.line()))
 }
 
 /// Text in the middle of its place.
@@ -76,13 +85,15 @@ pub enum ButtonKind {
     OnNight,
 }
 
-/// The grounds of something that can be pressed.
-#[derive(Component, Debug, Clone, Copy)]
-pub struct PressColours {
-    /// At rest.
-    pub rest: Colour,
-    /// Under a finger.
-    pub pressed: Colour,
+impl ButtonKind {
+    /// At rest, under a finger, ink, edge.
+    fn colours(self) -> (Colour, Colour, Colour, Colour) {
+        match self {
+            Self::Primary => (Colour::Action, Colour::ActionPressed, Colour::OnAction, Colour::Clear),
+            Self::Quiet => (Colour::Quiet, Colour::QuietPressed, Colour::OnQuiet, Colour::QuietEdge),
+            Self::OnNight => (Colour::NightRaised, Colour::NightPressed, Colour::OnNight, Colour::Accent),
+        }
+    }
 }
 
 /// A button with words; the caller observes `Activate`.
@@ -93,50 +104,95 @@ pub fn button<'a>(
     kind: ButtonKind,
     words: Words,
 ) -> EntityCommands<'a> {
-    let (rest, pressed, ink, line) = match kind {
-        ButtonKind::Primary => (Colour::Action, Colour::ActionPressed, Colour::OnAction, Colour::Action),
-        ButtonKind::Quiet => (Colour::Quiet, Colour::QuietPressed, Colour::OnQuiet, Colour::QuietEdge),
-        ButtonKind::OnNight => (Colour::NightRaised, Colour::NightPressed, Colour::OnNight, Colour::Accent),
-    };
-    let mut entity = parent.spawn((
+    let mut button = empty_button(parent, name, kind);
+    let (.., ink, _) = kind.colours();
+    button.with_children(|button| label(button, theme, ink, words));
+    button
+}
+
+/// A button with a drawing before its words.
+pub fn icon_button<'a>(
+    parent: &'a mut ChildSpawnerCommands,
+    theme: &Theme,
+    name: &'static str,
+    kind: ButtonKind,
+    drawn: Icon,
+    words: Words,
+) -> EntityCommands<'a> {
+    let mut button = empty_button(parent, name, kind);
+    let (.., ink, _) = kind.colours();
+    button.with_children(|button| {
+        icon::icon(button, drawn, ICON_PX, ink, ink);
+        label(button, theme, ink, words);
+    });
+    button
+}
+
+/// A round button with nothing but a drawing.
+pub fn round_button<'a>(
+    parent: &'a mut ChildSpawnerCommands,
+    name: &'static str,
+    kind: ButtonKind,
+    drawn: Icon,
+) -> EntityCommands<'a> {
+    let mut button = empty_button(parent, name, kind);
+    let (.., ink, _) = kind.colours();
+    button.with_children(|button| icon::icon(button, drawn, ICON_PX, ink, ink));
+    button.entry::<Node>().and_modify(|mut node| {
+        node.width = px(BUTTON_PX);
+        node.height = px(BUTTON_PX);
+        node.padding = UiRect::ZERO;
+    });
+    button
+}
+
+/// A large button over the whole width: the one thing to do here.
+pub fn wide_button<'a>(
+    parent: &'a mut ChildSpawnerCommands,
+    theme: &Theme,
+    name: &'static str,
+    kind: ButtonKind,
+    words: Words,
+) -> EntityCommands<'a> {
+    let mut button = button(parent, theme, name, kind, words);
+    button.entry::<Node>().and_modify(|mut node| {
+        node.width = percent(100);
+        node.min_height = px(BUTTON_PX + 28.0);
+    });
+    button
+}
+
+fn empty_button<'a>(
+    parent: &'a mut ChildSpawnerCommands,
+    name: &'static str,
+    kind: ButtonKind,
+) -> EntityCommands<'a> {
+    let (rest, pressed, _, line) = kind.colours();
+    parent.spawn((
         Name::new(name),
         ui_widgets::Button,
         Node {
-            min_height: px(super::TOUCH_PX_MIN + 28.0),
-            min_width: px(super::TOUCH_PX_MIN + 28.0),
-            padding: UiRect::axes(px(36), px(18)),
+            min_height: px(BUTTON_PX),
+            min_width: px(BUTTON_PX),
+            padding: UiRect::axes(px(32), px(16)),
             border: UiRect::all(px(2)),
             border_radius: BorderRadius::MAX,
             justify_content: JustifyContent::Center,
+            flex_shrink: 0.0,
             ..row(space::TIGHT)
         },
         Ground(rest),
         Edge(line),
         PressColours { rest, pressed },
-    ));
-    entity.with_children(|button| {
-        button.spawn((
-            text(theme, Type::Label, ink, words),
-            TextLayout::linebreak(bevy::text::LineBreak::NoWrap),
-        ));
-    });
-    entity
+    ))
 }
 
-/// Shows what is under a finger.
-pub(super) fn show_presses(
-    mut pressed: Query<(&PressColours, &mut Ground), Added<Pressed>>,
-    mut released: RemovedComponents<Pressed>,
-    mut all: Query<(&PressColours, &mut Ground), Without<Pressed>>,
-) {
-    for (colours, mut ground) in &mut pressed {
-        ground.0 = colours.pressed;
-    }
-    for entity in released.read() {
-        if let Ok((colours, mut ground)) = all.get_mut(entity) {
-            ground.0 = colours.rest;
-        }
-    }
+fn label(button: &mut ChildSpawnerCommands, theme: &Theme, ink: Colour, words: Words) {
+    button.spawn((
+        Pickable::IGNORE,
+        text(theme, Type::Label, ink, words),
+        TextLayout::linebreak(bevy::text::LineBreak::NoWrap),
+    ));
 }
 
 /// A short word in a coloured capsule.
@@ -162,14 +218,32 @@ pub fn pill(parent: &mut ChildSpawnerCommands, theme: &Theme, ground: Colour, in
 
 /// A calm notice: what does not work, what still does, and nothing that blinks.
 pub fn notice(parent: &mut ChildSpawnerCommands, theme: &Theme, title: Words, body: Words) {
-    parent.spawn((Name::new("Notice"), card())).with_children(|card| {
-        card.spawn((
-            Node { width: px(72), height: px(8), border_radius: BorderRadius::MAX, ..default() },
-            Ground(Colour::Accent),
-        ));
-        card.spawn(text(theme, Type::Heading, Colour::Ink, title));
-        card.spawn(text(theme, Type::Body, Colour::InkSoft, body));
-    });
+    drawn_notice(parent, theme, Icon::Help, title, body);
+}
+
+/// A notice with a drawing of its own.
+pub fn drawn_notice(
+    parent: &mut ChildSpawnerCommands,
+    theme: &Theme,
+    drawn: Icon,
+    title: Words,
+    body: Words,
+) {
+    parent
+        .spawn((Name::new("Notice"), card()))
+        .entry::<Node>()
+        .and_modify(|mut node| {
+            node.padding = UiRect::all(px(space::EDGE));
+            node.row_gap = px(space::CARD);
+        })
+        .entity()
+        .with_children(|card| {
+            icon::disc(card, drawn, 152, Colour::AccentSoft, Colour::Brand, Colour::AccentInk);
+            card.spawn(column(space::TIGHT)).with_children(|told| {
+                told.spawn(text(theme, Type::Heading, Colour::Ink, title));
+                told.spawn(text(theme, Type::Body, Colour::InkSoft, body));
+            });
+        });
 }
 
 /// A painting as an image that lives as long as somebody shows it.
@@ -217,18 +291,86 @@ pub fn picture(
     ));
 }
 
-/// What scrolls: by wheel, and by a finger that drags it.
-pub fn scrolling(node: Node) -> impl Bundle {
-    (ScrollArea, Node { overflow: Overflow::scroll_y(), ..node })
+/// The area whose hidden part a button brings into view.
+#[derive(Component, Debug, Clone, Copy)]
+pub(super) struct ShowsMore(Entity);
+
+/// A part of a screen that may hold more than fits: a finger drags it, and a button says that there is more and
+/// brings it into view, so that nothing is hidden from anybody.
+pub fn scroller<'a>(
+    parent: &'a mut ChildSpawnerCommands,
+    theme: &Theme,
+    node: Node,
+    build: impl FnOnce(&mut ChildSpawnerCommands),
+) -> EntityCommands<'a> {
+    let mut place = parent.spawn(Node { padding: UiRect::ZERO, ..node.clone() });
+    place.with_children(|place| {
+        let area = place
+            .spawn((
+                Name::new("Scroller"),
+                ScrollArea,
+                Node {
+                    overflow: Overflow::scroll_y(),
+                    width: percent(100),
+                    flex_grow: 1.0,
+                    flex_basis: px(0),
+                    min_height: px(0),
+                    padding: node.padding,
+                    ..column(if let Val::Px(gap) = node.row_gap { gap } else { 0.0 })
+                },
+            ))
+            .with_children(build)
+            .id();
+        let mut more = icon_button(place, theme, "More", ButtonKind::Primary, Icon::Down, Words::key("more"));
+        more.insert((ShowsMore(area), Visibility::Hidden)).observe(show_more);
+        more.entry::<Node>().and_modify(|mut node| {
+            node.position_type = PositionType::Absolute;
+            node.bottom = px(0);
+            node.align_self = AlignSelf::Center;
+        });
+    });
+    place
 }
 
-/// Lets a finger drag what [`scrolling`] made.
+/// How far a touch of the button scrolls: a little less than what is seen, so that the eye finds its place again.
+const SCROLL_SHARE: f32 = 0.8;
+/// Less than this is not worth a button, in pixels of the design.
+const HIDDEN_PX_MIN: f32 = 12.0;
+
+fn hidden(node: &ComputedNode) -> f32 {
+    ((node.content_size().y - node.size().y) * node.inverse_scale_factor).max(0.0)
+}
+
+fn show_more(
+    asked: On<Activate>,
+    buttons: Query<&ShowsMore>,
+    mut areas: Query<(&ComputedNode, &mut ScrollPosition)>,
+) {
+    let Ok(ShowsMore(area)) = buttons.get(asked.entity) else { return };
+    if let Ok((node, mut position)) = areas.get_mut(*area) {
+        let step = node.size().y * node.inverse_scale_factor * SCROLL_SHARE;
+        position.y = (position.y + step).min(hidden(node));
+    }
+}
+
+/// The button is there exactly while something lies below.
+pub(super) fn tell_more(
+    areas: Query<(&ComputedNode, &ScrollPosition)>,
+    mut buttons: Query<(&ShowsMore, &mut Visibility)>,
+) {
+    for (ShowsMore(area), mut visibility) in &mut buttons {
+        let Ok((node, position)) = areas.get(*area) else { continue };
+        let has_more = HIDDEN_PX_MIN < hidden(node) - position.y;
+        visibility.set_if_neq(if has_more { Visibility::Inherited } else { Visibility::Hidden });
+    }
+}
+
+/// Lets a finger drag what a [`scroller`] holds.
 pub(super) fn drag(
     drag: On<Pointer<Drag>>,
     mut areas: Query<(&ComputedNode, &mut ScrollPosition), With<ScrollArea>>,
 ) {
     if let Ok((node, mut position)) = areas.get_mut(drag.entity) {
-        let hidden = (node.content_size().y - node.size().y) * node.inverse_scale_factor;
-        position.y = (position.y - drag.delta.y).clamp(0.0, hidden.max(0.0));
+        position.y = (position.y - drag.delta.y).clamp(0.0, hidden(node));
     }
 }

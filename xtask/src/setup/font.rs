@@ -3,7 +3,10 @@
 //! Debian ships ten faces in one collection (TTC); the kiosk's text engine loads single fonts. A collection's faces
 //! share tables by offset, so a face becomes a font by copying its tables behind a directory of their own.
 //!
-//! Format: ISO/IEC 14496-22 (OpenType), sections 4.1 and 4.4; all numbers are big-endian.
+//! Format: ISO/IEC 14496-22 (OpenType), sections 4.1 and 4.4, and 5.2.1 for `cmap`; all numbers are big-endian.
+//!
+//! A face is installed only when it has a glyph for everything that a product's name may be written with
+//! ([`WANTED`]), so that no screen ever shows a box.
 
 use std::{fs, path::Path};
 
@@ -20,6 +23,19 @@ const FACES: [(&str, &str, &str); 2] = [
 const NAME_FULL: u16 = 4;
 /// Windows platform, US English: the record that every face has.
 const NAME_PLATFORM_LANGUAGE: (u16, u16) = (3, 0x0409);
+/// What must have a glyph: Latin with its accents for producers' names, the punctuation of both languages, and the
+/// 20,902 ideographs of GB 18030's two-byte part, which contains GB 2312 and GBK.
+const WANTED: [(char, char); 9] = [
+    ('\u{20}', '\u{7E}'),
+    ('\u{A1}', '\u{AC}'),
+    ('\u{AE}', '\u{17F}'),
+    ('\u{2013}', '\u{2014}'),
+    ('\u{2018}', '\u{201D}'),
+    ('\u{3001}', '\u{3002}'),
+    ('\u{3008}', '\u{3011}'),
+    ('\u{4E00}', '\u{9FA5}'),
+    ('\u{FF01}', '\u{FF5E}'),
+];
 /// `head.checkSumAdjustment` makes the whole file sum to this.
 const FILE_SUM: u32 = 0xB1B0_AFBA;
 
@@ -38,6 +54,9 @@ pub(super) fn install(places: &Places) -> Result<()> {
         })?;
         let font = extract(&bytes, face)
             .with_context(|| format!("failed to take `{face}` out of `{}`", source.display()))?;
+        if let Some(missing) = first_missing(&font)? {
+            bail!("`{face}` has no glyph for U+{:04X}", u32::from(missing));
+        }
         let partial = folder.join(format!("{file}.partial-{}", std::process::id()));
         fs::write(&partial, font).with_context(|| format!("failed to write `{}`", partial.display()))?;
         fs::rename(&partial, &target).with_context(|| format!("failed to write `{}`", target.display()))?;
@@ -136,6 +155,40 @@ fn assemble(bytes: &[u8], offset: usize, tables: &[Table]) -> Result<Vec<u8>> {
     Ok(font)
 }
 
+/// The first wanted character for which a font has no glyph.
+fn first_missing(font: &[u8]) -> Result<Option<char>> {
+    let tables = directory(font, 0)?;
+    let table = tables.iter().find(|table| &table.tag == b"cmap").context("it has no `cmap` table")?;
+    let groups = glyph_groups(font, table.offset)?;
+    let has_glyph = |character: char| {
+        let code = u32::from(character);
+        let at = groups.partition_point(|(_, last, _)| *last < code);
+        // Glyph 0 is the box.
+        groups.get(at).is_some_and(|(first, _, glyph)| *first <= code && 0 < *glyph + (code - *first))
+    };
+    Ok(WANTED.iter().flat_map(|(first, last)| *first..=*last).find(|character| !has_glyph(*character)))
+}
+
+/// Segmented coverage (format 12): first and last character of a group and the glyph of the first, in order.
+fn glyph_groups(bytes: &[u8], cmap: usize) -> Result<Vec<(u32, u32, u32)>> {
+    const SEGMENTED: u16 = 12;
+    let count = usize::from(short(bytes, cmap + 2)?);
+    for index in 0..count {
+        let at = cmap + number(bytes, cmap + 4 + 8 * index + 4)?;
+        if short(bytes, at)? != SEGMENTED {
+            continue;
+        }
+        let groups = number(bytes, at + 12)?;
+        return (0..groups)
+            .map(|group| {
+                let at = at + 16 + 12 * group;
+                Ok((word(bytes, at)?, word(bytes, at + 4)?, word(bytes, at + 8)?))
+            })
+            .collect();
+    }
+    bail!("its `cmap` has no segmented coverage")
+}
+
 /// What a file's words lack to [`FILE_SUM`].
 fn missing_from_sum(bytes: &[u8]) -> u32 {
     let sum = bytes
@@ -218,5 +271,39 @@ mod tests {
         assert!(extract(b"OTTO", "A").is_err());
         let cut = collection();
         assert!(extract(&cut[..60], "A").is_err(), "a cut file is an error and no panic");
+    }
+
+    /// A font of nothing but a `cmap` with these groups.
+    fn font_with(groups: &[(u32, u32, u32)]) -> Vec<u8> {
+        let mut bytes = b"OTTO\0\x01\0\x10\0\0\0\0cmap\0\0\0\0\0\0\0\x1C\0\0\0\0".to_vec();
+        bytes.extend([0, 0, 0, 1, 0, 3, 0, 10, 0, 0, 0, 12]);
+        bytes.extend([0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(u32::try_from(groups.len()).unwrap().to_be_bytes());
+        for (first, last, glyph) in groups {
+            bytes.extend([*first, *last, *glyph].map(u32::to_be_bytes).concat());
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_character_without_a_glyph_is_found() {
+        assert_eq!(first_missing(&font_with(&[(0x20, 0xFFFF, 1)])).unwrap(), None);
+        let with_gap = font_with(&[(0x20, 0x4E01, 1), (0x4E03, 0xFFFF, 30_000)]);
+        assert_eq!(first_missing(&with_gap).unwrap(), Some('丂'));
+        assert_eq!(first_missing(&font_with(&[(0x20, 0xFFFF, 0)])).unwrap(), Some(' '), "glyph 0 is the box");
+        assert!(first_missing(b"OTTO").is_err());
+    }
+
+    #[test]
+    fn the_installed_faces_have_a_glyph_for_every_product_name() {
+        let places = Places::find().unwrap();
+        for (_, face, file) in FACES {
+            let path = places.cache.join("fonts").join(file);
+            let Ok(font) = fs::read(&path) else {
+                eprintln!("skipped: `cargo xtask setup` has not made `{}`", path.display());
+                continue;
+            };
+            assert_eq!(first_missing(&font).unwrap(), None, "{face}");
+        }
     }
 }

@@ -22,6 +22,32 @@ pub(super) fn only(source: &str) -> String {
     scan.out
 }
 
+/// Every string literal with the byte at which it begins, as it is written between its quotes.
+pub(super) fn literals(source: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(next) = source[at..].chars().next() {
+        let rest = &source[at..];
+        let before = source[..at].chars().next_back();
+        let len = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            comment_len(rest)
+        } else if let Some(len) = raw_string_len(rest, before) {
+            found.push((at, rest[..len].trim_matches(['b', 'c', 'r', '#', '"'])));
+            len
+        } else if next == '"' {
+            let len = quoted_len(rest);
+            found.push((at, rest[..len].trim_matches('"')));
+            len
+        } else {
+            char_len(rest).unwrap_or(next.len_utf8())
+        };
+        at += len;
+    }
+    found
+}
+
 /// The part before the unit tests at the file's end.
 pub(super) fn without_tests(code: &str) -> &str {
     code.split_once("#[cfg(test)]\nmod ").map_or(code, |(before, _)| before)
@@ -196,6 +222,14 @@ mod tests {
         assert_eq!(code.lines().count(), source.lines().count());
         assert!(code.contains("fn f<'a>() {}"), "{code}");
         assert!(code.contains("let b ="), "{code}");
+    }
+
+    #[test]
+    fn literals_are_found_where_they_begin_and_comments_hold_none() {
+        let source = "f(\"a b\"); // \"c\"\nlet d = r#\"e\"#; let q = '\"'; g(\"h\")";
+        let texts: Vec<_> = literals(source).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["a b", "e", "h"]);
+        assert_eq!(literals(source)[0].0, 2);
     }
 
     #[test]
