@@ -128,11 +128,9 @@ impl I18n {
     #[must_use]
     pub fn say(&self, words: &Words) -> String {
         match words {
-            Words::Names(names) => self.name(names).to_owned(),
-            Words::Verbatim(text) => text.clone(),
-            Words::Number { value, places, is_difference } => {
-                self.number(*value, *places, *is_difference)
-            }
+            Words::Names(names) => drawable(self.name(names)),
+            Words::Verbatim(text) => drawable(text),
+            Words::Number { value, places, is_difference } => self.number(*value, *places, *is_difference),
             Words::Key { key, args } => self.format(key, args),
         }
     }
@@ -182,6 +180,23 @@ impl I18n {
         warn!("there are no words `{key}`");
         key.to_owned()
     }
+}
+
+/// Letters of Central European names for which the screen font has no glyph, and below each the one that is drawn.
+const NO_GLYPH: [&str; 2] = [
+    "ĄąĆćĈĉĊċČčĎďĔĕĖėĘęĜĝĞğĠġĢģĤĥĦħĬĭĮįİıĴĵĶķĸĹĺĻļĽľĿŀŁłŅņŉŊŋŐőŔŕŖŗŘřŚśŜŝŞşŠšŢţŤťŦŧŮůŰűŲųŴŵŶŷŸŹźŻżŽžſ",
+    "AaCcCcCcCcDdEeEeEeGgGgGgGgHhHhIiIiIiJjKkkLlLlLlLlLlNnnNnOoRrRrRrSsSsSsSsTtTtTtUuUuUuWwYyYZzZzZzs",
+];
+
+/// The text as the screen font can draw it: a letter without its accent is better than a box.
+fn drawable(text: &str) -> String {
+    let [without, with] = NO_GLYPH;
+    text.chars()
+        .map(|letter| {
+            let at = without.chars().position(|missing| missing == letter);
+            at.and_then(|at| with.chars().nth(at)).unwrap_or(letter)
+        })
+        .collect()
 }
 
 /// What a text entity says. Replaces its [`Text`] whenever it or the language changes.
@@ -381,6 +396,16 @@ mod tests {
         assert_eq!(i18n.say(&words), "2026年3月9日");
         i18n.toggle();
         assert_eq!(i18n.say(&words), "9 March 2026");
+    }
+
+    #[test]
+    fn a_letter_that_the_font_lacks_is_drawn_without_its_accent() {
+        let [without, with] = NO_GLYPH;
+        assert_eq!(without.chars().count(), with.chars().count());
+        assert_eq!(
+            drawable("Łódź, Dvořák, Château Rive d’Or, 云栖"),
+            "Lódz, Dvorák, Château Rive d’Or, 云栖"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Pumps the app until what the screen waits for is settled and two pictures in a row agree and are not blank, with a
 //! limit. Pipelines compile in the background, so the first frames are empty.
 
-mod canned;
+pub(crate) mod canned;
 
 use std::{
     path::{Path, PathBuf},

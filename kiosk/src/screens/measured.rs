@@ -49,7 +49,7 @@ struct Case {
     prepare: fn(&mut App),
 }
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 28] = [
     Case { name: "attract", screen: Screen::Attract, prepare: |_| {} },
     Case { name: "attract of a full store", screen: Screen::Attract, prepare: full_store },
     Case { name: "home", screen: Screen::Home, prepare: |_| {} },
@@ -72,11 +72,23 @@ const CASES: [Case; 20] = [
     Case { name: "origin of a genuine item", screen: Screen::Origin, prepare: genuine },
     Case { name: "origin of a forged item", screen: Screen::Origin, prepare: forged },
     Case { name: "try-on", screen: Screen::TryOn, prepare: |_| {} },
-    Case { name: "pick-up", screen: Screen::PickUp, prepare: |_| {} },
+    Case { name: "pick-up without a hub", screen: Screen::PickUp, prepare: |_| {} },
+    Case { name: "pick-up, typing", screen: Screen::PickUp, prepare: |app| pick_up(app, "typing") },
+    Case { name: "pick-up, opening", screen: Screen::PickUp, prepare: |app| pick_up(app, "opening") },
+    Case { name: "pick-up, open", screen: Screen::PickUp, prepare: |app| pick_up(app, "open") },
+    Case {
+        name: "pick-up, left inside",
+        screen: Screen::PickUp,
+        prepare: |app| pick_up(app, "closed-not-emptied"),
+    },
+    Case { name: "pick-up, collected", screen: Screen::PickUp, prepare: |app| pick_up(app, "collected") },
+    Case { name: "pick-up, wrong code", screen: Screen::PickUp, prepare: |app| pick_up(app, "wrong-code") },
+    Case { name: "pick-up, stuck", screen: Screen::PickUp, prepare: |app| pick_up(app, "stuck") },
     Case { name: "offers of an empty store", screen: Screen::Offers, prepare: |_| {} },
     Case { name: "offers of a full store", screen: Screen::Offers, prepare: full_store },
     Case { name: "offers, offline", screen: Screen::Offers, prepare: offline },
-    Case { name: "staff", screen: Screen::Staff, prepare: |_| {} },
+    Case { name: "staff, closed", screen: Screen::Staff, prepare: |_| {} },
+    Case { name: "staff, open", screen: Screen::Staff, prepare: |app| canned(app, Screen::Staff, "open") },
     Case { name: "fault", screen: Screen::Fault, prepare: full_store },
 ];
 
@@ -97,6 +109,14 @@ fn full_store(app: &mut App) {
     });
     let bank = format!(r#"{{"bank":"a","at":"2026-11-22T20:00:00.000Z","compartments":{{{compartments}}}}}"#);
     facts.lockers.insert("a".to_owned(), serde_json::from_str(&bank).unwrap());
+}
+
+fn canned(app: &mut App, screen: Screen, state: &str) {
+    crate::shot::canned::put(app.world_mut(), screen, state).unwrap();
+}
+
+fn pick_up(app: &mut App, state: &str) {
+    canned(app, Screen::PickUp, state);
 }
 
 fn offline(app: &mut App) {

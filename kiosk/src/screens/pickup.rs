@@ -24,7 +24,9 @@ use crate::{
     },
     session::Session,
     theme::{
-        Colour, Edge, Ground, Ink, Raised, Theme, Type, space,
+        Colour, Edge, Ground, Ink, Raised, Theme, Type,
+        motion::{Pace, WAITING},
+        space,
         widgets::{self, ButtonKind, PressColours},
     },
 };
@@ -43,7 +45,7 @@ pub(super) fn plugin(app: &mut App) {
         .add_systems(OnExit(Screen::PickUp), |mut commands: Commands| commands.trigger(Touch::Leave))
         .add_systems(
             Update,
-            (build, show_digits, show_scan, show_help, show_countdown)
+            (build, show_digits, show_scan, show_help, show_countdown, wait)
                 .chain()
                 .run_if(in_state(Screen::PickUp)),
         );
@@ -101,6 +103,13 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
         ));
         chrome::footer(page, theme, |_| {});
     });
+}
+
+/// What the hub answers and what the door does is seen as soon as it is said.
+fn wait(pick_up: Res<PickUp>, mut pace: ResMut<Pace>) {
+    if *pick_up.stage() != Stage::Typing || matches!(pick_up.scan(), Scan::Looking { .. }) {
+        pace.within(WAITING);
+    }
 }
 
 /// Builds the slot anew when the order stands differently.
@@ -436,7 +445,7 @@ fn door(
             flex_basis: if wide { px(0) } else { auto() },
             ..widgets::column(space::LINE)
         };
-        body.spawn(half.clone()).with_children(|told| {
+        let tell = |told: &mut ChildSpawnerCommands| {
             let colour = match moment {
                 Moment::Opening => Colour::Action,
                 Moment::Open => Colour::Good,
@@ -467,7 +476,14 @@ fn door(
             if role == Role::Customer {
                 goods(told, theme, errand);
             }
-        });
+        };
+        // On a screen that lies, a long order with a long explanation does not fit beside the drawing.
+        if wide {
+            let place = Node { align_self: AlignSelf::Stretch, min_height: px(0), ..half.clone() };
+            widgets::scroller(body, theme, place, tell);
+        } else {
+            body.spawn(half.clone()).with_children(tell);
+        }
         body.spawn(half).with_children(|place| {
             if let Some(bank) = facts.lockers.values().find(|bank| bank.bank == errand.bank) {
                 map(place, theme, bank, errand);

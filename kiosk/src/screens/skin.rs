@@ -309,12 +309,7 @@ fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metr
                 bar(line, region.value);
                 line.spawn((
                     Node { width: px(110), ..default() },
-                    widgets::text(
-                        theme,
-                        Type::Label,
-                        Colour::Ink,
-                        Words::difference(region.value, 1),
-                    ),
+                    widgets::text(theme, Type::Label, Colour::Ink, Words::difference(region.value, 1)),
                     TextLayout::justify(Justify::Right),
                 ));
             });

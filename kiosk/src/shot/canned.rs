@@ -27,7 +27,7 @@ const OUR_DOOR: u16 = 8;
 ///
 /// # Errors
 /// When the screen has no such state: the names that it has.
-pub(super) fn put(world: &mut World, screen: Screen, name: &str) -> Result<(), String> {
+pub(crate) fn put(world: &mut World, screen: Screen, name: &str) -> Result<(), String> {
     match screen {
         Screen::PickUp => {
             let stages = stages();

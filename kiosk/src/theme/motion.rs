@@ -113,6 +113,10 @@ fn keep_pace(
     }
     let wait = pace.settle(time.delta());
     let Some(mut settings) = settings else { return };
+    // Whoever measures frames draws as fast as it can, and gives the pace back afterwards.
+    if settings.focused_mode == UpdateMode::Continuous {
+        return;
+    }
     let mode = UpdateMode::reactive(wait);
     if settings.focused_mode != mode {
         settings.focused_mode = mode;

@@ -8,10 +8,10 @@ use bevy::{
     ui_widgets::{self, Activate, ScrollArea},
 };
 
+pub use super::motion::PressColours;
 use super::{
     Colour, Edge, Ground, Ink, Raised, Theme, Type,
     icon::{self, Icon},
-    motion::PressColours,
     space,
 };
 use crate::{i18n::Words, paint::Painting};
@@ -289,6 +289,11 @@ pub fn picture(
         },
         Raised::Card,
     ));
+}
+
+/// What a finger drags, for those who know that there is more; visitors get a [`scroller`].
+pub fn scrolling(node: Node) -> impl Bundle {
+    (ScrollArea, Node { overflow: Overflow::scroll_y(), ..node })
 }
 
 /// The area whose hidden part a button brings into view.

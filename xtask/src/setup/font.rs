@@ -23,14 +23,16 @@ const FACES: [(&str, &str, &str); 2] = [
 const NAME_FULL: u16 = 4;
 /// Windows platform, US English: the record that every face has.
 const NAME_PLATFORM_LANGUAGE: (u16, u16) = (3, 0x0409);
-/// What must have a glyph: Latin with its accents for producers' names, the punctuation of both languages, and the
-/// 20,902 ideographs of GB 18030's two-byte part, which contains GB 2312 and GBK.
-const WANTED: [(char, char); 9] = [
+/// What must have a glyph: Latin with the accents of Western Europe for producers' names (the kiosk draws other accents
+/// without them, see its `i18n`), the punctuation of both languages, and the 20,902 ideographs of GB 18030's
+/// two-byte part, which contains GB 2312 and GBK.
+const WANTED: [(char, char); 10] = [
     ('\u{20}', '\u{7E}'),
     ('\u{A1}', '\u{AC}'),
-    ('\u{AE}', '\u{17F}'),
+    ('\u{AE}', '\u{FF}'),
     ('\u{2013}', '\u{2014}'),
-    ('\u{2018}', '\u{201D}'),
+    ('\u{2018}', '\u{2019}'),
+    ('\u{201C}', '\u{201D}'),
     ('\u{3001}', '\u{3002}'),
     ('\u{3008}', '\u{3011}'),
     ('\u{4E00}', '\u{9FA5}'),
