@@ -3,11 +3,11 @@
 //! Reads [`OriginView`]; triggers [`Trace`] when it is entered and on request; writes nothing else. A verdict is about
 //! the record, and the screen says so: a copied code still reads.
 
-use bevy::{prelude::*, ui_widgets::Activate};
+use bevy::prelude::*;
 use jiff::tz::{Offset, TimeZone};
 use provenance::{Assessment, Hop, Verdict};
 
-use super::{Screen, chrome};
+use super::{Screen, chrome, route::asks};
 use crate::{
     camera::{NeedsCamera, Which},
     i18n::Words,
@@ -20,7 +20,9 @@ use crate::{
 };
 
 pub(super) fn plugin(app: &mut App) {
-    app.add_systems(OnEnter(Screen::Origin), spawn)
+    // Who leaves the screen leaves the picture: coming back looks anew.
+    app.add_systems(OnExit(Screen::Origin), |mut view: ResMut<OriginView>| *view = OriginView::Idle)
+        .add_systems(OnEnter(Screen::Origin), spawn)
         .add_systems(Update, show.run_if(in_state(Screen::Origin)));
 }
 
@@ -34,7 +36,7 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
         page.spawn((Slot, Node { flex_grow: 1.0, min_height: px(0), ..widgets::column(space::LINE) }));
         chrome::footer(page, theme, |foot| {
             widgets::button(foot, theme, "Again", ButtonKind::Primary, Words::key("origin-again"))
-                .observe(|_: On<Activate>, mut commands: Commands| commands.trigger(Trace));
+                .observe(asks(Trace));
         });
     });
     commands.trigger(Trace);

@@ -148,6 +148,19 @@ pub fn sends(intent: Intent) -> impl Fn(On<Activate>, Commands) + Send + Sync + 
     move |_, mut commands| commands.trigger(intent)
 }
 
+/// What a button observes that asks a feature for something, as long as the visitor stays: a touch in the very frame in
+/// which the visit ends asks for nothing, because its answer would be there for the next visitor.
+pub fn asks<E>(event: E) -> impl Fn(On<Activate>, Res<NextState<Screen>>, Commands) + Send + Sync + 'static
+where
+    E: for<'a> Event<Trigger<'a>: Default> + Copy,
+{
+    move |_, next, mut commands| {
+        if matches!(*next, NextState::Unchanged) {
+            commands.trigger(event);
+        }
+    }
+}
+
 fn go(
     intent: On<Intent>,
     state: Res<State<Screen>>,

@@ -4,10 +4,10 @@
 //! Reads [`SkinView`]; triggers [`Measure`] when it is entered and on request; writes nothing else. Says on every
 //! result that it is uncalibrated and cosmetic.
 
-use bevy::{image::Image, prelude::*, ui_widgets::Activate};
+use bevy::{image::Image, prelude::*};
 use vision::skin::{Metric, Status, Tone};
 
-use super::{Screen, chrome};
+use super::{Screen, chrome, route::asks};
 use crate::{
     camera::{CameraView, NeedsCamera, Which},
     i18n::Words,
@@ -20,7 +20,9 @@ use crate::{
 };
 
 pub(super) fn plugin(app: &mut App) {
-    app.add_systems(OnEnter(Screen::Skin), spawn)
+    // Who leaves the screen leaves the picture: coming back looks anew.
+    app.add_systems(OnExit(Screen::Skin), |mut view: ResMut<SkinView>| *view = SkinView::Idle)
+        .add_systems(OnEnter(Screen::Skin), spawn)
         .add_systems(Update, (show, count).chain().run_if(in_state(Screen::Skin)));
 }
 
@@ -44,7 +46,7 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
         page.spawn((Slot, Node { flex_grow: 1.0, min_height: px(0), ..widgets::column(space::CARD) }));
         chrome::footer(page, theme, |foot| {
             widgets::button(foot, theme, "Again", ButtonKind::Primary, Words::key("skin-again"))
-                .observe(|_: On<Activate>, mut commands: Commands| commands.trigger(Measure));
+                .observe(asks(Measure));
         });
     });
     commands.trigger(Measure);
