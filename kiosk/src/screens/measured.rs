@@ -171,6 +171,7 @@ fn item(app: &mut App, verdict: Verdict, reasons: Vec<Reason>, hops: usize) {
         maker: names("金岸酒庄", "Château Rive d'Or"),
         origin: names("法国圣埃美隆", "Saint-Émilion, France"),
         content: "750 ml".to_owned(),
+        lip: None,
     };
     origin(
         app,

@@ -266,6 +266,7 @@ mod tests {
             maker: provenance::Names::new(),
             origin: provenance::Names::new(),
             content: content.to_owned(),
+            lip: None,
         };
         for (content, wanted) in
             [("750 ml", Icon::Bottle), ("30 ml", Icon::Serum), ("900 g", Icon::Tin), ("", Icon::Parcel)]
