@@ -1,3 +1,5 @@
+//! The camera before scripted devices: what is lost, what comes back, and what never opens.
+
 use std::time::{Duration, Instant};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Frames against their formulas, and what is refused.
+
 #![expect(clippy::cast_possible_truncation, reason = "sides and bytes of small pictures")]
 
 use proptest::prelude::*;
