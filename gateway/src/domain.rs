@@ -39,7 +39,7 @@ use contract::{
 };
 
 pub use self::{
-    mapping::{Mapped, Reading, Rejection, What, map},
+    mapping::{Mapped, REFUSED_MARK, Reading, Rejection, What, map},
     orders::{CodeHash, HASH_BYTES, STAFF_TOPIC, SealedCommand, SealedRequest, StaffAction, command_topic},
     planogram::{Planogram, PlanogramError, Shelf},
     state::{DomainView, RestoreError, State},

@@ -32,7 +32,7 @@ use crate::{
     clock::Clock,
     codes::Codes,
     devices::{ANONYMOUS_KIND, Gatekeeper, Stranger, may_publish, may_subscribe},
-    domain::{Rejection, SealedRequest, map},
+    domain::{REFUSED_MARK, Rejection, SealedRequest, map},
     journal::{AppendError, Journal, Publish, Record},
 };
 
@@ -42,9 +42,6 @@ const REJECTIONS_MAX: usize = 20;
 const REJECTION_BYTES_MAX: usize = 512;
 /// Bytes of a refused payload that the journal keeps, behind [`REFUSED_MARK`].
 const REFUSED_BYTES_MAX: usize = 512;
-/// What the payload of a refused publish begins with in the journal. A cut payload could be a valid one (a reading
-/// followed by blanks, say); NUL is neither JSON nor a status word, so that this one never is.
-const REFUSED_MARK: &[u8] = b"\0refused\0";
 
 /// One refused payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

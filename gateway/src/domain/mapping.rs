@@ -21,6 +21,10 @@ use serde_json::{Map, Value};
 
 use super::{AHEAD_MS_MAX, DerivedRow, PLAUSIBLE_FROM_MS};
 
+/// What the payload of a refused publish begins with in the journal. A cut payload could be a valid one (a reading
+/// followed by blanks, say); NUL is neither JSON nor a status word, so that this one never is.
+pub const REFUSED_MARK: &[u8] = b"\0refused\0";
+
 /// Largest telemetry payload in bytes: a full RFID inventory fits.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Largest anonymous kiosk event in bytes.

@@ -18,7 +18,7 @@ use contract::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    DerivedRow, Effects, EntityKey, Input, InputKind, Mapped, Planogram, Reading, Tree, What,
+    DerivedRow, Effects, EntityKey, Input, InputKind, Mapped, Planogram, REFUSED_MARK, Reading, Tree, What,
     climate::Climates,
     counters::Counters,
     deadlines::Moment,
@@ -220,6 +220,10 @@ impl State {
                 });
             }
             Ok(Mapped::Passthrough) => {}
+            // The edge has counted it by its reason; what is kept of it has none any more.
+            Err(_) if payload.starts_with(REFUSED_MARK) => {
+                self.counters.bump("readings.refused_at_the_edge", effects);
+            }
             Err(rejection) => {
                 self.counters.bump(&format!("readings.refused.{}", rejection.code()), effects);
             }

@@ -109,3 +109,17 @@ async fn a_full_disk_refuses_new_readings_and_keeps_the_old() {
     assert!(0 < counter(&status, "refused"), "what was not kept is counted: {status}");
     hub.kill().await;
 }
+
+#[test]
+fn the_example_configurations_of_a_store_and_of_headquarters_fit_each_other() {
+    let root =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the workspace");
+    let read = |file: &str| -> toml::Table {
+        fs::read_to_string(root.join(file)).expect("the example is there").parse().expect("it is TOML")
+    };
+    let (hub, headquarters) = (read("gateway/gateway.example.toml"), read("hq/hq.example.toml"));
+    let store = hub["store"]["id"].as_str().expect("the store has an id");
+    let secret = headquarters["stores"][store]["secret"].as_str().expect("headquarters knows that store");
+    let broker = headquarters["mqtt"]["embedded"].as_str().expect("headquarters has a broker");
+    assert_eq!(hub["upstream"]["url"].as_str(), Some(format!("mqtt://{store}:{secret}@{broker}").as_str()));
+}

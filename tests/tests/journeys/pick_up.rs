@@ -46,11 +46,11 @@ impl Drop for Bank {
 }
 
 fn kiosk(broker: SocketAddr, secret: &str) -> SimKiosk {
-    SimKiosk::connect(KioskId::parse(KIOSK).unwrap(), broker, Some(secret))
+    SimKiosk::connect(KioskId::parse(KIOSK).expect("our own id is one"), broker, Some(secret))
 }
 
 fn code(digits: &str) -> PickUpCode {
-    PickUpCode::parse(digits).unwrap()
+    PickUpCode::parse(digits).expect("our own codes have six digits")
 }
 
 impl Store {
@@ -62,7 +62,7 @@ impl Store {
         let kiosk_secret = folder.add_device(KIOSK, "kiosk").await;
         let hub = folder.start().await;
         let options = BankOptions {
-            id: DeviceId::parse(BANK).unwrap(),
+            id: DeviceId::parse(BANK).expect("our own id is one"),
             secret: Some(bank_secret),
             broker: hub.mqtt,
             compartments: 3,
@@ -141,7 +141,7 @@ impl Store {
     /// Asks, and waits until the answers are as wanted; gives the words of the whole stream.
     async fn ask(&mut self, ask: Ask, until: impl Fn(&ReplyState) -> bool) -> Vec<Reply> {
         self.asked += 1;
-        let id = RequestId::parse(&format!("r-{}", self.asked)).unwrap();
+        let id = RequestId::parse(&format!("r-{}", self.asked)).expect("our own id is one");
         assert!(self.kiosk.ask(&id, ask));
         self.hears(&id, until).await
     }
@@ -200,14 +200,15 @@ impl Store {
     /// The stages of an order's events at headquarters, in order.
     fn stages(&self, order: &str) -> Vec<String> {
         let database = self.hq().folder.database();
-        let database = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let database = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .expect("headquarters has a database");
         let mut rows = database
             .prepare(
                 "SELECT substr(kind, 7) FROM rows WHERE stream = 'events' AND kind LIKE 'order.%'
                  AND json_extract(data, '$.order') = ?1 ORDER BY epoch, seq",
             )
-            .unwrap();
-        let stages = rows.query_map([order], |row| row.get(0)).unwrap();
+            .expect("the query fits the database");
+        let stages = rows.query_map([order], |row| row.get(0)).expect("the query fits the database");
         stages.map(Result::unwrap).collect()
     }
 }
@@ -255,16 +256,18 @@ async fn no_code_was_written(store: &Store) {
         let mut waiting = vec![folder];
         while let Some(path) = waiting.pop() {
             if path.is_dir() {
-                let entries = std::fs::read_dir(&path).unwrap();
-                waiting.extend(entries.map(|entry| entry.unwrap().path()));
+                let entries = std::fs::read_dir(&path).expect("our own folder can be read");
+                waiting.extend(entries.map(|entry| entry.expect("our own folder can be read").path()));
             } else if path.is_file() {
-                let bytes = std::fs::read(&path).unwrap();
+                let bytes = std::fs::read(&path).expect("our own folder can be read");
                 let found = bytes.windows(6).any(|six| six == CODE.as_bytes() || six == COURIER.as_bytes());
                 assert!(!found, "`{}` holds a code", path.display());
             }
         }
     }
-    let answer = page::get(store.hq().http, &format!("/api/stores/{STORE}/commands")).await.unwrap();
+    let answer = page::get(store.hq().http, &format!("/api/stores/{STORE}/commands"))
+        .await
+        .expect("headquarters answers");
     assert!(!answer.contains(CODE) && !answer.contains(COURIER), "{answer}");
 }
 
@@ -324,7 +327,7 @@ async fn goods_left_inside_are_asked_for_once_and_help_is_called() {
     let kept = |state: &ReplyState| matches!(state, ReplyState::ClosedNotEmptied { .. });
     store.pick_up(CODE, kept).await;
     store.faults(BankFaults::default()).await;
-    let request = RequestId::parse(&format!("r-{}", store.asked)).unwrap();
+    let request = RequestId::parse(&format!("r-{}", store.asked)).expect("our own id is one");
     let replies = store.ask(Ask::OpenAgain { request }, ReplyState::is_final).await;
     assert_eq!(words(&replies), ["opening", "open", "collected"]);
 
@@ -345,7 +348,7 @@ async fn a_hub_killed_while_the_door_is_open_closes_the_order_when_it_is_back() 
     store.pick_up(CODE, |state| *state == ReplyState::Open).await;
     store.restart_hub().await;
     // As a kiosk does after a lost connection: the same request under the same id.
-    let request = RequestId::parse(&format!("r-{}", store.asked)).unwrap();
+    let request = RequestId::parse(&format!("r-{}", store.asked)).expect("our own id is one");
     assert!(store.kiosk.ask(&request, Ask::PickUp { code: code(CODE) }));
     let replies = store.hears(&request, ReplyState::is_final).await;
     assert_eq!(replies.last().map(|reply| &reply.state), Some(&ReplyState::Collected), "{replies:?}");
@@ -393,7 +396,7 @@ async fn a_command_from_anybody_but_headquarters_is_refused() {
         let fields = fields.iter().filter(|(name, _)| *name != "id");
         fields.map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>()
     });
-    let evil = serde_json::to_vec(&evil).unwrap();
+    let evil = serde_json::to_vec(&evil).expect("our own JSON can be written");
     // Another store, and the store itself, at headquarters' broker.
     for name in ["sh-1", STORE] {
         let (mut client, code) =
