@@ -87,7 +87,7 @@ fn show(
 }
 
 fn mirror(slot: &mut ChildSpawnerCommands, theme: &Theme) {
-    let box_size = if theme.is_wide() { Vec2::new(1180.0, 580.0) } else { Vec2::new(984.0, 1000.0) };
+    let box_size = if theme.is_wide() { Vec2::new(1180.0, 420.0) } else { Vec2::new(984.0, 1000.0) };
     slot.spawn((
         Name::new("Mirror"),
         CameraView { box_size },
