@@ -33,6 +33,7 @@ pub mod staff;
 pub mod theme;
 pub mod try_on;
 pub mod watchdog;
+pub mod window;
 
 use std::{
     collections::VecDeque,

@@ -140,7 +140,7 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     app.add_plugins(DefaultPlugins.set(WindowPlugin { primary_window: Some(window), ..default() }).set(log))
         // From the first frame on the pace is what moves and who is there (`theme::motion`).
         .insert_resource(WinitSettings::desktop_app())
-        .add_plugins(KioskPlugin)
+        .add_plugins((KioskPlugin, kiosk::window::plugin))
         .add_systems(Startup, |mut commands: Commands| {
             commands.spawn((Camera2d, Msaa::Off, IsDefaultUiCamera));
         });

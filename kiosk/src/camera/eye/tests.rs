@@ -152,7 +152,7 @@ fn the_device_is_closed_until_somebody_wants_it_and_closed_again_afterwards() {
     eye.want(true, true);
     wait("a stream", || eye.state() == CameraState::Streaming);
     assert_eq!(scripted.open_now(), 1);
-    assert!(eye.shared.lock().newest.is_some() && !eye.previews().is_blank());
+    wait("a frame and its mirror", || eye.shared.lock().newest.is_some() && !eye.previews().is_blank());
 
     eye.want(false, false);
     assert_eq!(eye.state(), CameraState::Closed, "at once");
