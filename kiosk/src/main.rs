@@ -8,11 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use bevy::{
-    prelude::*,
-    window::{MonitorSelection, WindowMode, WindowResolution},
-    winit::WinitSettings,
-};
+use bevy::{prelude::*, window::WindowResolution, winit::WinitSettings};
 use clap::{Parser, Subcommand};
 use kiosk::{
     KioskPlugin, config::Config, equip, exits, i18n::Locale, logbook::log_plugin, measure::MeasurePlugin,
@@ -128,11 +124,7 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     let window = Window {
         title: "Storehub".to_owned(),
         resolution: WindowResolution::new(width, height),
-        mode: if arguments.windowed {
-            WindowMode::Windowed
-        } else {
-            WindowMode::BorderlessFullscreen(MonitorSelection::Primary)
-        },
+        decorations: arguments.windowed,
         ..default()
     };
     let mut app = App::new();
@@ -140,10 +132,13 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     app.add_plugins(DefaultPlugins.set(WindowPlugin { primary_window: Some(window), ..default() }).set(log))
         // From the first frame on the pace is what moves and who is there (`theme::motion`).
         .insert_resource(WinitSettings::desktop_app())
-        .add_plugins((KioskPlugin, kiosk::window::plugin))
+        .add_plugins(KioskPlugin)
         .add_systems(Startup, |mut commands: Commands| {
             commands.spawn((Camera2d, Msaa::Off, IsDefaultUiCamera));
         });
+    if !arguments.windowed {
+        app.add_plugins(kiosk::window::plugin);
+    }
     exits::log_panics_and_end();
     equip(&mut app, &config, screen)?;
     app.insert_resource(look);

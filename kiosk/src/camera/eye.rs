@@ -437,6 +437,10 @@ impl Keeper<'_> {
         let is_new = !self.shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &picture));
         if is_shown && (is_new || self.shared.previews.is_blank()) {
             self.shared.previews.put(Preview::of(&picture, self.shared.previews.spare()));
+            if !self.shared.lock().is_shown {
+                // Nobody looks any more since the picture was made smaller: it must not outlive that.
+                self.shared.previews.clear();
+            }
             // Holding on to a still's picture costs nothing; a moving one is let go, so that its memory is used again.
             self.shown = Some(picture);
         }
