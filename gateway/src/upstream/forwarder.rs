@@ -22,6 +22,12 @@
 //!   older than what headquarters has: nothing is sent until a new epoch has begun, under which every row after the
 //!   cursors is offered. That word is no acknowledgement of anything.
 //!
+//! # Known limits
+//!
+//! - Rows that headquarters acknowledged under an earlier epoch are not offered again: a headquarters whose database is
+//!   put back across a change of epoch, or together with the hub's data, goes without them.
+//! - The same older copy of a hub's data, put back twice, can bring a row under two epochs.
+//!
 //! Units: times are milliseconds of any clock that does not go back.
 
 use std::{
