@@ -141,6 +141,8 @@ struct StreamDocument {
     gaps_open: u64,
     conflicts: u64,
     missing_before: Option<MissingDocument>,
+    /// Ranges of its journal that the store has lost, as it said: some of them may have been rows of this stream.
+    lost_ranges: u64,
     last_row_at: Option<Timestamp>,
     committed_at: Option<Timestamp>,
     lag_seconds: Option<f64>,
@@ -178,6 +180,7 @@ impl StreamDocument {
             gaps_open: state.gaps_open,
             conflicts: state.conflicts,
             missing_before: state.begins_at.map(|before_seq| MissingDocument { after_seq: 0, before_seq }),
+            lost_ranges: state.lost_ranges,
             last_row_at: state.last_row_at,
             committed_at: state.committed_at,
             lag_seconds,
@@ -206,6 +209,9 @@ impl StoreDocument {
         for ((stream, _), state) in &store.streams {
             if let Some(seq) = state.begins_at {
                 problems.push(format!("missing_before: {stream} {seq}"));
+            }
+            if 0 < state.lost_ranges {
+                problems.push(format!("lost_ranges: {stream} {}", state.lost_ranges));
             }
         }
         let (birth, status) = (store.birth.as_ref(), store.status.as_ref());

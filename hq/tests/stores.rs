@@ -15,7 +15,7 @@ use std::{
 
 use contract::{
     StoreId, Timestamp,
-    upstream::{self, Ack, Batch, BatchData, Birth, Command, Row, StoreStatus, Stream},
+    upstream::{self, Ack, Batch, BatchData, Birth, Command, Row, SeqRange, StoreStatus, Stream},
 };
 use hq::{app::Hq, config::Config};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
@@ -111,14 +111,10 @@ impl Store {
     }
 
     async fn batch(&self, prev_seq: u64, seqs: impl IntoIterator<Item = u64>) {
-        let data = BatchData {
-            stream: Stream::Events,
-            epoch: EPOCH,
-            prev_seq,
-            sent_before_through: 0,
-            lost: None,
-            rows: rows(seqs),
-        };
+        self.send(data(prev_seq, rows(seqs))).await;
+    }
+
+    async fn send(&self, data: BatchData) {
         let payload = serde_json::to_vec(&Batch::new(&self.id, Timestamp::UNIX_EPOCH, data)).unwrap();
         self.publish(upstream::batch_topic(&self.id, Stream::Events), payload).await;
     }
@@ -161,6 +157,10 @@ impl Store {
             }
         }
     }
+}
+
+fn data(prev_seq: u64, rows: Vec<Row>) -> BatchData {
+    BatchData { stream: Stream::Events, epoch: EPOCH, prev_seq, sent_before_through: 0, lost: None, rows }
 }
 
 /// A GET without a client library: status and body.
@@ -253,16 +253,7 @@ async fn a_store_whose_data_was_put_back_is_shown_with_its_conflicts_and_slow_ht
     for row in &mut other {
         row.kind = "shelf.other".to_owned();
     }
-    let data = BatchData {
-        stream: Stream::Events,
-        epoch: EPOCH,
-        prev_seq: 10,
-        sent_before_through: 0,
-        lost: None,
-        rows: other,
-    };
-    let payload = serde_json::to_vec(&Batch::new(&store.id, Timestamp::UNIX_EPOCH, data)).unwrap();
-    store.publish(upstream::batch_topic(&store.id, Stream::Events), payload).await;
+    store.send(data(10, other)).await;
     store.acked_through(30).await;
     assert!(150 < hq.counters().value("http_connections_evicted"));
     drop(slow);
@@ -288,6 +279,31 @@ async fn a_store_whose_data_was_put_back_is_shown_with_its_conflicts_and_slow_ht
     assert_eq!(shown["streams"]["events"]["rows"], 30);
     let (_, metrics) = get(hq.http_addr(), "/metrics").await;
     assert!(metrics.contains("storehub_hq_rows_conflicting_total 10"), "{metrics}");
+    drop(store);
+    hq.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_its_journal_that_a_store_says_it_lost_is_shown_once_and_is_no_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let hq = start(dir.path(), OPEN).await;
+    let mut store = Store::connect(hq.mqtt_addr().unwrap(), "hz-1", None).await;
+    store.batch(0, 1..=5).await;
+    store.acked_through(5).await;
+    let after_loss =
+        BatchData { lost: Some(SeqRange { first_seq: 6, last_seq: 40 }), ..data(5, rows(41..=45)) };
+    for _ in 0..2 {
+        store.send(after_loss.clone()).await;
+        store.acked_through(45).await;
+    }
+    let fleet = get_json(hq.http_addr(), "/api/stores").await;
+    let shown = &fleet["stores"][0];
+    assert_eq!(shown["problems"], serde_json::json!(["lost_ranges: events 1"]));
+    let events = &shown["streams"]["events"];
+    assert_eq!(
+        (&events["lost_ranges"], &events["gaps_open"], &events["rows"]),
+        (&1.into(), &0.into(), &10.into())
+    );
     drop(store);
     hq.shutdown().await;
 }
@@ -338,15 +354,8 @@ async fn a_store_gets_in_with_its_secret_and_touches_no_other_store() {
     let mut store = Store::connect(addr, "sh-1", Some("secret-of-sh")).await;
     let mut foreign = Store::connect(addr, "hz-1", Some("secret-of-hz")).await;
     let other = StoreId::parse("sh-1").unwrap();
-    let data = BatchData {
-        stream: Stream::Events,
-        epoch: EPOCH,
-        prev_seq: 0,
-        sent_before_through: 0,
-        lost: None,
-        rows: rows([1]),
-    };
-    let payload = serde_json::to_vec(&Batch::new(&other, Timestamp::UNIX_EPOCH, data)).unwrap();
+    let payload = Batch::new(&other, Timestamp::UNIX_EPOCH, data(0, rows([1])));
+    let payload = serde_json::to_vec(&payload).unwrap();
     // On the other store's topic it is not let through; on its own topic it is no batch of its own.
     foreign.publish(upstream::batch_topic(&foreign.id, Stream::Events), payload.clone()).await;
     foreign.batch(0, [1]).await;

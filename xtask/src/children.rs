@@ -7,7 +7,7 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -29,6 +29,21 @@ const LOG_LINES_SHOWN: usize = 15;
 pub(crate) struct StopSign(Arc<(Mutex<bool>, Condvar)>);
 
 impl StopSign {
+    /// The sign that Ctrl-C, SIGTERM and SIGHUP raise.
+    ///
+    /// # Errors
+    /// When the process cannot listen for signals.
+    pub(crate) fn of_user() -> Result<Self> {
+        static SIGN: OnceLock<StopSign> = OnceLock::new();
+        if let Some(sign) = SIGN.get() {
+            return Ok(sign.clone());
+        }
+        let sign = SIGN.get_or_init(Self::default).clone();
+        let raised = sign.clone();
+        ctrlc::set_handler(move || raised.raise()).context("failed to listen for Ctrl-C")?;
+        Ok(sign)
+    }
+
     /// Raises the sign.
     pub(crate) fn raise(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -165,8 +180,7 @@ impl Children {
             if let Ok(Some(_)) = member.child.try_wait() {
                 continue;
             }
-            // There is no safe call for a signal in the standard library; `kill` is on every machine.
-            Command::new("kill").args(["-TERM", &member.child.id().to_string()]).status().ok();
+            ask_to_end(&member.child);
             let deadline = Instant::now() + STOP_MAX;
             // Its own sign: the one of the user may be raised already.
             let pause = StopSign::default();
@@ -197,6 +211,11 @@ impl Children {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
     }
+}
+
+/// SIGTERM. There is no safe call for a signal in the standard library; `kill` is on every machine.
+pub(crate) fn ask_to_end(child: &Child) {
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().ok();
 }
 
 impl Drop for Children {

@@ -85,9 +85,7 @@ pub(crate) fn run(places: &Places, options: &Options) -> Result<()> {
     println!("==> build");
     let places = &build(places, !options.headless)?;
 
-    let sign = StopSign::default();
-    let raised = sign.clone();
-    ctrlc::set_handler(move || raised.raise()).context("failed to listen for Ctrl-C")?;
+    let sign = StopSign::of_user()?;
     let (dir, is_temporary) = folder(options);
     let result = live(places, options, &dir, &sign);
     if is_temporary && result.is_ok() {

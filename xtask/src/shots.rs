@@ -28,9 +28,7 @@ pub(crate) fn run(places: &Places) -> Result<()> {
     let places = &demo::build(places, true)?;
     let folder = places.root.join("docs/screenshots");
     fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
-    let sign = StopSign::default();
-    let raised = sign.clone();
-    ctrlc::set_handler(move || raised.raise()).context("failed to listen for Ctrl-C")?;
+    let sign = StopSign::of_user()?;
     let dir = std::env::temp_dir().join(format!("storehub-shots-{}", std::process::id()));
     let seeding = Seeding::in_dir(places, &dir)?;
     let mut children = Children::new(seeding.dir(), sign.clone());

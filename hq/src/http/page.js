@@ -6,7 +6,8 @@ const WORDS = {
     empty: "还没有门店连接。请检查门店网关的 [upstream] 配置。", ok: "入库正常", degraded: "数据库无法写入", away: "与总部服务失去连接",
     open_orders: "待取订单", stuck_orders: "柜门打不开",
     other: "English", seconds: "秒", never: "从未", ago: "前", minutes: "分钟", hours: "小时", days: "天",
-    conflicts: "内容冲突", missing: "此序号之前的记录门店已无法补传：", rollups: "汇总", events: "事件", experience: "体验", readings: "原始读数",
+    conflicts: "内容冲突", missing: "此序号之前的记录门店已无法补传：", lost: "门店日志丢失的区段：",
+    rollups: "汇总", events: "事件", experience: "体验", readings: "原始读数",
   },
   en: {
     title: "Fleet", online: "stores online", rows: "rows stored", waiting: "rows waiting", gaps: "gaps", store: "Store", state: "State",
@@ -14,12 +15,14 @@ const WORDS = {
     empty: "No store has connected yet. Look at [upstream] in the store's gateway configuration.", ok: "storing", degraded: "the database takes no rows", away: "no answer from headquarters",
     open_orders: "open orders", stuck_orders: "stuck doors",
     other: "中文", seconds: "s", never: "never", ago: " ago", minutes: "min", hours: "h", days: "d",
-    conflicts: "conflicts", missing: "the store had no more what was before", rollups: "Roll-ups", events: "Events", experience: "Experience", readings: "Raw readings",
+    conflicts: "conflicts", missing: "the store had no more what was before", lost: "parts of its journal that the store has lost:",
+    rollups: "Roll-ups", events: "Events", experience: "Experience", readings: "Raw readings",
   },
 };
 const REFRESH_MS = 2000;
 const saved = () => { try { return localStorage.getItem("language"); } catch { return null; } };
-let language = saved() === "en" ? "en" : "zh";
+const asked = new URLSearchParams(location.search).get("lang")?.split("-")[0];
+let language = [asked, saved()].find((tag) => tag in WORDS) ?? "zh";
 let last = null;
 const word = (key) => WORDS[language][key] ?? key;
 const number = (value) => value === null || value === undefined ? "–" : value.toLocaleString(language === "zh" ? "zh-CN" : "en");
@@ -46,6 +49,7 @@ function problems(store) {
   const streams = Object.entries(store.streams).concat(store.older.map((older) => [older.stream, older]));
   for (const [name, stream] of streams) {
     if (stream.missing_before) found.push(`${word(name)}: ${word("missing")} ${stream.missing_before.before_seq}`);
+    if (stream.lost_ranges) found.push(`${word(name)}: ${word("lost")} ${number(stream.lost_ranges)}`);
   }
   return found;
 }
