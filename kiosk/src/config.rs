@@ -94,6 +94,8 @@ pub struct Display {
     pub font_bold: PathBuf,
     /// A visitor's session ends after this long without a touch.
     pub idle: Duration,
+    /// The zone before the screen, as a sensor of the store names it.
+    pub zone: Option<String>,
 }
 
 /// How the screen hangs.
@@ -253,8 +255,8 @@ impl Checker<'_> {
             .map_err(|error| self.wrong("kiosk.id", &wire.kiosk.id, error.to_string()))?;
         Ok(Config {
             id,
+            display: self.display(wire.display, wire.hub.is_some())?,
             hub: wire.hub.map(|hub| self.hub(hub)).transpose()?,
-            display: self.display(wire.display)?,
             product_camera: wire
                 .camera
                 .as_ref()
@@ -338,7 +340,7 @@ impl Checker<'_> {
         Ok(Hub { mqtt, username: hub.username, password })
     }
 
-    fn display(&self, display: DisplayWire) -> Result<Display, ConfigError> {
+    fn display(&self, display: DisplayWire, has_hub: bool) -> Result<Display, ConfigError> {
         let locale = Locale::parse(&display.locale).ok_or_else(|| {
             let known: Vec<_> = Locale::ALL.iter().map(|locale| locale.tag()).collect();
             self.wrong("display.locale", &display.locale, format!("known are {}", known.join(", ")))
@@ -347,12 +349,21 @@ impl Checker<'_> {
             let wanted = format!("{} to {} are allowed", IDLE_SECS.start(), IDLE_SECS.end());
             return Err(self.wrong("display.idle_secs", display.idle_secs, wanted));
         }
+        if display.zone.is_some() && !has_hub {
+            let zone = display.zone.unwrap_or_default();
+            return Err(self.wrong(
+                "display.zone",
+                zone,
+                "the zone's sensor speaks through `[hub]`, which is missing",
+            ));
+        }
         Ok(Display {
             orientation: display.orientation,
             locale,
             font: self.file(&display.font),
             font_bold: self.file(&display.font_bold),
             idle: Duration::from_secs(display.idle_secs),
+            zone: display.zone,
         })
     }
 
@@ -484,6 +495,7 @@ struct DisplayWire {
     font: PathBuf,
     font_bold: PathBuf,
     idle_secs: u64,
+    zone: Option<String>,
 }
 
 impl Default for DisplayWire {
@@ -494,6 +506,7 @@ impl Default for DisplayWire {
             font: PathBuf::from("~/.cache/storehub/fonts/NotoSansSC-Regular.otf"),
             font_bold: PathBuf::from("~/.cache/storehub/fonts/NotoSansSC-Bold.otf"),
             idle_secs: 60,
+            zone: None,
         }
     }
 }
@@ -608,6 +621,7 @@ mod tests {
                 "`display.locale` is `fr`, known are zh-CN, en",
             ),
             ("[kiosk]\nid = \"k\"\n[display]\nidle_secs = 1", "`display.idle_secs` is `1`, 10 to 3600"),
+            ("[kiosk]\nid = \"k\"\n[display]\nzone = \"front\"", "`display.zone` is `front`"),
             ("[kiosk]\nid = \"k\"\n[display]\nidle_sec = 60", "line 4"),
             ("[kiosk]\nid = \"k\"\n[display]\norientation = \"sideways\"", "unknown variant `sideways`"),
             ("[kiosk]\nid = \"k\"\n[camera]\nsource = \"webcam\"", "`camera.source` is `webcam`"),

@@ -24,6 +24,7 @@ pub mod origin;
 pub mod paint;
 pub mod pick_up;
 pub mod pose;
+mod presence;
 pub mod said;
 pub mod screens;
 pub mod session;
@@ -53,6 +54,7 @@ use crate::{
     logbook::Logbook,
     origin::{OriginStore, OriginWorker},
     pick_up::scan::ScanWorker,
+    presence::Standing,
     screens::{
         Screen,
         route::{self, Wanted},
@@ -70,6 +72,7 @@ pub(crate) fn features(app: &mut App) {
         i18n::plugin,
         session::plugin,
         link::plugin,
+        presence::plugin,
         experience::plugin,
         camera::plugin,
         skin::plugin,
@@ -164,6 +167,9 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
         let mut session = world.resource_mut::<Session>();
         session.idle_max = config.display.idle;
         session.locale = config.display.locale;
+    }
+    if let Some(zone) = &config.display.zone {
+        world.insert_resource(Standing::new(zone.clone()));
     }
     if config.camera.is_none() {
         warn!("no camera is configured: set `[camera] source`; skin and origin show a notice");

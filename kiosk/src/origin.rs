@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use provenance::{Assessment, ItemClaim, Reason, Verdict};
 use vision::{codes, gs1};
 
-pub use store::{Catalogue, LipColour, OriginStore, Product, StoreError};
+pub use store::{Catalogue, Form, LipColour, OriginStore, Product, StoreError};
 
 use crate::{
     camera::{Camera, Shutter},

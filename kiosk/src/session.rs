@@ -85,6 +85,15 @@ impl Session {
         self.idle = Duration::ZERO;
     }
 
+    /// The visitor seems to have left: asks now, and not only when he has touched nothing for long.
+    pub fn ask(&mut self) {
+        self.idle = self.idle.max(self.idle_max.saturating_sub(self.warning()));
+    }
+
+    fn warning(&self) -> Duration {
+        WARNING_MAX.min(self.idle_max / 3)
+    }
+
     /// Whether the camera may look.
     #[must_use]
     pub fn consent(&self) -> Consent {
@@ -100,7 +109,7 @@ impl Session {
     #[must_use]
     pub fn leaving_in(&self) -> Option<Duration> {
         let left = self.idle_max.saturating_sub(self.idle);
-        (self.is_open && left <= WARNING_MAX.min(self.idle_max / 3)).then_some(left)
+        (self.is_open && left <= self.warning()).then_some(left)
     }
 }
 

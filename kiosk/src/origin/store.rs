@@ -93,9 +93,33 @@ pub struct Product {
     /// Content, such as `750 ml`.
     #[serde(default)]
     pub content: String,
+    /// What it looks like from afar.
+    #[serde(default)]
+    pub form: Form,
     /// The colour that it gives lips, when that is what it is for.
     #[serde(default)]
     pub lip: Option<LipColour>,
+}
+
+/// What a product looks like from afar, for the drawing that stands for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A tall bottle: wine, oil, juice.
+    Bottle,
+    /// A small bottle with a dropper.
+    Dropper,
+    /// A tin with a lid.
+    Tin,
+    /// A tube that stands on its cap.
+    Tube,
+    /// A lipstick.
+    Lipstick,
+    /// A tray with something fresh.
+    Tray,
+    /// Anything else.
+    #[default]
+    Parcel,
 }
 
 /// A lip colour, as the catalogue says it: `{"colour": "#A3182A", "cover": 0.78}`.

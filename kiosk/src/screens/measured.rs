@@ -30,7 +30,7 @@ use crate::{
     config::{Config, Orientation},
     i18n::{I18n, Locale},
     link::{LinkState, StoreFacts},
-    origin::{Answer, Finding, OriginView, Product},
+    origin::{Answer, Finding, Form, OriginView, Product},
     session::Session,
     skin::{SkinTrouble, SkinView},
     theme::{Look, TOUCH_PX_MIN, Theme},
@@ -171,6 +171,7 @@ fn item(app: &mut App, verdict: Verdict, reasons: Vec<Reason>, hops: usize) {
         maker: names("金岸酒庄", "Château Rive d'Or"),
         origin: names("法国圣埃美隆", "Saint-Émilion, France"),
         content: "750 ml".to_owned(),
+        form: Form::Bottle,
         lip: None,
     };
     origin(

@@ -9,7 +9,7 @@ use super::{Screen, chrome};
 use crate::{
     i18n::Words,
     link::{LinkState, StoreFacts},
-    origin::{Catalogue, Product},
+    origin::{Catalogue, Form, Product},
     theme::{
         Colour, Edge, Ground, Raised, Theme, Type,
         icon::{self, Icon},
@@ -145,18 +145,16 @@ fn show(
     });
 }
 
-/// What is drawn follows the content: a bottle, a dropper, a tin, or a parcel for what is not known.
+/// What stands for a product; for what the catalogue does not know, a parcel.
 fn drawing(product: Option<&Product>) -> Icon {
-    let content = product.map_or("", |product| product.content.as_str());
-    let amount: u32 = content
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .fold(0, |amount, digit| amount * 10 + digit.to_digit(10).unwrap_or(0));
-    match content.trim_start_matches(|c: char| c.is_ascii_digit()).trim() {
-        "ml" if 300 <= amount => Icon::Bottle,
-        "ml" => Icon::Serum,
-        "g" | "kg" => Icon::Tin,
-        _ => Icon::Parcel,
+    match product.map_or(Form::Parcel, |product| product.form) {
+        Form::Bottle => Icon::Bottle,
+        Form::Dropper => Icon::Serum,
+        Form::Tin => Icon::Tin,
+        Form::Tube => Icon::Tube,
+        Form::Lipstick => Icon::Lipstick,
+        Form::Tray => Icon::Tray,
+        Form::Parcel => Icon::Parcel,
     }
 }
 
@@ -256,22 +254,5 @@ mod tests {
         activate(&mut app, "Earlier");
         activate(&mut app, "Earlier");
         assert!(shown(&mut app).contains(&"1 / 2".to_owned()));
-    }
-
-    #[test]
-    fn a_drawing_follows_the_content() {
-        let product = |content: &str| Product {
-            gtin: String::new(),
-            name: provenance::Names::new(),
-            maker: provenance::Names::new(),
-            origin: provenance::Names::new(),
-            content: content.to_owned(),
-            lip: None,
-        };
-        for (content, wanted) in
-            [("750 ml", Icon::Bottle), ("30 ml", Icon::Serum), ("900 g", Icon::Tin), ("", Icon::Parcel)]
-        {
-            assert_eq!(drawing(Some(&product(content))), wanted, "{content}");
-        }
     }
 }

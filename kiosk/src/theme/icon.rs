@@ -73,6 +73,12 @@ pub enum Icon {
     Serum,
     /// A tin.
     Tin,
+    /// A tube that stands on its cap.
+    Tube,
+    /// A lipstick.
+    Lipstick,
+    /// A tray with a fish.
+    Tray,
     /// A parcel.
     Parcel,
     /// The world with the ways that products come.
@@ -81,7 +87,7 @@ pub enum Icon {
 
 impl Icon {
     /// All drawings.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::Skin,
         Self::Origin,
         Self::TryOn,
@@ -106,6 +112,9 @@ impl Icon {
         Self::Bottle,
         Self::Serum,
         Self::Tin,
+        Self::Tube,
+        Self::Lipstick,
+        Self::Tray,
         Self::Parcel,
         Self::Globe,
     ];
@@ -230,6 +239,20 @@ impl Icon {
             Self::Tin => (
                 &[(LINE, "M 9 11 C 9 5 39 5 39 11 C 39 17 9 17 9 11 Z"), (LINE, "M 9 11 L 9 38 C 9 44 39 44 39 38 L 39 11")],
                 &[(LINE, "M 9 22 C 13 26.5 35 26.5 39 22"), (LINE, "M 9 33 C 13 37.5 35 37.5 39 33")],
+            ),
+            Self::Tube => (
+                &[(LINE, "M 13 5 L 35 5 L 32 33 L 16 33 Z"), (LINE, "R 17 33 14 10 2.5"), (THIN, "M 13.6 10 L 34.4 10")],
+                &[(LINE, "O 24 21 4.2"), (THIN, "M 24 12.6 L 24 14"), (THIN, "M 15.8 21 L 17 21"), (THIN, "M 31 21 L 32.2 21"),
+                  (THIN, "M 24 28 L 24 29.4")],
+            ),
+            Self::Lipstick => (
+                &[(LINE, "R 14 27 20 17 2.5"), (LINE, "R 17 19 14 8 1.5"), (THIN, "M 14 32 L 34 32")],
+                &[(LINE, "M 19 19 L 19 9 C 19 6 27 3 29 5 L 29 19"), (THIN, "M 19.5 10.5 C 23 11 27 9 28.6 6")],
+            ),
+            Self::Tray => (
+                &[(LINE, "M 5 29 L 43 29 L 39 40 C 38.6 41 38 42 36 42 L 12 42 C 10 42 9.4 41 9 40 Z"),
+                  (LINE, "M 9 17 C 14 8 27 8 33 17 C 27 26 14 26 9 17 Z"), (LINE, "M 33 17 L 41 10.5 L 41 23.5 Z")],
+                &[(Pen::Fill, "O 15.5 15.6 1.7"), (LINE, "M 21 12.6 C 23.4 15.4 23.4 18.6 21 21.4"), (THIN, "M 14 35.5 L 34 35.5")],
             ),
             Self::Parcel => (
                 &[(LINE, "M 24 4 L 42 13 L 42 35 L 24 44 L 6 35 L 6 13 Z"), (LINE, "M 6 13 L 24 22 L 42 13"), (LINE, "M 24 22 L 24 44")],

@@ -33,7 +33,7 @@ pub struct Shelf {
 /// What lies on a shelf.
 #[derive(Debug, Clone, Copy)]
 pub struct Product {
-    /// GTIN-13, of the prefix that GS1 keeps for use inside a company.
+    /// GTIN-14, of the prefix that GS1 keeps for demonstrations.
     pub gtin: &'static str,
     /// Chinese name.
     pub name_zh: &'static str,
@@ -85,16 +85,57 @@ const fn product(
     Product { gtin, name_zh, name_en, unit_weight_g, tare_g, capacity }
 }
 
-/// Zone index and product of each shelf.
+/// Zone index and product of each shelf: goods of the demonstration's catalogue, so that every screen speaks of the
+/// same ones.
 const PRODUCTS: [(usize, Product); 8] = [
-    (0, product("2000000000015", "焕亮精华液 30 毫升", "Radiance serum 30 ml", 182.0, 350.0, 24)),
-    (0, product("2000000000022", "保湿面霜 50 毫升", "Moisture cream 50 ml", 214.0, 350.0, 18)),
-    (0, product("2000000000039", "防晒乳 SPF50", "Sunscreen SPF 50", 96.0, 350.0, 30)),
-    (1, product("2000000000046", "婴儿配方奶粉 1 段", "Infant formula stage 1", 1120.0, 800.0, 12)),
-    (1, product("2000000000053", "婴儿配方奶粉 2 段", "Infant formula stage 2", 1120.0, 800.0, 12)),
-    (2, product("2000000000060", "赤霞珠干红葡萄酒", "Cabernet Sauvignon", 1240.0, 900.0, 12)),
-    (2, product("2000000000077", "起泡酒", "Sparkling wine", 1560.0, 900.0, 9)),
-    (3, product("2000000000084", "鲜牛奶 1 升", "Fresh milk 1 l", 1035.0, 500.0, 20)),
+    (0, product("09521236000011", "青庭 保湿精华", "Aoniwa moisture serum", 182.0, 350.0, 24)),
+    (0, product("09521236000028", "青庭 防晒乳 SPF50", "Aoniwa sunscreen SPF 50", 96.0, 350.0, 30)),
+    (
+        0,
+        product(
+            "09521238000101",
+            "露玫 丝绒唇膏 正红",
+            "Lumière Rosée velvet lipstick, Classic red",
+            64.0,
+            350.0,
+            30,
+        ),
+    ),
+    (
+        1,
+        product(
+            "09521235000012",
+            "图伊牧场 婴儿配方奶粉 3 段",
+            "Tui Meadow infant formula stage 3",
+            1120.0,
+            800.0,
+            12,
+        ),
+    ),
+    (
+        1,
+        product(
+            "09521235000029",
+            "图伊牧场 婴儿配方奶粉 2 段",
+            "Tui Meadow infant formula stage 2",
+            1120.0,
+            800.0,
+            12,
+        ),
+    ),
+    (
+        2,
+        product(
+            "09521234543213",
+            "金岸酒庄 干红葡萄酒 2022",
+            "Château Rive d'Or red wine 2022",
+            1240.0,
+            900.0,
+            12,
+        ),
+    ),
+    (2, product("09521234543220", "金岸酒庄 起泡酒", "Château Rive d'Or sparkling wine", 1560.0, 900.0, 9)),
+    (3, product("09521237000010", "北峡海产 冰鲜三文鱼", "Nordfjell fresh salmon", 465.0, 500.0, 20)),
 ];
 const ZONES: [&str; 4] = ["cosmetics", "mother-and-baby", "wine", "fresh"];
 
@@ -170,7 +211,18 @@ mod tests {
         for (_, Product { gtin, .. }) in PRODUCTS {
             let digits = gtin.bytes().rev().map(|byte| u32::from(byte - b'0'));
             let sum: u32 = digits.enumerate().map(|(i, d)| if i % 2 == 0 { d } else { 3 * d }).sum();
-            assert_eq!((gtin.len(), sum % 10), (13, 0), "{gtin}");
+            assert_eq!((gtin.len(), sum % 10), (14, 0), "{gtin}");
+        }
+    }
+
+    #[test]
+    fn every_product_is_in_the_catalogue_under_the_same_names() {
+        let catalogue = include_str!("../../../assets/catalogue.json");
+        let catalogue: serde_json::Value = serde_json::from_str(catalogue).unwrap();
+        let known = catalogue["products"].as_array().unwrap();
+        for (_, Product { gtin, name_zh, name_en, .. }) in PRODUCTS {
+            let found = known.iter().find(|product| product["gtin"] == gtin).expect(gtin);
+            assert_eq!(found["name"], serde_json::json!({ "zh": name_zh, "en": name_en }));
         }
     }
 

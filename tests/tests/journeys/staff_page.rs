@@ -101,7 +101,7 @@ async fn staff_see_shelves_lockers_traffic_sensors_and_the_uplink() {
         }
     })
     .await;
-    assert!(text.contains("精华液") || text.contains("serum"), "products have names:\n{text}");
+    assert!(text.contains("保湿精华") || text.contains("serum"), "products have names:\n{text}");
 
     // The page lives: without a reload it shows something else after a while.
     wait_for("the page changes by itself", PATIENCE, async || {
