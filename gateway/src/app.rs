@@ -177,6 +177,9 @@ impl Gateway {
         let dir = DataDir::new(&config.data_dir);
         let data_dir_error = |source| StartError::DataDir { source };
         let lock = dir.lock().map_err(data_dir_error)?;
+        if let Some(words) = monitor::full_disk(dir.path()) {
+            tracing::error!("{words}");
+        }
         let boot = dir.next_boot();
         let unsaved_boot = match dir.save_boot(boot) {
             Ok(()) => None,
@@ -216,6 +219,7 @@ impl Gateway {
             boot,
             is_open: config.anonymous,
             codes: Arc::clone(&codes),
+            passthrough: config.passthrough,
         };
         let http_listener = match config.http_listen {
             Some(addr) => {
@@ -306,6 +310,7 @@ impl Gateway {
             clock,
             addresses: named.collect(),
             config_file: config_file.display().to_string(),
+            data_dir: dir.path().to_owned(),
             is_open: config.anonymous,
             journal: journal.clone(),
             open_report,

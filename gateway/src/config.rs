@@ -42,8 +42,37 @@ pub struct Config {
     pub pace: Pace,
     /// Bounds of the MQTT edge.
     pub limits: broker::Limits,
+    /// Bounds of what is kept without being understood.
+    pub passthrough: PassthroughLimits,
     /// FNV-1a of the file's bytes in hexadecimal, to see which stores differ.
     pub digest: String,
+}
+
+/// Largest payloads, by kind, that pass through the hub and are journalled whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassthroughLimits {
+    /// A device's answer to a command.
+    pub command_result_bytes_max: usize,
+    /// What a kiosk publishes beside requests and events.
+    pub kiosk_bytes_max: usize,
+}
+
+impl Default for PassthroughLimits {
+    fn default() -> Self {
+        Self { command_result_bytes_max: 4_096, kiosk_bytes_max: 4_096 }
+    }
+}
+
+impl PassthroughLimits {
+    /// The limit of a topic and its key in the configuration.
+    #[must_use]
+    pub fn of(&self, topic: &str) -> (usize, &'static str) {
+        if topic.starts_with("commands/") {
+            (self.command_result_bytes_max, "limits.command_result_bytes_max")
+        } else {
+            (self.kiosk_bytes_max, "limits.kiosk_bytes_max")
+        }
+    }
 }
 
 /// Where headquarters is and what it gets.
@@ -120,6 +149,8 @@ const COMMIT_INTERVAL_MS_MAX: u64 = 1_000;
 const DEADLINE_S_MAX: u64 = 600;
 /// A packet must fit into one journal record with its names.
 const PACKET_BYTES_MAX: u64 = 1024 * 1024 - 4096;
+/// From any honest answer to the largest telemetry payload.
+const PASSTHROUGH_BYTES_RANGE: Range<u64> = 256..64 * 1024 + 1;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -194,6 +225,8 @@ struct LimitsWire {
     connect_deadline_s: Option<Spanned<u64>>,
     write_deadline_s: Option<Spanned<u64>>,
     packet_bytes_max: Option<Spanned<u64>>,
+    command_result_bytes_max: Option<Spanned<u64>>,
+    kiosk_bytes_max: Option<Spanned<u64>>,
     publishes_per_second_max: Option<Spanned<u64>>,
     sessions_max: Option<Spanned<u64>>,
     sessions_per_principal_max: Option<Spanned<u64>>,
@@ -290,6 +323,7 @@ impl Source<'_> {
             journal,
             pace: Pace { snapshot_every, kept_bytes, ..default },
             limits: self.limits(&limits)?,
+            passthrough: self.passthrough(&limits)?,
             digest: digest(self.text.as_bytes()),
         })
     }
@@ -353,6 +387,22 @@ impl Source<'_> {
             ..default
         };
         Ok((options, kept_bytes))
+    }
+
+    fn passthrough(&self, wire: &LimitsWire) -> Result<PassthroughLimits, ConfigError> {
+        let default = PassthroughLimits::default();
+        let bytes = |field: &str, value: &Option<Spanned<u64>>, default| {
+            self.count(&format!("limits.{field}"), value.as_ref(), PASSTHROUGH_BYTES_RANGE)
+                .map(|value| value.unwrap_or(default))
+        };
+        Ok(PassthroughLimits {
+            command_result_bytes_max: bytes(
+                "command_result_bytes_max",
+                &wire.command_result_bytes_max,
+                default.command_result_bytes_max,
+            )?,
+            kiosk_bytes_max: bytes("kiosk_bytes_max", &wire.kiosk_bytes_max, default.kiosk_bytes_max)?,
+        })
     }
 
     fn limits(&self, wire: &LimitsWire) -> Result<broker::Limits, ConfigError> {
@@ -514,6 +564,7 @@ mod tests {
         assert_eq!(config.data_dir, path.with_file_name("data"));
         let default = broker::Limits::default();
         assert_eq!(format!("{:?}", config.limits), format!("{default:?}"), "the example shows the defaults");
+        assert_eq!(config.passthrough, PassthroughLimits::default());
         assert_eq!(config.journal, journal::Options::default());
         // What stands there as a comment is right too.
         let text = fs::read_to_string(&path).unwrap().replace("# handshakes_per", "handshakes_per");
@@ -563,6 +614,14 @@ mod tests {
             ),
             ("[journal]\nkept_bytes = 1\n", "`journal.kept_bytes` = 1: must be from 33554432"),
             ("[limits]\nconnections = 0\n", "`limits.connections` = 0: must be from 1"),
+            (
+                "[limits]\nkiosk_bytes_max = 100\n",
+                "gateway.toml:5:19: `limits.kiosk_bytes_max` = 100: must be from 256 to 65536",
+            ),
+            (
+                "[limits]\ncommand_result_bytes_max = 70000\n",
+                "`limits.command_result_bytes_max` = 70000: must be",
+            ),
             ("[limits]\nwrite_deadline_s = 0\n", "`limits.write_deadline_s` = 0: must be from 1 to 600"),
         ];
         for (text, reason) in cases {

@@ -18,8 +18,11 @@
 //!   its sender repeats it.)
 //! - Damage costs the damaged records and nothing else: reading goes on at the next good frame.
 //! - After a failed `fdatasync` the file is not trusted further: the next commit starts a new segment.
+//! - Publishes are refused before the disk is full to its end, other records are not: rows, snapshots and the database
+//!   find room, without which no segment can be dropped.
 //! - Memory is bounded by `pending_bytes_max` twice, plus one chunk per reader.
-//!
+//! - A segment is dropped only after the mark (`mark.rs`) says so durably: what is missing without that is a loss and is
+//!   reported, wherever it was.
 //! - A number is given once in an epoch. Where others have seen numbers that this journal does not have (it was put
 //!   back, or lost records), a new and greater epoch begins with a segment of its own ([`Journal::begin_epoch`]);
 //!   numbers rise on through it.
@@ -29,6 +32,7 @@
 mod disk;
 mod epochs;
 mod frame;
+mod mark;
 mod open;
 mod reader;
 mod record;
@@ -42,7 +46,10 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -55,7 +62,12 @@ pub use self::{
     reader::{Entry, ReadError, Reader},
     record::{Derived, FieldTooLong, Publish, Record},
 };
-use self::{scan::Damage, writer::Writer};
+use self::{
+    mark::{Mark, MarkFile},
+    scan::Damage,
+    writer::Writer,
+};
+use crate::room::{INTAKE_ROOM_BYTES_MIN, is_full};
 
 /// How the journal behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +96,12 @@ impl Default for Options {
         }
     }
 }
+
+/// Longest note that [`Journal::drop_oldest`] takes.
+pub const NOTE_BYTES_MAX: usize = mark::NOTE_BYTES_MAX;
+
+/// There is room for publishes.
+const ENOUGH_ROOM: u64 = u64::MAX;
 
 /// Most damaged places that are remembered one by one; beyond, reading still goes on but they are only skipped.
 const DAMAGE_PLACES_MAX: usize = 4096;
@@ -156,7 +174,7 @@ pub enum AppendError {
         source: FieldTooLong,
     },
     /// The disk refused.
-    #[error("failed to {operation} the journal segment `{}`", path.display())]
+    #[error("failed to {operation} the journal `{}`", path.display())]
     Disk {
         /// What was attempted.
         operation: &'static str,
@@ -177,7 +195,7 @@ impl AppendError {
         match self {
             Self::Busy { .. } => "busy",
             Self::TooLarge { .. } | Self::Field { .. } => "too_large",
-            Self::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => "disk_full",
+            Self::Disk { source, .. } if is_full(source) => "disk_full",
             Self::Disk { .. } => "disk_error",
             Self::Closed => "closed",
         }
@@ -195,8 +213,10 @@ pub struct OpenReport {
     pub torn_bytes: u64,
     /// Numbers that others have seen and whose records are gone.
     pub vanished_records: u64,
-    /// Records whose segments are missing between others: first and last.
+    /// Records whose segments are missing before or between others: first and last.
     pub holes: Vec<(u64, u64)>,
+    /// Whether the mark is missing or damaged, so that missing first segments would not be noticed.
+    pub mark_is_lost: bool,
     /// Files that were no segments and were set aside.
     pub set_aside: Vec<PathBuf>,
 }
@@ -234,7 +254,7 @@ pub struct Stats {
     pub damaged_bytes: u64,
     /// Places at which that was.
     pub damaged_places: u64,
-    /// Whether the last commit was refused because the disk is full.
+    /// Whether readings are refused because the disk is full, or the last commit was.
     pub is_disk_full: bool,
     /// What the disk says now; absent when the last commit went well.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,6 +301,10 @@ struct Shared {
     pending: Mutex<Pending>,
     wake_writer: Condvar,
     durable: Mutex<Durable>,
+    /// Free bytes of a disk that is too full for publishes; [`ENOUGH_ROOM`] otherwise. Asked before every commit.
+    scarce_bytes: AtomicU64,
+    /// Held over a write of the mark; never taken while `durable` is held.
+    mark: Mutex<MarkFile>,
     wake_readers: Condvar,
 }
 
@@ -290,6 +314,47 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    fn look_for_room(&self) {
+        // A disk that does not say what it has says so when it is full.
+        let free_bytes = self.disk.free_bytes(&self.dir).unwrap_or(ENOUGH_ROOM);
+        let scarce_bytes = if free_bytes < INTAKE_ROOM_BYTES_MIN { free_bytes } else { ENOUGH_ROOM };
+        let before = self.scarce_bytes.swap(scarce_bytes, Ordering::Relaxed);
+        match (before == ENOUGH_ROOM, self.scarceness()) {
+            (true, Some(error)) => {
+                let path = self.dir.display();
+                tracing::error!(%error, %path, "readings are refused until there is room");
+            }
+            (false, None) => tracing::info!("the journal's disk has room again"),
+            _ => {}
+        }
+    }
+
+    /// Why publishes are refused for want of room.
+    fn scarceness(&self) -> Option<io::Error> {
+        let free_bytes = self.scarce_bytes.load(Ordering::Relaxed);
+        (free_bytes != ENOUGH_ROOM).then(|| {
+            let words = format!("{free_bytes} bytes are free, {INTAKE_ROOM_BYTES_MIN} are needed");
+            io::Error::new(io::ErrorKind::StorageFull, words)
+        })
+    }
+
+    /// Writes the mark with what `change` makes of it.
+    fn change_mark(&self, change: impl FnOnce(&mut Mark)) -> io::Result<()> {
+        let (epoch, head_seq, first_seq) = {
+            let durable = lock(&self.durable);
+            let first_seq = durable.segments.front().map_or(0, |segment| segment.first_seq);
+            (durable.epochs.epoch(), durable.head_seq, first_seq)
+        };
+        let mut file = lock(&self.mark);
+        let mut mark = file.mark().clone();
+        (mark.salt, mark.epoch, mark.head_seq) = (self.salt, epoch, mark.head_seq.max(head_seq));
+        if !file.is_there() {
+            mark.first_seq = first_seq;
+        }
+        change(&mut mark);
+        file.write(self.disk.as_ref(), mark)
+    }
+
     fn note_damage(&self, first_seq: u64, damage: Option<Damage>) {
         let Some(damage) = damage else { return };
         let mut durable = lock(&self.durable);
@@ -356,8 +421,11 @@ impl Journal {
             pending: Mutex::default(),
             wake_writer: Condvar::new(),
             durable: Mutex::new(durable),
+            scarce_bytes: AtomicU64::new(ENOUGH_ROOM),
+            mark: Mutex::new(opened.mark),
             wake_readers: Condvar::new(),
         });
+        shared.look_for_room();
         let (head_tx, head) = watch::channel(opened.head_seq);
         let writer = Writer::new(Arc::clone(&shared), opened.active, opened.active_len, head_tx);
         let thread = std::thread::Builder::new()
@@ -441,7 +509,11 @@ impl Journal {
 
     fn enqueue(&self, record: &Record<'_>, done: Option<Done>) -> Result<(), (AppendError, Option<Done>)> {
         let max_bytes = self.shared.options.pending_bytes_max;
-        let refusal = {
+        let scarceness = self.shared.scarceness().filter(|_| matches!(record, Record::Publish(_)));
+        let refusal = if let Some(source) = scarceness {
+            let (path, source) = (self.shared.dir.clone(), Arc::new(source));
+            AppendError::Disk { operation: "write to", path, source }
+        } else {
             let mut pending = lock(&self.shared.pending);
             let waiting_bytes = pending.frames.len();
             if pending.closed {
@@ -516,6 +588,7 @@ impl Journal {
     /// How the journal is.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let scarceness = self.shared.scarceness();
         let durable = lock(&self.shared.durable);
         Stats {
             head_seq: durable.head_seq,
@@ -527,17 +600,18 @@ impl Journal {
             refused_records: durable.refused,
             damaged_bytes: durable.damage.values().sum(),
             damaged_places: durable.damage.len() as u64,
-            is_disk_full: durable.is_disk_full,
-            fault: durable.fault.clone(),
+            is_disk_full: durable.is_disk_full || scarceness.is_some(),
+            fault: durable.fault.clone().or_else(|| scarceness.map(|error| error.to_string())),
         }
     }
 
     /// Removes the oldest segment and returns its first and last record, or `None` when only the active one is left.
-    /// Who may be dropped is the caller's to decide.
+    /// Who may be dropped is the caller's to decide. The mark says so durably before, with a `note` of at most
+    /// [`NOTE_BYTES_MAX`] bytes for [`Journal::note`].
     ///
     /// # Errors
-    /// When the file cannot be removed.
-    pub fn drop_oldest(&self) -> Result<Option<(u64, u64)>, JournalError> {
+    /// When the mark cannot be written or the file cannot be removed.
+    pub fn drop_oldest(&self, note: &[u8]) -> Result<Option<(u64, u64)>, JournalError> {
         let (path, range) = {
             let durable = lock(&self.shared.durable);
             let (Some(oldest), Some(next)) = (durable.segments.front(), durable.segments.get(1)) else {
@@ -545,15 +619,35 @@ impl Journal {
             };
             (oldest.path.clone(), (oldest.first_seq, next.first_seq - 1))
         };
+        let marked = self.shared.change_mark(|mark| {
+            mark.first_seq = mark.first_seq.max(range.1 + 1);
+            mark.note = note.to_vec();
+        });
+        match marked {
+            // No older mark says that the segment must be there, and what goes makes room for one.
+            Err(error) if is_full(&error) && !lock(&self.shared.mark).is_there() => {}
+            Err(source) => {
+                let path = lock(&self.shared.mark).path().to_owned();
+                return Err(JournalError::Segment { operation: "write the mark of", path, source });
+            }
+            Ok(()) => {}
+        }
         match self.shared.disk.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(JournalError::Segment { operation: "remove", path, source: error });
             }
             _ => {}
         }
-        let mut durable = lock(&self.shared.durable);
-        durable.segments.retain(|segment| segment.path != path);
+        lock(&self.shared.durable).segments.retain(|segment| segment.path != path);
+        // A segment that a power cut brings back lies below the mark and is dropped again.
+        self.shared.disk.sync_dir(&self.shared.dir).ok();
         Ok(Some(range))
+    }
+
+    /// What was noted with the last segment that was dropped, by whomever; empty when none was.
+    #[must_use]
+    pub fn note(&self) -> Vec<u8> {
+        lock(&self.shared.mark).mark().note.clone()
     }
 
     /// Commits what waits, refuses what comes after, and ends the writer. Blocks until that is done.

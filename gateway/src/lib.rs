@@ -15,5 +15,6 @@ pub mod domain;
 pub mod http;
 pub mod journal;
 pub mod projector;
+pub mod room;
 pub mod store;
 pub mod upstream;

@@ -11,6 +11,7 @@
 //!   the effects, and only after every row for headquarters that they caused is durable in the journal.
 //! - On replay a row whose `(cause_seq, ordinal)` is in the journal already is not appended again.
 //! - A store that refuses or is damaged stops nothing: the state lives in memory, and a new store is written from it.
+//!   While the disk is full the store is left alone, and what it lacks is written when there is room.
 //! - A segment is dropped only when a snapshot covers it and headquarters has what it waits for; over the budget it
 //!   is sacrificed, counted and named. What is not applied yet is never dropped.
 //! - Memory: changed entities are coalesced by key, hub messages by topic, rows in flight are bounded.
@@ -149,7 +150,7 @@ pub struct Status {
     pub applied_through: u64,
     /// Records that are durable and not applied yet.
     pub lag_records: u64,
-    /// `ok`, `rebuilt` or `unavailable`.
+    /// `ok`, `rebuilt`, `unavailable`, or `waiting` for room on the disk.
     #[serde(rename = "state")]
     pub store: &'static str,
     /// Why the store was rebuilt or is unavailable.
@@ -304,6 +305,8 @@ struct Worker {
     known_rows: HashSet<(u64, u32)>,
     rows: Vec<RowInFlight>,
     changes: Changes,
+    /// How the store was before the disk was full.
+    before_full: Option<(&'static str, Option<String>)>,
     hub: BTreeMap<String, Vec<u8>>,
     acts: VecDeque<Act>,
     is_view_stale: bool,
@@ -376,6 +379,7 @@ impl Worker {
             known_rows: HashSet::new(),
             rows: Vec::new(),
             changes: ready.unwritten,
+            before_full: None,
             acts: VecDeque::new(),
             is_view_stale: true,
             next,
@@ -595,17 +599,27 @@ impl Worker {
         if self.changes.is_empty() && store.place().applied_through == self.applied_through {
             return;
         }
+        if let Some(full) = store::no_room(&self.paths.sled) {
+            let mut status = lock(&self.status);
+            let before =
+                (std::mem::replace(&mut status.store, "waiting"), status.store_reason.replace(chain(&full)));
+            self.before_full.get_or_insert(before);
+            return;
+        }
         let (changes, epoch, through) = (&self.changes, self.journal.epoch(), self.applied_through);
         let result = catch_unwind(AssertUnwindSafe(|| store.write(changes, epoch, through)));
-        let result = result.unwrap_or_else(|_| {
-            Err(StoreError::Panicked { path: self.paths.sled.clone(), message: "while writing".to_owned() })
-        });
+        let result = result.unwrap_or_else(|panic| Err(store::panicked(&self.paths.sled, panic.as_ref())));
+        let before_full = self.before_full.take();
         match result {
             Ok(()) => {
                 self.changes.clear();
-                lock(&self.status).store_writes += 1;
+                let mut status = lock(&self.status);
+                status.store_writes += 1;
+                if let Some(before) = before_full {
+                    (status.store, status.store_reason) = before;
+                }
             }
-            Err(error) => self.lose_store(&error),
+            Err(error) => self.lose_store(&error.unless_full(&self.paths.sled)),
         }
     }
 
@@ -726,7 +740,7 @@ impl Worker {
                 retention::Decision::Drop => 0,
                 retention::Decision::Sacrifice { records } => records,
             };
-            match self.journal.drop_oldest() {
+            match self.journal.drop_oldest(&self.ledger.uplink_note()) {
                 Ok(Some((first_seq, last_seq))) => {
                     self.tally.dropped(last_seq);
                     // One segment late: a reader may be just behind the last record of this one.

@@ -10,6 +10,8 @@
 //! - A value is `version u8 | crc32c u32 | bytes`; the checksum covers the key too, so that no value can stand in
 //!   for another.
 //! - [`Place::digest`] is the sum of all values' checksums: entries that vanish silently are noticed at open.
+//! - On a full disk nothing is damage ([`StoreError::Full`]): sled fails there in many ways, and is not even asked when
+//!   there is no room at the start.
 //! - Opening and reading happen in a thread of their own whose panic is an error ([`StoreError::Panicked`]); the
 //!   caller answers every [`StoreError::is_damage`] with [`quarantine`] and a rebuild.
 //! - sled's own flush (every second) is enough: after a power cut the place is older and the journal is replayed.
@@ -22,6 +24,7 @@ mod snapshot;
 mod tests;
 
 use std::{
+    any::Any,
     collections::{BTreeMap, HashMap},
     fs::{self, File},
     io,
@@ -36,7 +39,10 @@ use sled::{
 
 pub use self::ledger::{Acked, Ledger, Retained};
 pub use self::snapshot::{SNAPSHOTS_KEPT, Snapshot, SnapshotError, load_newest, write_snapshot};
-use crate::domain::Tree as DomainTree;
+use crate::{
+    domain::Tree as DomainTree,
+    room::{self, ROOM_BYTES_MIN},
+};
 
 /// sled's page cache. The hub's live entities fit several times.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -120,6 +126,19 @@ pub enum StoreError {
         /// Why.
         source: sled::Error,
     },
+    /// There is no room; the database may be good or bad.
+    #[error(
+        "the disk of the database in `{}` is full ({free_bytes} bytes free, {ROOM_BYTES_MIN} are needed)",
+        path.display()
+    )]
+    Full {
+        /// Where.
+        path: PathBuf,
+        /// What is free.
+        free_bytes: u64,
+        /// What failed; absent when nothing was tried.
+        source: Option<Box<Self>>,
+    },
     /// sled panicked.
     #[error("the database in `{}` made sled panic: {message}", path.display())]
     Panicked {
@@ -161,9 +180,38 @@ impl StoreError {
         match self {
             Self::Sled { source, .. } => !matches!(source, sled::Error::Io(_)),
             Self::Panicked { .. } | Self::Damaged { .. } | Self::Incomplete { .. } => true,
-            Self::Io { .. } => false,
+            Self::Full { .. } | Self::Io { .. } => false,
         }
     }
+
+    /// The same, or that the disk is full when that is why.
+    #[must_use]
+    pub fn unless_full(self, path: &Path) -> Self {
+        let says_full = match &self {
+            Self::Full { .. } => return self,
+            Self::Sled { source: sled::Error::Io(source), .. } | Self::Io { source, .. } => {
+                room::is_full(source)
+            }
+            // sled panics with its error's text.
+            Self::Panicked { message, .. } => ["StorageFull", "QuotaExceeded", "No space left", "Disk quota"]
+                .iter()
+                .any(|words| message.contains(words)),
+            Self::Sled { .. } | Self::Damaged { .. } | Self::Incomplete { .. } => false,
+        };
+        let free_bytes = room::fewer_bytes(path, ROOM_BYTES_MIN);
+        if !says_full && free_bytes.is_none() {
+            return self;
+        }
+        let free_bytes = free_bytes.or_else(|| room::free_bytes(path).ok()).unwrap_or(0);
+        Self::Full { path: path.to_owned(), free_bytes, source: Some(Box::new(self)) }
+    }
+}
+
+/// Why nothing should be written to the database in `path` now.
+#[must_use]
+pub fn no_room(path: &Path) -> Option<StoreError> {
+    let free_bytes = room::fewer_bytes(path, ROOM_BYTES_MIN)?;
+    Some(StoreError::Full { path: path.to_owned(), free_bytes, source: None })
 }
 
 /// The open database.
@@ -192,8 +240,11 @@ impl Store {
     /// # Errors
     /// When the disk refuses, sled refuses or panics, or anything read is damaged.
     pub fn open(path: &Path) -> Result<Opened, StoreError> {
+        if let Some(full) = no_room(path) {
+            return Err(full);
+        }
         let owned = path.to_owned();
-        guarded("store-open", path, move || open_unguarded(&owned))
+        guarded("store-open", path, move || open_unguarded(&owned)).map_err(|error| error.unless_full(path))
     }
 
     /// How far the store is.
@@ -319,14 +370,17 @@ fn guarded<T: Send + 'static>(
     let thread = thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|source| {
         StoreError::Io { operation: "start a thread to open", path: path.to_owned(), source }
     })?;
-    thread.join().unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "no message".to_owned());
-        Err(StoreError::Panicked { path: path.to_owned(), message })
-    })
+    thread.join().unwrap_or_else(|panic| Err(panicked(path, panic.as_ref())))
+}
+
+/// A panic of sled as an error.
+pub(crate) fn panicked(path: &Path, panic: &(dyn Any + Send)) -> StoreError {
+    let message = panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "no message".to_owned());
+    StoreError::Panicked { path: path.to_owned(), message }
 }
 
 fn open_unguarded(path: &Path) -> Result<Opened, StoreError> {

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::projector::Paths;
+use crate::{projector::Paths, room};
 
 /// Names inside the data folder.
 #[derive(Debug, Clone)]
@@ -127,7 +127,6 @@ impl DataDirError {
     /// Whether there is only no room, so that a hub which is full of readings can still serve and forward them.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        matches!(self, Self::Unusable { source, .. } if full.contains(&source.kind()))
+        matches!(self, Self::Unusable { source, .. } if room::is_full(source))
     }
 }

@@ -7,6 +7,8 @@
 //! - A publish of QoS 1 or 2 gets a verdict only after its record is durable, or after it was refused.
 //! - A refused payload is journalled as a short mark and its beginning, which no mapper takes: it can neither become
 //!   a reading on replay nor take the room of readings that headquarters does not have yet.
+//! - Everything that is journalled has a bound of its own, far below that of a packet: telemetry and kiosk events in the
+//!   mapper, kiosk requests in their contract, what only passes through and every topic here.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -31,8 +33,9 @@ use tokio::sync::oneshot;
 use crate::{
     clock::Clock,
     codes::Codes,
+    config::PassthroughLimits,
     devices::{ANONYMOUS_KIND, Gatekeeper, Stranger, may_publish, may_subscribe},
-    domain::{REFUSED_MARK, Rejection, SealedRequest, map},
+    domain::{Mapped, REFUSED_MARK, Rejection, SealedRequest, map},
     journal::{AppendError, Journal, Publish, Record},
 };
 
@@ -42,6 +45,9 @@ const REJECTIONS_MAX: usize = 20;
 const REJECTION_BYTES_MAX: usize = 512;
 /// Bytes of a refused payload that the journal keeps, behind [`REFUSED_MARK`].
 const REFUSED_BYTES_MAX: usize = 512;
+/// Bytes of a topic that the journal keeps. The longest one that means something is
+/// `commands/<device>/<id>/result` with ids of 64 bytes.
+const TOPIC_BYTES_MAX: usize = 256;
 
 /// One refused payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,7 +89,7 @@ impl EdgeCounts {
         let rejected = RejectedPayload {
             at,
             device: publish.principal.name.to_string(),
-            topic: publish.topic.to_string(),
+            topic: beginning(&publish.topic).to_owned(),
             code: rejection.code(),
             reason: rejection.to_string(),
             payload: String::from_utf8_lossy(payload).into_owned(),
@@ -119,6 +125,7 @@ pub(crate) struct Edge {
     pub(crate) boot: u64,
     pub(crate) is_open: bool,
     pub(crate) codes: Arc<Codes>,
+    pub(crate) passthrough: PassthroughLimits,
 }
 
 impl Edge {
@@ -192,6 +199,27 @@ impl Edge {
     }
 }
 
+impl Edge {
+    fn judge(&self, publish: &InboundPublish, received_at: Timestamp) -> Result<(), Rejection> {
+        let InboundPublish { topic, payload, .. } = publish;
+        if TOPIC_BYTES_MAX < topic.len() {
+            return Err(Rejection::TopicTooLong { len: topic.len(), max: TOPIC_BYTES_MAX });
+        }
+        if map(topic, payload, received_at)? == Mapped::Passthrough {
+            let (max, limit) = self.passthrough.of(topic);
+            if max < payload.len() {
+                return Err(Rejection::OverLimit { len: payload.len(), max, limit });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The topic, or the beginning of one that is too long and therefore refused.
+fn beginning(topic: &str) -> &str {
+    &topic[..topic.floor_char_boundary(TOPIC_BYTES_MAX)]
+}
+
 /// A refused payload as the journal keeps it.
 fn refused_record(payload: &[u8]) -> Vec<u8> {
     let beginning = &payload[..payload.len().min(REFUSED_BYTES_MAX)];
@@ -251,8 +279,8 @@ impl Hooks for Edge {
         let received_at = self.clock.now();
         let kept;
         let (verdict, payload) = match self.seal(&publish) {
-            Sealed::Not => match map(&publish.topic, &publish.payload, received_at) {
-                Ok(_) => (Verdict::Accepted, &*publish.payload),
+            Sealed::Not => match self.judge(&publish, received_at) {
+                Ok(()) => (Verdict::Accepted, &*publish.payload),
                 Err(rejection) => {
                     self.counts.reject(&publish, received_at, &rejection, &publish.payload);
                     kept = refused_record(&publish.payload);
@@ -276,7 +304,7 @@ impl Hooks for Edge {
         };
         let record = Record::Publish(Publish {
             device: &publish.principal.name,
-            topic: &publish.topic,
+            topic: beginning(&publish.topic),
             payload,
             retain: publish.retain,
             qos: match publish.qos {
@@ -337,6 +365,7 @@ mod tests {
             boot: 1,
             is_open: false,
             codes: Arc::new(Codes::in_dir(dir)),
+            passthrough: PassthroughLimits { command_result_bytes_max: 300, kiosk_bytes_max: 400 },
         }
     }
 
@@ -386,6 +415,48 @@ mod tests {
         let codes: Vec<_> = edge.counts.rejections().iter().map(|rejected| rejected.code).collect();
         assert_eq!(codes, ["too_large", "too_large", "not_json"]);
         assert!(edge.counts.rejections()[0].payload.starts_with("xxx"), "the integrator sees its beginning");
+        edge.journal.close();
+    }
+
+    #[tokio::test]
+    async fn what_only_passes_through_has_a_bound_of_its_kind_and_topics_have_one_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let edge = edge(dir.path());
+        let long_topic = format!("kiosk/s1/{}", "é".repeat(30_000));
+        let long_result = format!("commands/s1/{}/result", "x".repeat(TOPIC_BYTES_MAX));
+        let cases = [
+            ("commands/s1/c1/result", 300, None),
+            (
+                "commands/s1/c1/result",
+                301,
+                Some("301 bytes, at most 300 are allowed here (`limits.command_result_bytes_max`)"),
+            ),
+            ("kiosk/s1/words", 400, None),
+            (
+                "kiosk/s1/words",
+                401,
+                Some("401 bytes, at most 400 are allowed here (`limits.kiosk_bytes_max`)"),
+            ),
+            (&long_topic, 0, Some("topic has 60009 bytes, at most 256 are allowed")),
+            (&long_result, 0, Some("topic has 275 bytes, at most 256 are allowed")),
+        ];
+        let mut reader = edge.journal.reader(1);
+        for (topic, len, reason) in cases {
+            let verdict = accept(&edge, topic, vec![b'x'; len]).await;
+            let expected = if reason.is_some() { Verdict::RefusedPayload } else { Verdict::Accepted };
+            assert_eq!(verdict, expected, "{topic} {len}");
+            let (kept, payload) = next(&mut reader);
+            assert!(topic.starts_with(&kept) && kept.len() <= TOPIC_BYTES_MAX, "{kept}");
+            assert_eq!(payload.starts_with(REFUSED_MARK), reason.is_some());
+            if let Some(reason) = reason {
+                let last = edge.counts.rejections().pop().expect("it is listed");
+                assert!(last.reason.contains(reason), "{last:?}");
+                assert!(last.topic.len() <= TOPIC_BYTES_MAX);
+            }
+        }
+        let counters = edge.counts.counters();
+        assert_eq!(counters["publishes_rejected.too_large"], 2);
+        assert_eq!(counters["publishes_rejected.topic"], 2);
         edge.journal.close();
     }
 

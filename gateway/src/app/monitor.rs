@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -24,6 +25,7 @@ use crate::{
     domain::DomainView,
     journal::{Journal, OpenReport, Renewal},
     projector::{self, ProjectorStatus, Tally},
+    room::{self, INTAKE_ROOM_BYTES_MIN},
     store::Ledger,
     upstream::UplinkStatus,
 };
@@ -39,6 +41,7 @@ pub(crate) struct Monitor {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) addresses: BTreeMap<&'static str, String>,
     pub(crate) config_file: String,
+    pub(crate) data_dir: PathBuf,
     pub(crate) is_open: bool,
     pub(crate) journal: Journal,
     pub(crate) open_report: OpenReport,
@@ -69,6 +72,7 @@ impl Monitor {
     /// Reduced modes in words, empty when all is well.
     pub(crate) fn degraded(&self) -> Vec<String> {
         let mut degraded = self.degraded_parts();
+        degraded.extend(full_disk(&self.data_dir));
         if let Some(fault) = self.unsaved_boot.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             degraded.push(format!("the count of starts is not saved: {fault}"));
         }
@@ -92,13 +96,21 @@ impl Monitor {
         }
         if 0 < self.open_report.vanished_records {
             let lost = self.open_report.vanished_records;
-            degraded
-                .push(format!("{lost} records that were there before this start are gone from the journal"));
+            degraded.push(format!(
+                "at least {lost} records that were there before this start are gone from the journal"
+            ));
         }
         for (first_seq, last_seq) in &self.open_report.holes {
             degraded.push(format!(
                 "records {first_seq} to {last_seq} are missing from the journal (a segment is gone)"
             ));
+        }
+        if self.open_report.mark_is_lost {
+            degraded.push(
+                "the journal's mark is missing or damaged (it is written anew): whether the oldest segments are all \
+                 there could not be told at this start"
+                    .to_owned(),
+            );
         }
         degraded.extend(self.renewal().filter(|_| self.has_renewed()));
         let head = self.journal.head_seq();
@@ -292,6 +304,16 @@ impl Monitor {
             "streams": streams,
         })
     }
+}
+
+/// A disk without the room that the hub needs, in words.
+pub(super) fn full_disk(data_dir: &Path) -> Option<String> {
+    let free_bytes = room::fewer_bytes(data_dir, INTAKE_ROOM_BYTES_MIN)?;
+    Some(format!(
+        "the disk of `{}` is full ({free_bytes} bytes free, {INTAKE_ROOM_BYTES_MIN} are needed): readings are refused \
+         until there is room; free some space",
+        data_dir.display()
+    ))
 }
 
 /// Limits of the MQTT edge that are reached, in words.

@@ -273,7 +273,7 @@ mod tests {
         while bench.rows.journal.segments().len() < 4 {
             bench.append(Stream::Events);
         }
-        let (_, last_seq) = bench.rows.journal.drop_oldest().unwrap().unwrap();
+        let (_, last_seq) = bench.rows.journal.drop_oldest(b"").unwrap().unwrap();
         let mut found = |after_seq| bench.rows.rows_after(Stream::Events, after_seq, 2, usize::MAX).unwrap();
         let first = found(1);
         assert_eq!(first.lost, Some(SeqRange { first_seq: 2, last_seq }));

@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     devices::Registry,
     projector::chain,
+    room,
 };
 
 /// 2026-01-01T00:00:00Z: an earlier clock has not been set.
@@ -128,11 +129,10 @@ fn data_dir(config: &Config, findings: &mut Vec<Finding>) -> bool {
 
 fn disk(config: &Config) -> Finding {
     let what = "disk";
-    let stats = match rustix::fs::statvfs(&config.data_dir) {
-        Ok(stats) => stats,
+    let free_bytes = match room::free_bytes(&config.data_dir) {
+        Ok(free_bytes) => free_bytes,
         Err(error) => return bad(what, format!("`{}`: {error}", config.data_dir.display())),
     };
-    let free_bytes = stats.f_bavail.saturating_mul(stats.f_frsize);
     let (free_mib, kept_mib) = (free_bytes >> 20, config.pace.kept_bytes >> 20);
     if free_bytes < 2 * config.journal.segment_bytes {
         return bad(what, format!("{free_mib} MiB free, less than two journal segments: free some space"));

@@ -214,6 +214,24 @@ pub enum Rejection {
         /// The limit.
         max: usize,
     },
+    /// Larger than the operator lets such a payload be; it is journalled whole.
+    #[error("payload has {len} bytes, at most {max} are allowed here (`{limit}`)")]
+    OverLimit {
+        /// Its size.
+        len: usize,
+        /// The limit.
+        max: usize,
+        /// Its key in the configuration.
+        limit: &'static str,
+    },
+    /// A topic that is longer than any that means something.
+    #[error("topic has {len} bytes, at most {max} are allowed")]
+    TopicTooLong {
+        /// Its size.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
     /// No JSON at all.
     #[error("payload is not JSON: {cause}")]
     NotJson {
@@ -347,8 +365,8 @@ impl Rejection {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Topic { .. } | Self::Kiosk { .. } => "topic",
-            Self::TooLarge { .. } => "too_large",
+            Self::Topic { .. } | Self::Kiosk { .. } | Self::TopicTooLong { .. } => "topic",
+            Self::TooLarge { .. } | Self::OverLimit { .. } => "too_large",
             Self::NotJson { .. } => "not_json",
             Self::NotObject { .. } => "not_object",
             Self::Fields { .. } => "fields",

@@ -15,6 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::room;
+
 /// Where segments live.
 pub trait Disk: Send + Sync + 'static {
     /// Creates the folder and its parents where missing, and makes their entries durable.
@@ -29,6 +31,8 @@ pub trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; open handles stay readable.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// What may still be written on the folder's disk.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Makes the entries of a folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
@@ -79,6 +83,10 @@ impl Disk for OsDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        room::free_bytes(dir)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::frame::Header;
+use super::frame::{FORMAT_VERSION, Header};
 
 /// Which epochs there are. The greatest one is the present one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,17 @@ impl Epochs {
         created_at_ms: i64,
     ) -> Header {
         let (epoch, (previous_epoch, previous_seq)) = (self.epoch, self.previous);
-        Header { epoch, salt, first_seq, created_at_ms, previous_epoch, previous_seq, after_first_seq }
+        let version = FORMAT_VERSION;
+        Header {
+            version,
+            epoch,
+            salt,
+            first_seq,
+            created_at_ms,
+            previous_epoch,
+            previous_seq,
+            after_first_seq,
+        }
     }
 
     /// The present one: milliseconds since 1970 at its beginning.

@@ -4,6 +4,7 @@
 //! segment: header at 0, its copy at 512, frames from 1024
 //! header:  magic 8 | version u32 | epoch u64 | salt u64 | first_seq u64 | created_at i64 | crc32c u32
 //!          since version 2 also: previous_epoch u64 | previous_seq u64 | after_first_seq u64 | crc32c u32 (of all)
+//!          since version 3 the journal has a mark beside its segments; the layout is that of version 2
 //! frame:   magic 4 | body_len u32 | seq u64 | crc32c u32 | body
 //! ```
 //!
@@ -26,7 +27,9 @@ pub(crate) const FRAME_HEADER_BYTES: usize = 20;
 /// Largest body; a greater length is damage.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// The format this code writes; it reads all earlier ones.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
+/// Since this version a journal has a mark (`mark.rs`). A release that knows none would drop segments without it.
+pub(crate) const MARK_VERSION: u32 = 3;
 
 /// Starts with a byte that no UTF-8 text has, so that payloads rarely look like frames.
 pub(crate) const FRAME_MAGIC: [u8; 4] = [0xF5, b'S', b'H', b'J'];
@@ -35,6 +38,8 @@ const SEGMENT_MAGIC: [u8; 8] = *b"STOREHUB";
 /// What a segment says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
+    /// The format that it was written in.
+    pub(crate) version: u32,
     pub(crate) epoch: u64,
     pub(crate) salt: u64,
     pub(crate) first_seq: u64,
@@ -80,15 +85,17 @@ impl Header {
         if bytes[..8] != SEGMENT_MAGIC || crc32c::crc32c(&bytes[..44]) != read_u32(bytes, 44) {
             return HeaderRead::Bad;
         }
-        let (previous_epoch, previous_seq, after_first_seq) = match read_u32(bytes, 8) {
+        let version = read_u32(bytes, 8);
+        let (previous_epoch, previous_seq, after_first_seq) = match version {
             1 => (0, 0, 0),
-            FORMAT_VERSION if crc32c::crc32c(&bytes[..72]) == read_u32(bytes, 72) => {
+            2 | FORMAT_VERSION if crc32c::crc32c(&bytes[..72]) == read_u32(bytes, 72) => {
                 (read_u64(bytes, 48), read_u64(bytes, 56), read_u64(bytes, 64))
             }
-            FORMAT_VERSION => return HeaderRead::Bad,
+            2 | FORMAT_VERSION => return HeaderRead::Bad,
             version => return HeaderRead::OtherVersion(version),
         };
         HeaderRead::Good(Self {
+            version,
             epoch: read_u64(bytes, 12),
             salt: read_u64(bytes, 20),
             first_seq: read_u64(bytes, 28),

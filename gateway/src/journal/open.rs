@@ -1,7 +1,10 @@
 //! Opening: which files are segments, where the last one really ends.
 //!
-//! Owns: the decisions at start. Only headers and the last segment are read, so that opening takes the same time
-//! for a megabyte and a gigabyte; damage in older segments is found when they are read.
+//! Owns: the decisions at start. Only headers, the mark and the last segment are read, so that opening takes the same
+//! time for a megabyte and a gigabyte; damage in older segments is found when they are read. A segment before one that
+//! does not say which one it follows (format 1, a damaged header) is read too.
+//!
+//! A segment below the mark is what a drop has left that was interrupted: it is read and dropped like any other.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,8 +16,10 @@ use super::{
     Epochs, JournalError, OpenReport, SegmentInfo,
     disk::{Disk, DiskFile},
     frame::{self, FRAMES_START, HEADER_BLOCK_BYTES, HEADER_BYTES, HEADER_COPY_START, Header, HeaderRead},
+    mark::{Mark, MarkFile, MarkRead},
     scan::{Scan, Scanner},
 };
+use crate::room::is_full;
 
 pub(crate) struct Opened {
     pub(crate) epochs: Epochs,
@@ -25,6 +30,7 @@ pub(crate) struct Opened {
     pub(crate) active: Option<Box<dyn DiskFile>>,
     pub(crate) active_len: u64,
     pub(crate) damage: BTreeMap<(u64, u64), u64>,
+    pub(crate) mark: MarkFile,
     pub(crate) report: OpenReport,
 }
 
@@ -125,13 +131,18 @@ pub(crate) fn open(
     for (first_seq, path) in paths {
         found.push(inspect(disk, first_seq, path)?);
     }
+    let mark = MarkFile::read(disk, dir).map_err(|source| JournalError::Segment {
+        operation: "read the mark of",
+        path: MarkFile::path_in(dir),
+        source,
+    })?;
     // The newest good header says which journal this is; a segment without one is read with that salt.
     let identity = found.iter().rev().find_map(|segment| segment.header);
     let Some(identity) = identity else {
         for segment in found {
             set_aside(disk, segment.path, &mut report)?;
         }
-        return create(disk, dir, now_ms, floor, report);
+        return create(disk, dir, now_ms, floor, mark, report);
     };
     let mut kept = Vec::with_capacity(found.len());
     for segment in found {
@@ -143,13 +154,51 @@ pub(crate) fn open(
             kept.push(segment);
         }
     }
-    let opened = recover(kept, identity, report)?;
-    match floor {
-        Some((epoch, seq)) if opened.epochs.knows(epoch) && opened.head_seq < seq => {
-            raise(disk, dir, opened, seq, now_ms)
-        }
-        _ => Ok(opened),
+    let mark = known_mark(mark, dir, &kept, identity.salt, &mut report);
+    let mut opened = recover(kept, identity, mark, report)?;
+    let newest_seq = opened.segments.back().map_or(0, |segment| segment.first_seq);
+    let Mark { newest_first_seq, head_seq, .. } = *opened.mark.mark();
+    // The newest segment's records are known by nobody here; its first number was given, if only to the segment.
+    let vanished_with_it = if newest_seq < newest_first_seq { newest_first_seq } else { 0 };
+    let others = floor.filter(|(epoch, _)| opened.epochs.knows(*epoch)).map_or(0, |(_, seq)| seq);
+    let seen_seq = others.max(head_seq).max(vanished_with_it);
+    if opened.head_seq < seen_seq {
+        opened = raise(disk, dir, opened, seen_seq, now_ms)?;
     }
+    Ok(marked(disk, opened))
+}
+
+/// The mark of this journal. One that is another journal's, damaged or missing says nothing; where it was certainly
+/// there once and is needed to know about the first segments, that is reported.
+fn known_mark(mark: MarkRead, dir: &Path, kept: &[Found], salt: u64, report: &mut OpenReport) -> MarkFile {
+    if let MarkRead::Good(mark) = mark
+        && mark.mark().salt == salt
+    {
+        return mark;
+    }
+    let has_mark =
+        |segment: &Found| segment.header.is_some_and(|header| frame::MARK_VERSION <= header.version);
+    let is_first = kept[0].header.is_some_and(|header| header.after_first_seq == 0);
+    report.mark_is_lost = !is_first && kept.iter().any(has_mark);
+    MarkFile::none(dir)
+}
+
+/// Notes what is there now. A disk that refuses leaves the former mark, which is still true.
+fn marked(disk: &dyn Disk, mut opened: Opened) -> Opened {
+    let segment = |segment: Option<&SegmentInfo>| segment.map_or(0, |segment| segment.first_seq);
+    let former = opened.mark.mark();
+    let mark = Mark {
+        salt: opened.salt,
+        epoch: opened.epochs.epoch(),
+        first_seq: if former.first_seq == 0 { segment(opened.segments.front()) } else { former.first_seq },
+        newest_first_seq: segment(opened.segments.back()).max(former.newest_first_seq),
+        head_seq: if opened.active.is_some() { opened.head_seq } else { former.head_seq },
+        note: former.note.clone(),
+    };
+    if let Err(error) = opened.mark.write(disk, mark) {
+        tracing::warn!(%error, path = %opened.mark.path().display(), "the journal's mark was not written");
+    }
+    opened
 }
 
 /// Begins an epoch after `floor_seq`: a number that others have already seen must not name another record, and they
@@ -173,7 +222,7 @@ fn raise(
             Some(active)
         }
         // What is there can be read and forwarded; readings are refused until there is room.
-        Err((_, _, source)) if source.kind() == io::ErrorKind::StorageFull => None,
+        Err((_, _, source)) if is_full(&source) => None,
         Err((operation, path, source)) => return Err(JournalError::Segment { operation, path, source }),
     };
     (opened.active_len, opened.head_seq) = (FRAMES_START, floor_seq);
@@ -225,6 +274,7 @@ fn create(
     dir: &Path,
     now_ms: i64,
     floor: Option<(u64, u64)>,
+    mark: MarkRead,
     report: OpenReport,
 ) -> Result<Opened, JournalError> {
     let mut salt = [0; 8];
@@ -233,6 +283,15 @@ fn create(
         source: io::Error::other(format!("no random numbers: {error}")),
     })?;
     let salt = u64::from_le_bytes(salt);
+    // A mark without segments: the numbers of its newest segment may have been seen.
+    let (dropped_through, floor) = match &mark {
+        MarkRead::Good(mark) => {
+            let &Mark { epoch, first_seq, newest_first_seq, head_seq, .. } = mark.mark();
+            let (epoch, seq) = floor.unwrap_or((epoch, 0));
+            (first_seq.saturating_sub(1), Some((epoch, seq.max(head_seq).max(newest_first_seq))))
+        }
+        MarkRead::Damaged | MarkRead::Absent => (0, floor),
+    };
     let head_seq = floor.map_or(0, |(_, seq)| seq);
     let epochs = match floor {
         Some((epoch, seq)) => Epochs::first(epoch, 1).renewed(seq, seq + 1, now_ms),
@@ -241,7 +300,8 @@ fn create(
     let header = epochs.header(salt, head_seq + 1, 0, now_ms);
     let (active, segment) = create_segment(disk, dir, header)
         .map_err(|(operation, path, source)| JournalError::Segment { operation, path, source })?;
-    Ok(Opened {
+    let vanished_records = head_seq.saturating_sub(dropped_through);
+    let opened = Opened {
         epochs,
         salt,
         segments: VecDeque::from([segment]),
@@ -249,16 +309,22 @@ fn create(
         active: Some(active),
         active_len: FRAMES_START,
         damage: BTreeMap::new(),
-        report: OpenReport { created: true, segments: 1, vanished_records: head_seq, ..report },
-    })
+        mark: MarkFile::none(dir),
+        report: OpenReport { created: true, segments: 1, vanished_records, ..report },
+    };
+    Ok(marked(disk, opened))
 }
 
-/// What the segments that are missing between two others held: each says which one it followed.
-fn holes(kept: &[Found], last: &Found, salt: u64) -> Result<Vec<(u64, u64)>, JournalError> {
+/// What the segments that are missing before and between the others held. The mark says with which number the first
+/// one begins; each of the others says which one it followed, or else its number must follow what that one holds.
+fn holes(kept: &[Found], last: &Found, salt: u64, mark: &Mark) -> Result<Vec<(u64, u64)>, JournalError> {
+    let first_seq = kept.first().unwrap_or(last).first_seq;
     let mut holes = Vec::new();
+    if (1..first_seq).contains(&mark.first_seq) {
+        holes.push((mark.first_seq, first_seq - 1));
+    }
     for (segment, next) in kept.iter().zip(kept.iter().skip(1).chain([last])) {
-        let followed = next.header.map_or(0, |header| header.after_first_seq);
-        if followed == 0 || followed == segment.first_seq {
+        if next.header.is_some_and(|header| header.after_first_seq == segment.first_seq) {
             continue;
         }
         let mut scanner = Scanner::new(salt);
@@ -267,13 +333,22 @@ fn holes(kept: &[Found], last: &Found, salt: u64) -> Result<Vec<(u64, u64)>, Jou
         while let Scan::Frame { seq, .. } = scanner.next(segment.file.as_ref(), segment.len).map_err(error)? {
             last_seq = last_seq.max(seq);
         }
-        holes.push((last_seq + 1, next.first_seq - 1));
+        // What is below the mark was dropped, whatever of it has come back.
+        let first_lost = mark.first_seq.max(last_seq + 1);
+        if first_lost < next.first_seq {
+            holes.push((first_lost, next.first_seq - 1));
+        }
     }
     Ok(holes)
 }
 
 /// Finds the end of the last segment and cuts what is torn behind it.
-fn recover(mut kept: Vec<Found>, identity: Header, mut report: OpenReport) -> Result<Opened, JournalError> {
+fn recover(
+    mut kept: Vec<Found>,
+    identity: Header,
+    mark: MarkFile,
+    mut report: OpenReport,
+) -> Result<Opened, JournalError> {
     let mut last = kept.pop().expect("the segment with the good header is among them");
     let mut damage = BTreeMap::new();
     let mut scanner = Scanner::new(identity.salt);
@@ -302,7 +377,7 @@ fn recover(mut kept: Vec<Found>, identity: Header, mut report: OpenReport) -> Re
     // What a crash left in the page cache becomes durable before readers see it.
     last.file.sync_data().map_err(error("sync", &last.path))?;
 
-    report.holes = holes(&kept, &last, identity.salt)?;
+    report.holes = holes(&kept, &last, identity.salt, mark.mark())?;
     let info = |segment: &Found, durable_bytes| SegmentInfo {
         first_seq: segment.first_seq,
         created_at_ms: segment.header.unwrap_or(identity).created_at_ms,
@@ -322,6 +397,7 @@ fn recover(mut kept: Vec<Found>, identity: Header, mut report: OpenReport) -> Re
         active: Some(last.file),
         active_len,
         damage,
+        mark,
         report,
     })
 }

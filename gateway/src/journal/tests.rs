@@ -16,6 +16,7 @@ use super::{
     frame::{FRAME_HEADER_BYTES, FRAMES_START},
     lock,
 };
+use crate::room::INTAKE_ROOM_BYTES_MIN;
 
 const DIR: &str = "journal";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +35,25 @@ struct MemState {
     write_budget: Option<usize>,
     failing_syncs: usize,
     failing_cuts: bool,
+    /// Changes of the disk until the process is killed: all later ones fail.
+    life: Option<usize>,
+    /// What the disk says that it has left.
+    free_bytes: Option<u64>,
+    /// Removed files whose folder was not synced since.
+    removed: Vec<(PathBuf, Arc<Mutex<MemFile>>)>,
+}
+
+impl MemState {
+    fn live(&mut self) -> io::Result<()> {
+        match &mut self.life {
+            Some(0) => Err(io::Error::other("killed")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// A disk in memory. Clones are the same disk.
@@ -49,13 +69,18 @@ impl MemDisk {
     /// The power fails: of what was not synced, each file keeps its first `kept` bytes.
     fn cut_power(&self, kept: usize) {
         let mut state = lock(&self.0);
+        for (path, file) in std::mem::take(&mut state.removed) {
+            state.files.entry(path).or_insert(file);
+        }
         state.files.retain(|_, file| lock(file).entry_durable);
         for file in state.files.values() {
             let mut file = lock(file);
+            let mut bytes = file.durable.clone();
+            let written = file.bytes.iter().zip(&mut bytes).filter(|(new, old)| *new != *old);
+            written.take(kept).for_each(|(new, old)| *old = *new);
             let end = file.bytes.len().min(file.durable.len() + kept);
-            let tail = file.bytes.get(file.durable.len()..end).unwrap_or_default().to_vec();
-            file.bytes = file.durable.clone();
-            file.bytes.extend(tail);
+            bytes.extend_from_slice(file.bytes.get(file.durable.len()..end).unwrap_or_default());
+            file.bytes = bytes;
         }
     }
 
@@ -89,6 +114,7 @@ impl Disk for MemDisk {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut state = lock(&self.0);
+        state.live()?;
         if state.files.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -104,19 +130,31 @@ impl Disk for MemDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = lock(&self.0);
+        state.live()?;
         let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.files.insert(to.to_owned(), file);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        lock(&self.0).files.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let mut state = lock(&self.0);
+        state.live()?;
+        let file = state.files.remove(path).ok_or(io::ErrorKind::NotFound)?;
+        if lock(&file).entry_durable {
+            state.removed.push((path.to_owned(), file));
+        }
+        Ok(())
+    }
+
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(lock(&self.0).free_bytes.unwrap_or(u64::MAX))
     }
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        for file in lock(&self.0).files.values() {
-            lock(file).entry_durable = true;
-        }
+        let mut state = lock(&self.0);
+        state.live()?;
+        state.removed.clear();
+        state.files.values().for_each(|file| lock(file).entry_durable = true);
         Ok(())
     }
 }
@@ -132,6 +170,7 @@ impl DiskFile for MemHandle {
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = lock(&self.disk.0);
+        state.live()?;
         let allowed = state.write_budget.map_or(bytes.len(), |budget| budget.min(bytes.len()));
         if let Some(budget) = &mut state.write_budget {
             *budget -= allowed;
@@ -146,6 +185,7 @@ impl DiskFile for MemHandle {
 
     fn sync_data(&mut self) -> io::Result<()> {
         let mut state = lock(&self.disk.0);
+        state.live()?;
         if 0 < state.failing_syncs {
             state.failing_syncs -= 1;
             return Err(io::Error::other("sync failed"));
@@ -156,6 +196,7 @@ impl DiskFile for MemHandle {
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
+        lock(&self.disk.0).live()?;
         if lock(&self.disk.0).failing_cuts {
             return Err(io::Error::other("cut failed"));
         }
@@ -426,8 +467,8 @@ fn a_reader_behind_a_dropped_segment_goes_on_with_what_is_left_and_says_what_it_
     fill(&journal, 1..8);
     let mut reader = journal.reader(1);
     assert_eq!(reader.next().unwrap().map(|entry| entry.seq), Some(1));
-    assert_eq!(journal.drop_oldest().unwrap(), Some((1, 2)));
-    assert_eq!(journal.drop_oldest().unwrap(), Some((3, 4)));
+    assert_eq!(journal.drop_oldest(b"").unwrap(), Some((1, 2)));
+    assert_eq!(journal.drop_oldest(b"").unwrap(), Some((3, 4)));
     assert_eq!(reader.next().unwrap().map(|entry| entry.seq), Some(5));
     assert_eq!(reader.missed(), 3);
     assert_eq!(journal.stats().first_seq, 5);
@@ -438,7 +479,7 @@ fn a_reader_behind_a_dropped_segment_goes_on_with_what_is_left_and_says_what_it_
 fn the_active_segment_is_never_dropped() {
     let (journal, _) = open(&MemDisk::default());
     fill(&journal, 1..3);
-    assert_eq!(journal.drop_oldest().unwrap(), None);
+    assert_eq!(journal.drop_oldest(b"").unwrap(), None);
     journal.close();
 }
 
@@ -458,7 +499,7 @@ fn a_newer_format_is_refused_by_its_number_and_left_alone() {
     }
     let opened = Journal::open_on(Arc::new(disk), Path::new(DIR), options(), 1);
     let error = opened.err().expect("another format").to_string();
-    assert!(error.contains("has format 9, this release reads 2"), "{error}");
+    assert!(error.contains("has format 9, this release reads 3"), "{error}");
 }
 
 #[test]
@@ -527,7 +568,7 @@ fn a_missing_middle_segment_is_noticed_with_what_it_held() {
         seqs.push(entry.seq);
     }
     assert_eq!((seqs, reader.take_gap()), (vec![1, 2, 3, 7, 8, 9], Some((4, 6))));
-    assert_eq!(journal.drop_oldest().unwrap(), Some((1, 6)));
+    assert_eq!(journal.drop_oldest(b"").unwrap(), Some((1, 6)));
     journal.close();
     assert_eq!(open_with(&disk, small).1.holes, [], "dropped on purpose");
 }
@@ -573,6 +614,203 @@ fn a_new_epoch_is_durable_before_it_is_told_and_numbers_rise_through_it() {
     fill(&journal, 7..8);
     assert_eq!(journal.epochs().renewal().unwrap().previous_seq, 5, "the present epoch goes on");
     journal.close();
+}
+
+/// A journal of five segments with three records each, numbers 1 to 15, of which the first segment was dropped.
+fn five_segments() -> (MemDisk, Options) {
+    let disk = MemDisk::default();
+    let small = Options { segment_bytes: FRAMES_START + 3 * frame_bytes() as u64 + 8, ..options() };
+    let (journal, _) = open_with(&disk, small.clone());
+    fill(&journal, 1..16);
+    assert_eq!(journal.segments().len(), 5);
+    assert_eq!(journal.drop_oldest(b"first").unwrap(), Some((1, 3)));
+    journal.close();
+    (disk, small)
+}
+
+fn assert_nothing_is_missed(report: &OpenReport) {
+    let missed = (&report.holes[..], report.vanished_records, report.mark_is_lost);
+    assert_eq!(missed, (&[][..], 0, false), "nothing was lost");
+}
+
+#[test]
+fn a_drop_that_is_killed_at_any_step_is_no_loss_and_what_it_noted_is_known_once_the_segment_is_gone() {
+    let (disk, small) = five_segments();
+    let drop_until = |limit: &dyn Fn(&mut MemState)| {
+        let disk = disk.copy();
+        let (journal, _) = open_with(&disk, small.clone());
+        limit(&mut lock(&disk.0));
+        let outcome = journal.drop_oldest(b"second");
+        journal.close();
+        let mut state = lock(&disk.0);
+        (state.life, state.write_budget) = (None, None);
+        drop(state);
+        (disk, outcome)
+    };
+    let check = |disk: &MemDisk, what: &str| {
+        let (journal, report) = open_with(disk, small.clone());
+        assert_nothing_is_missed(&report);
+        let first_seq = journal.stats().first_seq;
+        assert!([4, 7].contains(&first_seq), "{what}: {first_seq}");
+        let is_known = journal.note() == b"second";
+        assert!(is_known || (journal.note() == b"first" && first_seq == 4), "{what}");
+        let read: Vec<_> = read_all(&journal).into_iter().map(|(seq, _)| seq).collect();
+        assert_eq!(read, (first_seq..16).collect::<Vec<_>>(), "{what}");
+        journal.close();
+    };
+    for steps in 0..8 {
+        let (killed, outcome) = drop_until(&|state| state.life = Some(steps));
+        for kept in [0, 1, 40, usize::MAX / 2] {
+            let cut = killed.copy();
+            lock(&cut.0).removed = std::mem::take(&mut lock(&killed.0).removed);
+            cut.cut_power(kept);
+            check(&cut, &format!("{steps} steps, then no power, {kept} bytes kept"));
+        }
+        check(&killed, &format!("killed after {steps} steps"));
+        // A write and a sync for each slot of the mark, the removal; the folder's sync may fail.
+        assert_eq!(outcome.is_ok(), 5 <= steps, "{steps}");
+    }
+    for budget in 0..160 {
+        let (torn, _) = drop_until(&|state| state.write_budget = Some(budget));
+        check(&torn, &format!("the mark torn at byte {budget}"));
+    }
+}
+
+#[test]
+fn any_one_segment_that_is_gone_is_reported_with_what_it_held_and_a_reader_says_so_too() {
+    let (disk, small) = five_segments();
+    let held = [(4, 6), (7, 9), (10, 12), (13, 15)];
+    for (n, (first, last)) in held.into_iter().enumerate() {
+        let disk = disk.copy();
+        disk.remove(&super::open::segment_path(Path::new(DIR), first)).unwrap();
+        let (journal, report) = open_with(&disk, small.clone());
+        let is_newest = n == held.len() - 1;
+        let holes = if is_newest { vec![] } else { vec![(first, last)] };
+        assert_eq!((report.holes, report.mark_is_lost), (holes, false), "{first}");
+        // Where the newest one ended is known from when the mark was written.
+        assert_eq!(report.vanished_records, if is_newest { 3 } else { 0 }, "{first}");
+        assert_eq!(journal.epochs().renewal().is_some(), is_newest, "{first}");
+        fill(&journal, 16..17);
+        let mut reader = journal.reader(4);
+        let mut seqs = Vec::new();
+        while let Some(entry) = reader.next().unwrap() {
+            seqs.push(entry.seq);
+        }
+        let expected = (4..17).filter(|seq| !(first..=last).contains(seq));
+        assert_eq!((seqs, reader.take_gap()), (expected.collect(), Some((first, last))), "{first}");
+        journal.close();
+        assert_eq!(open_with(&disk, small.clone()).1.vanished_records, 0, "a new epoch has begun");
+    }
+}
+
+#[test]
+fn records_that_were_durable_and_are_gone_from_the_end_of_the_newest_segment_are_missed() {
+    let (disk, small) = five_segments();
+    open_with(&disk, small.clone()).0.close();
+    {
+        let newest = disk.last_segment();
+        let mut newest = lock(&newest);
+        let shorter = newest.bytes.len() - 1;
+        newest.bytes.truncate(shorter);
+    }
+    let (journal, report) = open_with(&disk, small);
+    assert_eq!(
+        (report.vanished_records, journal.epochs().renewal().map(|renewal| renewal.previous_seq)),
+        (1, Some(15))
+    );
+    fill(&journal, 16..17);
+    journal.close();
+}
+
+#[test]
+fn segments_without_their_mark_are_read_and_the_missing_mark_is_reported_once() {
+    let (disk, small) = five_segments();
+    let mark = super::mark::MarkFile::path_in(Path::new(DIR));
+    let slots: [&[usize]; 3] = [&[20], &[4096 + 20], &[20, 4096 + 20]];
+    for (flipped, is_lost) in slots.into_iter().zip([false, false, true]) {
+        let disk = disk.copy();
+        let file = lock(&disk.0).files[&mark].clone();
+        flipped.iter().for_each(|&at| lock(&file).bytes[at] ^= 1);
+        let (journal, report) = open_with(&disk, small.clone());
+        assert_eq!(report.mark_is_lost, is_lost, "{flipped:?}");
+        assert_eq!(read_all(&journal).len(), 12);
+        journal.close();
+        assert_nothing_is_missed(&open_with(&disk, small.clone()).1);
+    }
+    disk.remove(&mark).unwrap();
+    assert!(open_with(&disk, small.clone()).1.mark_is_lost);
+    assert_nothing_is_missed(&open_with(&disk, small).1);
+}
+
+#[test]
+fn a_journal_of_format_2_has_no_mark_and_gets_one() {
+    let (disk, small) = five_segments();
+    disk.remove(&super::mark::MarkFile::path_in(Path::new(DIR))).unwrap();
+    for file in lock(&disk.0).files.values() {
+        let mut file = lock(file);
+        for start in [0, 512] {
+            let header = &mut file.bytes[start..start + 76];
+            header[8] = 2;
+            let crc = crc32c::crc32c(&header[..44]);
+            header[44..48].copy_from_slice(&crc.to_le_bytes());
+            let crc = crc32c::crc32c(&header[..72]);
+            header[72..].copy_from_slice(&crc.to_le_bytes());
+        }
+    }
+    let (journal, report) = open_with(&disk, small.clone());
+    assert_nothing_is_missed(&report);
+    assert_eq!(read_all(&journal).len(), 12);
+    fill(&journal, 16..18);
+    journal.close();
+    disk.remove(&super::open::segment_path(Path::new(DIR), 4)).unwrap();
+    assert_eq!(open_with(&disk, small).1.holes, [(4, 6)]);
+}
+
+#[test]
+fn publishes_are_refused_before_they_take_the_last_room_and_what_follows_from_earlier_ones_is_not() {
+    let disk = MemDisk::default();
+    let (journal, _) = open(&disk);
+    let tick = Record::Tick { at: Timestamp::UNIX_EPOCH, mono_ms: 1, boot: 2 };
+    let write_tick = || journal.append(&tick).blocking_recv().unwrap().unwrap();
+    fill(&journal, 1..3);
+    lock(&disk.0).free_bytes = Some(INTAKE_ROOM_BYTES_MIN - 1);
+    assert_eq!(write_tick(), 3);
+    let error = append(&journal, b"payload").unwrap_err();
+    assert_eq!(error.reason(), "disk_full");
+    assert_eq!(write_tick(), 4);
+    let stats = journal.stats();
+    assert!(stats.is_disk_full && stats.fault.is_some_and(|fault| fault.contains("2097151 bytes are free")));
+    journal.close();
+
+    let (journal, _) = open(&disk);
+    assert!(append(&journal, b"payload").is_err(), "refused from the first one on");
+    lock(&disk.0).free_bytes = Some(INTAKE_ROOM_BYTES_MIN);
+    journal.append(&tick).blocking_recv().unwrap().unwrap();
+    assert_eq!(append(&journal, b"payload").unwrap(), 6);
+    assert_eq!((journal.stats().is_disk_full, journal.stats().fault), (false, None));
+    journal.close();
+}
+
+#[test]
+fn a_full_disk_can_be_relieved_by_dropping_a_segment() {
+    for has_mark in [true, false] {
+        let (disk, small) = five_segments();
+        if !has_mark {
+            disk.remove(&super::mark::MarkFile::path_in(Path::new(DIR))).unwrap();
+            lock(&disk.0).write_budget = Some(0);
+        }
+        let (journal, _) = open_with(&disk, small.clone());
+        // Where there is a mark its blocks are its own: only what is new finds no room.
+        lock(&disk.0).write_budget = if has_mark { None } else { Some(0) };
+        assert_eq!(journal.drop_oldest(b"n").unwrap(), Some((4, 6)));
+        lock(&disk.0).write_budget = None;
+        assert_eq!(journal.drop_oldest(b"n").unwrap(), Some((7, 9)));
+        journal.close();
+        let (journal, report) = open_with(&disk, small);
+        assert_nothing_is_missed(&report);
+        assert_eq!((journal.stats().first_seq, journal.note()), (10, b"n".to_vec()));
+        journal.close();
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -659,11 +897,14 @@ proptest! {
                     if let Step::CutPower { kept } = step {
                         disk.cut_power(kept);
                     }
-                    journal = open_with(&disk, small.clone()).0;
+                    let (opened, report) = open_with(&disk, small.clone());
+                    journal = opened;
+                    assert_nothing_is_missed(&report);
                     model.refused_in_this_life.clear();
                 }
                 Step::DropOldest => {
-                    if let Some((_, last)) = journal.drop_oldest().unwrap() {
+                    // A disk that refuses the mark keeps the segment.
+                    if let Ok(Some((_, last))) = journal.drop_oldest(b"") {
                         model.dropped_through = last;
                     }
                 }

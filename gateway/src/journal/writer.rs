@@ -17,6 +17,7 @@ use super::{
     frame::{self, FRAMES_START},
     lock, open,
 };
+use crate::room::is_full;
 
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -74,6 +75,7 @@ impl Writer {
             if dones.is_empty() {
                 continue;
             }
+            self.shared.look_for_room();
             let first_seq = lock(&self.shared.durable).head_seq + 1;
             match self.commit(&mut frames, first_seq) {
                 Ok(()) => {
@@ -168,12 +170,17 @@ impl Writer {
     fn begin_segment(&mut self, first_seq: u64, epochs: &Epochs) -> Result<(), Fault> {
         let shared = &*self.shared;
         // An untrusted segment without a durable record has the name that the new one needs.
-        let stale = {
+        let (stale, before_seq) = {
             let durable = lock(&shared.durable);
-            durable.segments.back().filter(|segment| segment.first_seq == first_seq).cloned()
+            let stale = durable.segments.back().filter(|segment| segment.first_seq == first_seq).cloned();
+            let before = durable.segments.iter().rfind(|segment| segment.first_seq != first_seq);
+            (stale, before.map_or(0, |segment| segment.first_seq))
         };
         if let Some(stale) = stale {
             self.active = None;
+            // Until there is a new one, the segment before is the newest.
+            let marked = shared.change_mark(|mark| mark.newest_first_seq = before_seq);
+            marked.map_err(|source| self.mark_fault(source))?;
             if let Err(source) = shared.disk.remove(&stale.path)
                 && source.kind() != io::ErrorKind::NotFound
             {
@@ -181,14 +188,21 @@ impl Writer {
             }
             lock(&shared.durable).segments.retain(|segment| segment.first_seq != first_seq);
         }
-        let after_first_seq = lock(&shared.durable).segments.back().map_or(0, |segment| segment.first_seq);
-        let header = epochs.header(shared.salt, first_seq, after_first_seq, wall_clock_ms());
+        let header = epochs.header(shared.salt, first_seq, before_seq, wall_clock_ms());
         let (file, info) = open::create_segment(shared.disk.as_ref(), &shared.dir, header)
             .map_err(|(operation, path, source)| Fault { operation, path, source })?;
         self.active = Some(file);
         self.active_len = info.durable_bytes;
         lock(&shared.durable).segments.push_back(info);
+        // Without it only a newest segment that is gone at the next start would not be noticed.
+        if let Err(error) = shared.change_mark(|mark| mark.newest_first_seq = first_seq) {
+            tracing::warn!(%error, "the journal's mark does not name its newest segment");
+        }
         Ok(())
+    }
+
+    fn mark_fault(&self, source: io::Error) -> Fault {
+        Fault { operation: "write the mark before", path: lock(&self.shared.mark).path().to_owned(), source }
     }
 
     fn publish(&self, records: u64) {
@@ -215,7 +229,7 @@ impl Writer {
         let first = {
             let mut durable = lock(&self.shared.durable);
             durable.refused += dones.len() as u64;
-            durable.is_disk_full = source.kind() == io::ErrorKind::StorageFull;
+            durable.is_disk_full = is_full(&source);
             durable.fault.replace(text.clone()).is_none()
         };
         if first {

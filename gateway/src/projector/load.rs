@@ -137,6 +137,8 @@ impl Loaded {
             }
             applied_through = 0;
         }
+        // Below the mark the journal has nothing to read again; what was dropped there was not lost.
+        ledger.restore_uplink_note(&journal.note());
         let applied_through = applied_through.min(journal.head_seq());
         replay_retained(journal, applied_through, ledger);
         let mut unwritten = Changes::new();

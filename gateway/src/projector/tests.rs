@@ -137,17 +137,20 @@ impl Hub {
         rows
     }
 
-    /// What headquarters would get, asked anew.
-    fn readings(&self) -> Vec<(u64, String)> {
-        let mut rows = Rows {
+    fn row_source(&self) -> Rows {
+        Rows {
             journal: self.journal.clone(),
             ledger: Arc::clone(&self.ledger),
             tally: self.projector.tally(),
             applied: self.projector.applied(),
             clock: Arc::new(SystemClock::start()),
             lanes: std::collections::BTreeMap::new(),
-        };
-        let rows = rows.rows_after(Stream::Readings, 0, usize::MAX, usize::MAX).unwrap();
+        }
+    }
+
+    /// What headquarters would get, asked anew.
+    fn readings(&self) -> Vec<(u64, String)> {
+        let rows = self.row_source().rows_after(Stream::Readings, 0, usize::MAX, usize::MAX).unwrap();
         rows.rows.into_iter().map(|row| (row.seq, row.data.get().to_owned())).collect()
     }
 
@@ -357,7 +360,7 @@ fn a_database_older_than_the_journals_beginning_gives_way_to_the_snapshot() {
     let journal = hub.journal.clone();
     // The last snapshot covers everything, so these may go.
     hub.projector.stop();
-    while journal.drop_oldest().unwrap().is_some() {}
+    while journal.drop_oldest(b"").unwrap().is_some() {}
     journal.close();
     std::fs::remove_dir_all(&sled).unwrap();
     std::fs::rename(&kept, &sled).unwrap();
@@ -372,6 +375,42 @@ fn a_database_older_than_the_journals_beginning_gives_way_to_the_snapshot() {
 
     let hub = Hub::start_with(dir.path(), 1_500);
     assert_eq!(hub.rebuilt, None, "what was rebuilt stays");
+    hub.stop();
+}
+
+#[test]
+fn a_database_that_is_older_than_a_drop_does_not_make_lost_what_headquarters_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sled, kept) = (dir.path().join("sled"), dir.path().join("kept"));
+    let hub = Hub::start_with(dir.path(), 1_500);
+    doors(&hub, 40);
+    hub.settle();
+    hub.stop();
+    // The snapshot covers everything and the database has it; neither knows what headquarters says next.
+    copy(&sled, &kept);
+    let hub = Hub::start_with(dir.path(), 1_500);
+    let (epoch, head) = (hub.journal.epoch(), hub.journal.head_seq());
+    let streams = [Stream::Events, Stream::Rollups, Stream::Readings];
+    streams.iter().for_each(|stream| hub.ledger.ack(*stream, epoch, head));
+    let (journal, note) = (hub.journal.clone(), hub.ledger.uplink_note());
+    let (_, last_seq) = journal.drop_oldest(&note).unwrap().expect("there are several segments");
+    hub.stop();
+    std::fs::remove_dir_all(&sled).unwrap();
+    std::fs::rename(&kept, &sled).unwrap();
+
+    let hub = Hub::start_with(dir.path(), 1_500);
+    for stream in streams {
+        assert_eq!(hub.ledger.acked(stream).through_seq, head, "{stream:?}");
+    }
+    hub.settle();
+    let mut rows = hub.row_source();
+    assert_eq!(rows.rows_after(Stream::Readings, head, 10, usize::MAX).unwrap().lost, None);
+    let lost = rows.rows_after(Stream::Readings, 0, 1, usize::MAX).unwrap().lost;
+    assert_eq!(
+        lost.map(|lost| (lost.first_seq, lost.last_seq)),
+        Some((1, last_seq)),
+        "a place that is gone is one"
+    );
     hub.stop();
 }
 

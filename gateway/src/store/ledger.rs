@@ -34,6 +34,9 @@ pub struct Acked {
     pub epoch: u64,
 }
 
+/// Bytes of [`Acked`] as the store keeps it.
+const ACKED_BYTES: usize = 24;
+
 #[derive(Default)]
 struct Inner {
     retained: BTreeMap<String, Retained>,
@@ -155,6 +158,38 @@ impl Ledger {
         inner.unwritten.extend(streams.into_iter().map(uplink_key));
     }
 
+    /// How far headquarters is in every stream, for the journal to keep with its mark: the database may be a moment
+    /// older than a segment's end.
+    #[must_use]
+    pub fn uplink_note(&self) -> Vec<u8> {
+        let inner = self.lock();
+        let mut note = Vec::new();
+        for stream in inner.acked.keys() {
+            let name = stream.as_str().as_bytes();
+            note.push(u8::try_from(name.len()).expect("a stream's name is short"));
+            note.extend_from_slice(name);
+            note.extend(inner.value(&uplink_key(*stream)).unwrap_or_default());
+        }
+        note
+    }
+
+    /// Takes what [`Self::uplink_note`] gave wherever it says more than is known. A note of another form says nothing.
+    pub fn restore_uplink_note(&self, mut note: &[u8]) {
+        let mut inner = self.lock();
+        while let Some((stream, noted)) = take_noted(&mut note) {
+            let Some(stream) = stream else { continue };
+            let acked = inner.acked.entry(stream).or_default();
+            let before = *acked;
+            if acked.through_seq < noted.through_seq {
+                (acked.through_seq, acked.epoch) = (noted.through_seq, noted.epoch);
+            }
+            acked.empty_through_seq = acked.empty_through_seq.max(noted.empty_through_seq);
+            if *acked != before {
+                inner.unwritten.insert(uplink_key(stream));
+            }
+        }
+    }
+
     /// Adds everything that the store does not have yet to `changes`.
     pub fn take_unwritten(&self, changes: &mut Changes) {
         let mut inner = self.lock();
@@ -209,6 +244,15 @@ fn uplink_key(stream: Stream) -> EntryKey {
 /// Big-endian, so that keys sort as numbers do.
 fn repeats_key(bucket: u64) -> EntryKey {
     EntryKey { tree: StoreTree::Repeats, key: bucket.to_be_bytes().to_vec() }
+}
+
+/// The next stream of a note; its name may be one that only a newer release knows.
+fn take_noted(note: &mut &[u8]) -> Option<(Option<Stream>, Acked)> {
+    let (&name_len, rest) = note.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(name_len))?;
+    let (value, rest) = rest.split_at_checked(ACKED_BYTES)?;
+    *note = rest;
+    Some((Stream::parse(std::str::from_utf8(name).ok()?), decode_acked(value)?))
 }
 
 fn decode_acked(value: &[u8]) -> Option<Acked> {

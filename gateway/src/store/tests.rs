@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use contract::upstream::Stream;
+
 use super::{
-    Changes, EntryKey, Ledger, Place, Store, StoreError, StoreTree, load_newest, quarantine, write_snapshot,
+    Acked, Changes, EntryKey, Ledger, Place, Store, StoreError, StoreTree, load_newest, quarantine,
+    write_snapshot,
 };
 use crate::domain::Tree;
 
@@ -122,4 +125,55 @@ fn repetitions_survive_in_the_store_until_the_journal_drops_them() {
     assert!(!restored.restore(&gone, b"?"), "of another form");
     restored.reset_journal();
     assert!(restored.entries().is_empty());
+}
+
+#[test]
+fn what_is_noted_of_headquarters_counts_where_it_says_more_than_the_database() {
+    let noted = Ledger::default();
+    noted.ack(Stream::Events, 7, 40);
+    noted.empty(Stream::Events, 40, 60);
+    noted.ack(Stream::Rollups, 7, 5);
+    let note = noted.uplink_note();
+    assert!(note.len() * Stream::ALL.len() <= 1024, "the journal takes a note of this size");
+
+    let older = Ledger::default();
+    older.ack(Stream::Events, 6, 30);
+    older.ack(Stream::Rollups, 7, 50);
+    older.restore_uplink_note(&note);
+    assert_eq!(older.acked(Stream::Events), Acked { through_seq: 40, empty_through_seq: 60, epoch: 7 });
+    assert_eq!(older.acked(Stream::Rollups), Acked { through_seq: 50, empty_through_seq: 50, epoch: 7 });
+    for cut in 0..note.len() {
+        Ledger::default().restore_uplink_note(&note[..cut]);
+    }
+    Ledger::default().restore_uplink_note(b"\x03new");
+}
+
+#[test]
+fn what_fails_for_want_of_room_is_no_damage_and_everything_else_stays_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let panicked =
+        |message: &str| StoreError::Panicked { path: dir.path().to_owned(), message: message.to_owned() };
+    let no_room = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let sled = |error| StoreError::Sled { operation: "write to", path: dir.path().to_owned(), source: error };
+    let full = [
+        panicked(
+            "called `Result::unwrap()` on an `Err` value: Io(Os { code: 28, kind: StorageFull, message: \"x\" })",
+        ),
+        panicked("No space left on device (os error 28)"),
+        sled(sled::Error::Io(no_room())),
+    ];
+    for error in full {
+        let error = error.unless_full(dir.path());
+        assert!(matches!(error, StoreError::Full { .. }) && !error.is_damage(), "{error:?}");
+        let words = error.to_string();
+        assert!(words.contains(&dir.path().display().to_string()) && words.contains("bytes free"), "{words}");
+    }
+    let damaged = [
+        panicked("tree had no minimum node"),
+        sled(sled::Error::ReportableBug("x".to_owned())),
+        StoreError::Incomplete { path: dir.path().to_owned() },
+    ];
+    for error in damaged {
+        assert!(error.unless_full(dir.path()).is_damage(), "there is room, so it is the database");
+    }
 }

@@ -5,6 +5,7 @@
 
 mod damage;
 mod eyes;
+mod full_disk;
 mod hostile;
 mod messages;
 mod nothing_is_lost;
