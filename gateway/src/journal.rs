@@ -644,6 +644,16 @@ impl Journal {
         Ok(Some(range))
     }
 
+    /// The journal must have every record from this one on; what was before was dropped.
+    #[must_use]
+    pub fn kept_from(&self) -> u64 {
+        match lock(&self.shared.mark).mark().first_seq {
+            // The disk had no room for a mark.
+            0 => self.stats().first_seq,
+            first_seq => first_seq,
+        }
+    }
+
     /// What was noted with the last segment that was dropped, by whomever; empty when none was.
     #[must_use]
     pub fn note(&self) -> Vec<u8> {

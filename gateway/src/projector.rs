@@ -17,6 +17,7 @@
 //! - Memory: changed entities are coalesced by key, hub messages by topic, rows in flight are bounded.
 
 mod load;
+mod lost;
 mod retention;
 mod tally;
 
@@ -39,6 +40,7 @@ use contract::upstream::Stream;
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 
+use self::lost::Lost;
 pub use self::{
     load::{Loaded, Ready, load},
     tally::{Tally, Waiting},
@@ -301,6 +303,8 @@ struct Worker {
     applied_through: u64,
     /// Records through this one were counted by the first scan.
     tallied_through: u64,
+    /// What no stream may be called empty across.
+    lost: Lost,
     /// Rows that the journal has already for causes that will be applied again.
     known_rows: HashSet<(u64, u32)>,
     rows: Vec<RowInFlight>,
@@ -376,6 +380,7 @@ impl Worker {
             place,
             applied_through: ready.applied_through,
             tallied_through: 0,
+            lost: Lost::default(),
             known_rows: HashSet::new(),
             rows: Vec::new(),
             changes: ready.unwritten,
@@ -450,7 +455,18 @@ impl Worker {
         let floor = self.streams.iter().map(|stream| self.ledger.acked(*stream).empty_through_seq).min();
         let from = floor.unwrap_or(head).min(self.applied_through) + 1;
         let mut reader = self.journal.reader(from);
+        let kept_from = self.journal.kept_from();
+        for stream in &self.streams {
+            // What was dropped beyond what headquarters had was sacrificed. A stream that is new here never had it.
+            let empty_through = self.ledger.acked(*stream).empty_through_seq;
+            if 0 < empty_through {
+                self.lost.add(empty_through + 1, kept_from - 1);
+            }
+        }
         loop {
+            if let Some((first_seq, last_seq)) = reader.take_gap() {
+                self.lost.add(first_seq.max(kept_from), last_seq);
+            }
             match reader.next() {
                 Ok(Some(entry)) if entry.seq <= head => {
                     if let Record::Derived(row) = entry.record
@@ -478,6 +494,9 @@ impl Worker {
 
     fn read_some(&mut self) {
         self.apply_some();
+        if let Some((first_seq, last_seq)) = self.reader.take_gap() {
+            self.lost.add(first_seq, last_seq);
+        }
         // After the repetitions are noted, so that whoever reads up to here knows them.
         let applied_through = self.applied_through;
         self.place.send_if_modified(|place| std::mem::replace(place, applied_through) != applied_through);
@@ -687,14 +706,19 @@ impl Worker {
         self.drop_segments();
     }
 
-    /// A stream without waiting rows holds no segment back, however long ago its last row was.
-    fn note_what_is_acked(&self) {
+    /// A stream without waiting rows holds no segment back, however long ago its last row was. One with waiting rows is
+    /// not empty across what is lost before them: that is said with the first of them.
+    fn note_what_is_acked(&mut self) {
         for stream in &self.streams {
             let acked = self.ledger.acked(*stream).through_seq;
             let oldest_seq = self.tally.waiting(*stream, acked).oldest_seq;
-            let empty_through = oldest_seq.map_or(self.applied_through, |seq| seq - 1);
+            let empty_through = oldest_seq.map_or(self.applied_through, |seq| {
+                self.lost.first_after(acked).map_or(seq, |lost| lost.min(seq)) - 1
+            });
             self.ledger.empty(*stream, acked, empty_through);
         }
+        let acked = self.streams.iter().map(|stream| self.ledger.acked(*stream).empty_through_seq).min();
+        self.lost.forget_through(acked.unwrap_or(u64::MAX));
     }
 
     fn take_snapshot(&mut self) {
@@ -746,6 +770,7 @@ impl Worker {
                     // One segment late: a reader may be just behind the last record of this one.
                     self.ledger.forget_repeats_before(first_seq);
                     if 0 < records {
+                        self.lost.add(last_seq + 1 - records, last_seq);
                         tracing::warn!(
                             first_seq,
                             last_seq,

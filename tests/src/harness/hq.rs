@@ -80,6 +80,25 @@ impl HqFolder {
         };
         read().map_err(|error| format!("{}: {error}", self.database().display()))
     }
+
+    /// The journal's records that a store has said to be lost, of its readings: first and last.
+    ///
+    /// # Errors
+    /// While the database is not there or busy; the text is for `wait_for`.
+    pub fn lost(&self, store: &str) -> Result<Vec<(u64, u64)>, String> {
+        let read = || -> rusqlite::Result<Vec<(u64, u64)>> {
+            let database = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let mut ranges = database.prepare(
+                "SELECT first_seq, last_seq FROM lost WHERE store = ?1 AND stream = 'readings' ORDER BY 1",
+            )?;
+            let ranges = ranges.query_map([store], |row| {
+                let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+                Ok((first.cast_unsigned(), last.cast_unsigned()))
+            })?;
+            ranges.collect()
+        };
+        read().map_err(|error| format!("{}: {error}", self.database().display()))
+    }
 }
 
 impl Hq {

@@ -1,10 +1,10 @@
 //! The hub's database deleted or damaged: it is rebuilt from the journal, the operator is told, nothing acknowledged is
-//! missing.
+//! missing. A segment of the journal deleted: what it held is said as lost, by its numbers, here and at headquarters.
 
 use std::{fs, path::Path};
 
 use e2e::{
-    harness::{Hq, HubSetup, PATIENCE, Publisher, hub::STORE, wait_for},
+    harness::{Hq, HubSetup, PATIENCE, Publisher, counter, hub::STORE, wait_for},
     raw::Version,
 };
 
@@ -84,4 +84,53 @@ async fn a_deleted_database_is_rebuilt_from_the_journal() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_database_is_rebuilt_from_the_journal() {
     survives(|store| assert!(0 < scribble(store), "something was there to damage")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_journals_first_segment_deleted_is_missed_and_headquarters_hears_which_records_it_held() {
+    let headquarters = Hq::start().await;
+    // The hub does not know of headquarters yet: nothing has been acknowledged when the segment goes.
+    let folder = HubSetup::new().extra("[journal]\nsegment_bytes = 65536\n").write();
+    let config = folder.dir().join("gateway.toml");
+    let alone = fs::read_to_string(&config).expect("just written");
+    let secret = folder.add_device(SENSOR, "shelf").await;
+    let hub = folder.start().await;
+    let mut sensor = Publisher::new(hub.mqtt, Version::V5, SENSOR, Some(secret));
+    sensor.publish_until_acked(4 * READINGS).await;
+    let folder = hub.kill().await;
+    let mut segments: Vec<_> = fs::read_dir(folder.data_dir().join("journal"))
+        .expect("the journal has a folder")
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .collect();
+    segments.sort();
+    assert!(2 < segments.len(), "{segments:?}");
+    fs::remove_file(&segments[0]).expect("it is there");
+    let second =
+        segments[1].file_stem().and_then(|name| name.to_str()).and_then(|name| name.parse::<u64>().ok());
+    let last_seq = second.expect("a segment's name is its first number") - 1;
+    let upstream =
+        format!("\n[upstream]\nurl = \"mqtt://{}\"\nstreams = [\"readings\"]\n", headquarters.mqtt);
+    fs::write(&config, alone + &upstream).expect("our own folder is writable");
+
+    let hub = folder.start().await;
+    let missing = format!("records 1 to {last_seq} are missing from the journal");
+    let status = wait_for("the hub misses the segment", PATIENCE, async || {
+        let status = hub.folder.status().await?;
+        if status["health"]["degraded"].to_string().contains(&missing) {
+            Ok(status)
+        } else {
+            Err(status.to_string())
+        }
+    })
+    .await;
+    assert_eq!(counter(&status, "journal.missing_records"), last_seq);
+    wait_for("headquarters knows what is lost", PATIENCE, async || {
+        match headquarters.folder.lost(STORE)? {
+            ranges if ranges == [(1, last_seq)] => Ok(()),
+            ranges => Err(format!("{ranges:?} and not 1 to {last_seq}")),
+        }
+    })
+    .await;
+    hub.stop().await;
 }
