@@ -116,6 +116,8 @@ pub(crate) struct Attached {
     pub(crate) session_present: bool,
     pub(crate) connection: u64,
     pub(crate) control: Arc<Control>,
+    /// Whether another connection had the session until now.
+    pub(crate) took_over: bool,
 }
 
 impl Drop for Attached {
@@ -236,13 +238,14 @@ impl Shared {
         let mut sessions = self.sessions();
         let existing = sessions.get(&key).cloned();
         let mut gave_way = None;
-        let mut resumes = false;
+        let (mut resumes, mut took_over) = (false, false);
         if let Some(existing) = &existing {
             // A clean session of 3.1.1, or one of 5.0 without expiry, is over with its connection:
             // nothing of it may be seen by a later one.
             resumes = !request.clean_start && existing.principal == request.principal && !is_over(existing);
             let mut state = existing.state();
             if let Some((_, control)) = state.owner.take() {
+                took_over = true;
                 resumes &= !state.expiry.is_zero();
                 control.tell(Order::TakenOver);
             }
@@ -270,7 +273,7 @@ impl Shared {
             }
             drop(state);
             self.counters.one(Counter::SessionsResumed);
-            return Ok(Attached { session, session_present: true, connection, control });
+            return Ok(Attached { session, session_present: true, connection, control, took_over });
         }
         let session = Session::new(self.next_number(), request.client_id, request.principal);
         {
@@ -283,7 +286,7 @@ impl Shared {
         for ended in [existing, gave_way].into_iter().flatten() {
             self.end_session(&ended);
         }
-        Ok(Attached { session, session_present: false, connection, control })
+        Ok(Attached { session, session_present: false, connection, control, took_over })
     }
 
     /// A connection lets go of its session. Its will is published now or kept until it is due.
@@ -512,6 +515,7 @@ impl Shared {
             payload: message.payload.clone(),
             qos: message.qos,
             retain: message.retain,
+            peer: None,
         });
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {

@@ -129,6 +129,7 @@ enum Awaited {
 /// One connected client.
 struct Connection<S> {
     shared: Arc<Shared>,
+    peer: SocketAddr,
     attached: Attached,
     principal: Principal,
     client: ClientLimits,

@@ -93,6 +93,44 @@ pub struct InboundPublish {
     pub qos: Qos,
     /// Its retain flag.
     pub retain: bool,
+    /// Where it came from; a last will is published by the broker.
+    pub peer: Option<SocketAddr>,
+}
+
+/// What befell a client that is logged in, without the host having been asked or in spite of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It may not publish there.
+    PublishDenied,
+    /// It may not leave its last will there; it was not let in.
+    WillDenied,
+    /// It may not subscribe to that.
+    SubscribeDenied,
+    /// No topic that can be published to, and why.
+    Topic(&'static str),
+    /// No filter that can be subscribed to, and why.
+    Filter(&'static str),
+    /// It has as many subscriptions as it may.
+    SubscriptionsFull,
+    /// There are as many sessions as may be; it was not let in.
+    SessionsFull,
+    /// It took the session of another connection with the same name and client id, which was closed.
+    TookOver,
+}
+
+/// Something that whoever looks after the devices should see.
+#[derive(Debug, Clone, Copy)]
+pub struct Incident<'a> {
+    /// What.
+    pub trouble: Trouble,
+    /// Whose.
+    pub principal: &'a Principal,
+    /// Its client id.
+    pub client_id: &'a str,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// The topic or filter that it is about.
+    pub topic: Option<&'a str>,
 }
 
 /// What becomes of a publish.
@@ -128,7 +166,7 @@ pub enum RetainedOwner {
 
 /// The host's decisions.
 ///
-/// `may_publish`, `may_retain`, `may_subscribe` and `accept` are called on the runtime's workers for each packet:
+/// `may_publish`, `may_retain`, `may_subscribe`, `accept` and `note` are called on the runtime's workers for each packet:
 /// they must not block.
 pub trait Hooks: Send + Sync + 'static {
     /// Who is this? Bounded by [`Limits::connect_deadline`](crate::Limits::connect_deadline).
@@ -158,4 +196,7 @@ pub trait Hooks: Send + Sync + 'static {
     /// in the order of receipt per connection. PUBACK or PUBREC goes out, in that order, when the
     /// verdict is there.
     fn accept(&self, publish: InboundPublish) -> Acceptance;
+
+    /// Told what befell a client. It is counted already, and answered as the protocol wants.
+    fn note(&self, _incident: Incident<'_>) {}
 }

@@ -59,6 +59,7 @@ mod counters;
 mod hooks;
 mod listener;
 mod message;
+mod refusals;
 mod retained;
 mod router;
 mod session;
@@ -85,9 +86,10 @@ use crate::{
 
 pub use config::{Config, Limits};
 pub use hooks::{
-    Acceptance, BoxFuture, ConnectRefusal, ConnectRequest, Hooks, InboundPublish, Principal, Protocol, Qos,
-    RetainedOwner, Verdict,
+    Acceptance, BoxFuture, ConnectRefusal, ConnectRequest, Hooks, InboundPublish, Incident, Principal,
+    Protocol, Qos, RetainedOwner, Trouble, Verdict,
 };
+pub use refusals::{Blame, REFUSALS_MAX, Refusal, Refusals, source};
 pub use retained::{MemoryRetained, RetainedMessage, RetainedStore};
 
 /// Why the broker did not start.

@@ -32,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
             _ = keep_living => {}
         }
     };
-    gateway::http::serve(listener, seen, until_interrupted).await?;
+    gateway::http::serve(listener, seen, gateway::http::Counts::default(), until_interrupted).await?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //! - At stop the broker ends first (its pending acknowledgements drain), then the uplink, the projector, the journal.
 //! - A part that dies ends the process with its name ([`Gateway::failure`]); nothing lives on by half.
 
+mod advice;
 mod data_dir;
 mod edge;
 mod monitor;
@@ -23,7 +24,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use broker::{Broker, Qos, RetainedMessage, RetainedStore};
@@ -43,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     data_dir::{DataDir, DataDirError, DataDirLock},
-    edge::{EdgeCounts, RejectedPayload},
+    edge::EdgeCounts,
 };
 use self::{
     edge::Edge,
@@ -69,8 +70,10 @@ use crate::{
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the uplink has to say goodbye.
 const UPLINK_DEADLINE: Duration = Duration::from_secs(5);
-/// How often the devices' file is looked at and the hub's health is said.
+/// How often the hub's health is said; the devices' file is looked at twice as often.
 const PULSE: Duration = Duration::from_secs(1);
+/// For how long a last will of a device that was removed may still come.
+const WILL_AGE_MAX: Duration = Duration::from_secs(2);
 /// Health is said again after this many pulses, also when it has not changed.
 const HEALTH_EVERY_PULSES: u32 = 30;
 
@@ -220,6 +223,7 @@ impl Gateway {
             is_open: config.anonymous,
             codes: Arc::clone(&codes),
             passthrough: config.passthrough,
+            config_file: config_file.display().to_string(),
         };
         let http_listener = match config.http_listen {
             Some(addr) => {
@@ -275,9 +279,8 @@ impl Gateway {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at,
                 config_digest: config.digest.clone(),
-                devices: birth_devices(&gatekeeper),
             };
-            let clock = Arc::clone(&clock);
+            let (clock, known) = (Arc::clone(&clock), Arc::clone(&gatekeeper));
             upstream::spawn(upstream::Start {
                 config: upstream::Config {
                     broker: uplink.broker.clone(),
@@ -291,6 +294,7 @@ impl Gateway {
                 durable_seq: journal.head_seq(),
                 degraded,
                 clock: Arc::new(move || clock.now()),
+                devices: Arc::new(move || birth_devices(&known)),
                 jitter: upstream::random_jitter(),
                 orders: upstream::OrderLine { commands: commands_tx, results },
                 shutdown: stop.clone(),
@@ -301,6 +305,7 @@ impl Gateway {
             None => (None, None),
         };
 
+        let page = http::Counts::default();
         let named = [("mqtt", addrs.mqtt), ("http", addrs.http)];
         let named = named.into_iter().filter_map(|(name, addr)| Some((name, addr?.to_string())));
         let monitor = Arc::new(Monitor {
@@ -309,7 +314,6 @@ impl Gateway {
             started_at,
             clock,
             addresses: named.collect(),
-            config_file: config_file.display().to_string(),
             data_dir: dir.path().to_owned(),
             is_open: config.anonymous,
             journal: journal.clone(),
@@ -321,6 +325,7 @@ impl Gateway {
             gatekeeper,
             edge: counts,
             broker: broker.handle(),
+            page: Arc::clone(&page),
             connections_max: config.limits.connections,
             unsaved_boot: Mutex::new(unsaved_boot),
             streams,
@@ -346,7 +351,7 @@ impl Gateway {
         if let Some(listener) = http_listener {
             let (stop, failed) = (stop.clone(), failed.clone());
             tasks.push(tokio::spawn(async move {
-                if let Err(error) = http::serve(listener, views, stop.cancelled_owned()).await {
+                if let Err(error) = http::serve(listener, views, page, stop.cancelled_owned()).await {
                     tracing::error!(error = %projector::chain(&error), "the staff page ended");
                     // The receiver lives as long as the hub.
                     failed.send("http").await.ok();
@@ -482,10 +487,11 @@ fn save_boot(monitor: &Monitor, dir: &DataDir) {
 }
 
 /// What devices have retained goes with them.
-fn forget_retained(broker: &broker::Handle, devices: &[String]) {
+fn forget_retained(broker: &broker::Handle, devices: &[(Instant, String)]) {
     if !devices.is_empty() {
         broker.remove_retained(|topic| {
-            SensorTopic::parse(topic).is_ok_and(|topic| devices.contains(&topic.device.into()))
+            let device = SensorTopic::parse(topic).map(|topic| topic.device);
+            device.is_ok_and(|device| devices.iter().any(|(_, id)| *id == device.as_str()))
         });
     }
 }
@@ -502,25 +508,24 @@ async fn pulse(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pulses = 0_u32;
     let mut said = None;
-    let (mut removed, mut fault) = (Vec::new(), None);
+    let (mut removed, mut fault) = (Vec::<(Instant, String)>::new(), None);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
         pulses = pulses.wrapping_add(1);
+        let changed = monitor.gatekeeper.refresh();
+        changed.iter().for_each(|id| monitor.broker.disconnect_principal(id));
+        removed.extend(changed.into_iter().map(|id| (Instant::now(), id)));
+        // Again and again for a while: a will may have been on its way when its device was removed.
+        removed.retain(|(at, id)| at.elapsed() < WILL_AGE_MAX && !monitor.gatekeeper.knows(id));
+        forget_retained(&monitor.broker, &removed);
         views.send_replace(Arc::new(monitor.store_view()));
         if !pulses.is_multiple_of(2) {
             continue;
         }
         save_boot(&monitor, &dir);
-        // Again for those of the last pulse: a will may have been on its way when its device was removed.
-        forget_retained(&monitor.broker, &std::mem::take(&mut removed));
-        // An error stays, and is said in the hub's health.
-        let changed = monitor.gatekeeper.refresh().unwrap_or_default();
-        changed.iter().for_each(|id| monitor.broker.disconnect_principal(id));
-        removed.extend(changed.into_iter().filter(|id| !monitor.gatekeeper.knows(id)));
-        forget_retained(&monitor.broker, &removed);
         let new_fault = monitor.gatekeeper.fault();
         if let Some(error) = new_fault.as_ref().filter(|_| new_fault != fault) {
             tracing::error!(error, "the devices stay as they were");

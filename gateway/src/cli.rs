@@ -110,7 +110,7 @@ struct ConfigArg {
 struct StatusArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// Also print the last refused payloads and unknown devices.
+    /// Also print who was refused lately and why: logins, topics, payloads, each with what to do.
     #[arg(long)]
     rejections: bool,
 }
@@ -248,8 +248,8 @@ fn device(command: DeviceCommand) -> anyhow::Result<ExitCode> {
             if json {
                 say(&json!({ "id": id, "kind": kind.as_str(), "secret": secret }).to_string())?;
             } else {
-                say(&format!("user name and client id: {id}\npassword: {secret}"))?;
-                complain("The password is shown this once.");
+                say(&format!("user name and client id: {id}\nsecret: {secret}"))?;
+                complain("The secret is the MQTT password. It is shown this once.");
             }
         }
         DeviceCommand::List(ConfigArg { config, json }) => {
@@ -360,8 +360,7 @@ fn for_people(status: &Value, with_rejections: bool) -> String {
     let mut lines = Vec::new();
     let Value::Object(fields) = status else { return status.to_string() };
     for (name, value) in fields {
-        let is_long = matches!(name.as_str(), "rejections" | "unknown_devices");
-        if is_long && !with_rejections {
+        if name == "rejections" && !with_rejections {
             let count = value.as_array().map_or(0, Vec::len);
             if 0 < count {
                 lines.push(format!("{name}: {count} (shown by --rejections)"));
@@ -430,12 +429,11 @@ mod tests {
     fn what_others_have_chosen_cannot_steer_the_terminal_or_fake_a_line() {
         let evil = "a\u{1b}[2J\r\nadmit: rm\u{202e}\u{9b}31m\u{2066}é";
         let status = json!({
-            "unknown_devices": [{ "name": evil }],
-            "rejections": [{ "topic": evil, "payload": evil, evil: [evil] }],
+            "rejections": [{ "device": evil, "topic": evil, "payload": evil, evil: [evil] }],
         });
         let shown = for_people(&status, true);
         assert!(
-            shown.contains("name: a\\u{1b}[2J\\u{d}\\u{a}admit: rm\\u{202e}\\u{9b}31m\\u{2066}é"),
+            shown.contains("device: a\\u{1b}[2J\\u{d}\\u{a}admit: rm\\u{202e}\\u{9b}31m\\u{2066}é"),
             "{shown}"
         );
         assert!(

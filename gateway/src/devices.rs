@@ -1,25 +1,26 @@
 //! Who may connect, and what each may touch.
 //!
-//! Owns: the registry file `devices.json`, secrets' hashes, the cache of verified secrets, the topic rules, and the
-//! list of strangers. Does not own: connections (the broker's), the decision to admit a stranger (the operator's), whose
-//! turn it is to be checked ([`verifier`]).
+//! Owns: the registry file `devices.json`, secrets' hashes, the cache of verified secrets, and the topic rules. Does not
+//! own: connections (the broker's), the decision to admit a stranger (the operator's), whose turn it is to be checked
+//! ([`verifier`]).
 //!
 //! # Invariants
 //!
 //! - The file is replaced whole (temporary file, fsync, rename, fsync of the folder) under a lock, mode 0600; a
-//!   reader sees the old or the new one. The running hub notices a change by modification time and length.
+//!   reader sees the old or the new one. The running hub notices a change by inode, modification time and length: twice
+//!   a second, and before it refuses a login.
 //! - A secret is 160 random bits and never stored; its argon2id hash is.
 //! - A kind is a closed list; what a kind may touch is decided by [`may_publish`] and [`may_subscribe`] alone.
 
 mod verifier;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions},
     hash::{BuildHasher as _, RandomState},
     io::{self, Write as _},
     net::IpAddr,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::SystemTime,
@@ -41,8 +42,6 @@ const SECRET_BYTES: usize = 20;
 const PASSWORD_BYTES_MAX: usize = 256;
 /// Verified secrets that are remembered: every device's.
 const VERIFIED_MAX: usize = DEVICES_MAX;
-/// Unknown devices that are remembered.
-pub const STRANGERS_MAX: usize = 20;
 /// Most devices of a registry.
 pub const DEVICES_MAX: usize = 10_000;
 
@@ -138,6 +137,30 @@ pub fn may_subscribe(id: &str, kind: &str, filter: &str) -> bool {
         || (is_screen && own("kiosk") && levels[2] == "reply")
         || ((is_screen || is_staff) && below("hub"))
         || (is_staff && below("sensors"))
+}
+
+/// What a device of this kind may publish to, for advice; `+` is one level of its choice.
+#[must_use]
+pub fn publishes(id: &str, kind: &str) -> Vec<String> {
+    let own = match kind {
+        "kiosk" => Some(format!("kiosk/{id}/+")),
+        "staff" => None,
+        "sensor" | ANONYMOUS_KIND => Some(format!("sensors/+/{id}/+")),
+        kind => Some(format!("sensors/{kind}/{id}/+")),
+    };
+    own.into_iter().chain([format!("commands/{id}/+/result")]).collect()
+}
+
+/// What a device of this kind may subscribe to, for advice.
+#[must_use]
+pub fn subscribes(id: &str, kind: &str) -> Vec<String> {
+    let more = match kind {
+        "kiosk" => vec!["hub/#".to_owned(), format!("kiosk/{id}/reply/#")],
+        "staff" => vec!["hub/#".to_owned(), "sensors/#".to_owned()],
+        ANONYMOUS_KIND => vec!["hub/#".to_owned(), "sensors/#".to_owned(), format!("kiosk/{id}/reply/#")],
+        _ => Vec::new(),
+    };
+    more.into_iter().chain([format!("commands/{id}/#")]).collect()
 }
 
 /// One registered device.
@@ -302,9 +325,9 @@ impl Registry {
     }
 
     /// What tells two versions of the file apart.
-    fn stamp(&self) -> Option<(SystemTime, u64)> {
+    fn stamp(&self) -> Option<Stamp> {
         let metadata = fs::metadata(&self.path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
+        Some((metadata.ino(), metadata.modified().ok()?, metadata.len()))
     }
 
     fn file(&self, operation: &'static str, source: io::Error) -> DevicesError {
@@ -382,23 +405,13 @@ pub enum Stranger {
     BackingOff,
 }
 
-/// A device that knocked and is not registered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Knock {
-    /// The name that it gave, cut.
-    pub name: String,
-    /// Where it came from.
-    pub peer: String,
-    /// When it knocked last.
-    pub at: Timestamp,
-    /// How often.
-    pub times: u64,
-}
+/// Inode, modification time and length of the file.
+type Stamp = (u64, SystemTime, u64);
 
 #[derive(Default)]
 struct Known {
     devices: BTreeMap<String, Device>,
-    stamp: Option<(SystemTime, u64)>,
+    stamp: Option<Stamp>,
 }
 
 /// The running hub's view of the registry.
@@ -409,9 +422,12 @@ pub struct Gatekeeper {
     verified: Mutex<HashMap<String, (String, [u64; 2])>>,
     keys: [RandomState; 2],
     verifier: Verifier,
-    strangers: Mutex<VecDeque<Knock>>,
     /// Why the file could not be read when it was looked at last.
     fault: Mutex<Option<String>>,
+    /// Held by the one who looks at the file.
+    looking: Mutex<()>,
+    /// Devices that have changed, for the next [`Self::refresh`] to say.
+    changed: Mutex<Vec<String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -432,20 +448,33 @@ impl Gatekeeper {
             verified: Mutex::default(),
             keys: [RandomState::new(), RandomState::new()],
             verifier: Verifier::start().map_err(|source| DevicesError::Threads { source })?,
-            strangers: Mutex::default(),
             fault: Mutex::default(),
+            looking: Mutex::default(),
+            changed: Mutex::default(),
         })
     }
 
-    /// Reads the registry again when it has changed, and returns the devices that are gone or new with another
-    /// secret or kind: their connections must end.
-    ///
-    /// # Errors
-    /// When the file cannot be read or has gone; the devices known before stay, and [`Self::fault`] says why.
-    pub fn refresh(&self) -> Result<Vec<String>, DevicesError> {
+    /// Reads the registry again when it has changed, and returns the devices that since the last time are gone or
+    /// have another secret or kind: their connections must end. While the file cannot be read or has gone, the devices
+    /// known before stay, and [`Self::fault`] says why.
+    pub fn refresh(&self) -> Vec<String> {
+        self.look();
+        std::mem::take(&mut *lock(&self.changed))
+    }
+
+    fn look(&self) {
+        let _alone = lock(&self.looking);
         let refreshed = self.read_if_changed();
         *lock(&self.fault) = refreshed.as_ref().err().map(|error| crate::projector::chain(error));
-        refreshed
+        lock(&self.changed).extend(refreshed.unwrap_or_default());
+    }
+
+    /// The same because of a login that would be refused: `device add` may have been a moment ago. A file that has not
+    /// changed costs one look at its metadata; one that cannot be read is left to [`Self::refresh`] and its pace.
+    fn look_for_login(&self) {
+        if lock(&self.fault).is_none() {
+            self.look();
+        }
     }
 
     /// What was wrong with the file when it was looked at last.
@@ -457,7 +486,7 @@ impl Gatekeeper {
     /// Whether a device is registered.
     #[must_use]
     pub fn knows(&self, id: &str) -> bool {
-        self.device(id).is_some()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).devices.contains_key(id)
     }
 
     fn read_if_changed(&self) -> Result<Vec<String>, DevicesError> {
@@ -500,16 +529,24 @@ impl Gatekeeper {
         password: &[u8],
         address: IpAddr,
     ) -> Result<Identity, Stranger> {
-        let device = self.device(name).ok_or(Stranger::Unknown)?;
-        if client_id != name {
-            return Err(Stranger::OtherClientId);
-        }
         if PASSWORD_BYTES_MAX < password.len() {
-            return Err(Stranger::WrongSecret);
+            return Err(if self.knows(name) { Stranger::WrongSecret } else { Stranger::Unknown });
         }
         let tag = self.tag(name, password);
         let cached = lock(&self.verified).get(name).cloned();
-        if cached.as_ref() != Some(&(device.secret_hash.clone(), tag)) {
+        let is_verified = |device: &Device| {
+            cached.as_ref().is_some_and(|(hash, right)| (hash, right) == (&device.secret_hash, &tag))
+        };
+        let mut device = self.device(name);
+        if !device.as_ref().is_some_and(is_verified) {
+            self.look_for_login();
+            device = self.device(name);
+        }
+        let device = device.ok_or(Stranger::Unknown)?;
+        if client_id != name {
+            return Err(Stranger::OtherClientId);
+        }
+        if !is_verified(&device) {
             self.verifier.verify(address, name, &device.secret_hash, password).await?;
             let mut verified = lock(&self.verified);
             if verified.len() < VERIFIED_MAX {
@@ -527,26 +564,6 @@ impl Gatekeeper {
     /// verified, because the keys are random and never leave this process.
     fn tag(&self, name: &str, password: &[u8]) -> [u64; 2] {
         self.keys.each_ref().map(|keys| keys.hash_one((name, password)))
-    }
-
-    /// Remembers a device that is not registered.
-    pub fn note_stranger(&self, name: &str, peer: String, at: Timestamp) {
-        let name: String = name.chars().take(64).collect();
-        let mut strangers = lock(&self.strangers);
-        let times = match strangers.iter().position(|knock| knock.name == name) {
-            Some(index) => strangers.remove(index).map_or(0, |knock| knock.times),
-            None => 0,
-        };
-        if STRANGERS_MAX <= strangers.len() {
-            strangers.pop_front();
-        }
-        strangers.push_back(Knock { name, peer, at, times: times + 1 });
-    }
-
-    /// Unknown devices, the last one last.
-    #[must_use]
-    pub fn strangers(&self) -> Vec<Knock> {
-        lock(&self.strangers).iter().cloned().collect()
     }
 }
 
@@ -599,6 +616,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_a_device_is_advised_to_touch_it_may_touch() {
+        for kind in Kind::ALL.map(Kind::as_str).into_iter().chain([ANONYMOUS_KIND]) {
+            for pattern in publishes("d1", kind) {
+                let topic = pattern.replace('+', "x");
+                assert!(may_publish("d1", kind, &topic), "{kind}: {topic}");
+            }
+            for filter in subscribes("d1", kind) {
+                assert!(may_subscribe("d1", kind, &filter), "{kind}: {filter}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_registered_device_gets_in_with_its_secret_until_it_is_removed() {
         use std::os::unix::fs::PermissionsExt as _;
@@ -629,11 +659,29 @@ mod tests {
         ));
 
         registry.remove("shelf-01").unwrap();
-        assert_eq!(gatekeeper.refresh().unwrap(), ["shelf-01"]);
+        assert_eq!(gatekeeper.refresh(), ["shelf-01"]);
         let gone = gatekeeper.verify("shelf-01", "shelf-01", secret.as_bytes(), LOCAL).await;
         assert_eq!(gone, Err(Stranger::Unknown));
         assert!(matches!(registry.remove("shelf-01"), Err(DevicesError::Unknown { .. })));
-        assert_eq!(gatekeeper.refresh().unwrap(), Vec::<String>::new());
+        assert_eq!(gatekeeper.refresh(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_device_is_let_in_by_the_first_login_after_it_was_added_and_with_its_new_secret_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::in_dir(dir.path());
+        let gatekeeper = Gatekeeper::open(registry.clone()).unwrap();
+        let log_in = async |secret: &str| {
+            gatekeeper.verify("shelf-01", "shelf-01", secret.as_bytes(), LOCAL).await.map(drop)
+        };
+        let first = registry.add("shelf-01", Kind::Shelf, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(log_in(&first).await, Ok(()));
+        registry.remove("shelf-01").unwrap();
+        let second = registry.add("shelf-01", Kind::Shelf, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(log_in(&second).await, Ok(()));
+        assert_eq!(log_in(&first).await, Err(Stranger::WrongSecret));
+        assert_eq!(gatekeeper.refresh(), ["shelf-01"], "connections with the old secret are still to end");
+        assert_eq!(gatekeeper.refresh(), Vec::<String>::new());
     }
 
     #[test]
@@ -646,26 +694,13 @@ mod tests {
         let whole = fs::read(&file).unwrap();
         for attempt in ["broken", "gone"] {
             if attempt == "gone" { fs::remove_file(&file) } else { fs::write(&file, b"{") }.unwrap();
-            gatekeeper.refresh().unwrap_err();
+            assert_eq!(gatekeeper.refresh(), Vec::<String>::new());
             let fault = gatekeeper.fault().unwrap();
             assert!(fault.contains("devices.json"), "{attempt}: {fault}");
             assert!(gatekeeper.knows("shelf-01"), "{attempt}");
         }
         fs::write(&file, whole).unwrap();
-        assert_eq!(gatekeeper.refresh().unwrap(), Vec::<String>::new());
+        assert_eq!(gatekeeper.refresh(), Vec::<String>::new());
         assert_eq!(gatekeeper.fault(), None);
-    }
-
-    #[test]
-    fn the_last_strangers_are_remembered_with_how_often_they_knocked() {
-        let dir = tempfile::tempdir().unwrap();
-        let gatekeeper = Gatekeeper::open(Registry::in_dir(dir.path())).unwrap();
-        for n in 0..STRANGERS_MAX + 5 {
-            gatekeeper.note_stranger(&format!("d{n}"), "127.0.0.1".to_owned(), Timestamp::UNIX_EPOCH);
-        }
-        gatekeeper.note_stranger("d24", "127.0.0.2".to_owned(), Timestamp::UNIX_EPOCH);
-        let strangers = gatekeeper.strangers();
-        assert_eq!(strangers.len(), STRANGERS_MAX);
-        assert_eq!(strangers.last().map(|knock| (knock.name.as_str(), knock.times)), Some(("d24", 2)));
     }
 }

@@ -91,7 +91,7 @@ struct Shared {
 }
 
 /// What happened at this surface, by name.
-type Counts = Arc<Mutex<BTreeMap<&'static str, u64>>>;
+pub type Counts = Arc<Mutex<BTreeMap<&'static str, u64>>>;
 
 fn count(counts: &Counts, name: &'static str) {
     *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
@@ -159,7 +159,7 @@ fn router(view: watch::Receiver<Arc<StoreView>>, counts: Counts) -> Router {
         .with_state(shared)
 }
 
-/// Shows a picture of the store that others keep up to date until `shutdown` resolves, then lets answers under way
+/// Shows a picture of the store that others keep up to date, and counts what happens here, until `shutdown` resolves, then lets answers under way
 /// finish for a moment and ends live streams.
 ///
 /// # Errors
@@ -167,18 +167,19 @@ fn router(view: watch::Receiver<Arc<StoreView>>, counts: Counts) -> Router {
 pub async fn serve(
     listener: TcpListener,
     view: watch::Receiver<Arc<StoreView>>,
+    counts: Counts,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    serve_within(listener, view, shutdown, Limits::default()).await
+    serve_within(listener, view, counts, shutdown, Limits::default()).await
 }
 
 async fn serve_within(
     listener: TcpListener,
     view: watch::Receiver<Arc<StoreView>>,
+    counts: Counts,
     shutdown: impl Future<Output = ()> + Send + 'static,
     limits: Limits,
 ) -> io::Result<()> {
-    let counts = Counts::default();
     let router = router(view, Arc::clone(&counts));
     let tell = Arc::new(move |name| count(&counts, name));
     // Live streams never end by themselves, so that being cut is their usual end.

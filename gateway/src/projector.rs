@@ -337,7 +337,8 @@ impl Worker {
         tally: Arc<Tally>,
         place: watch::Sender<u64>,
     ) -> Self {
-        let Start { journal, ready, ledger, paths, pace, streams, clock, boot, outlet } = start;
+        let Start { journal, mut ready, ledger, paths, pace, streams, clock, boot, outlet } = start;
+        ready.state.show_in(boot);
         let now = Instant::now();
         {
             let mut status = lock(&status);

@@ -16,6 +16,7 @@
 
 pub mod forwarder;
 pub mod link;
+pub mod probe;
 
 use std::{collections::BTreeMap, error::Error, fmt, sync::Arc, time::Duration};
 
@@ -144,6 +145,8 @@ pub struct Start {
     pub degraded: watch::Receiver<Vec<String>>,
     /// The wall clock, for the `time` of batches and statuses.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// The registered devices, asked at each birth.
+    pub devices: Arc<dyn Fn() -> Vec<BirthDevice> + Send + Sync>,
     /// Spreads reconnects: gives numbers in `0.0..1.0`. See [`random_jitter`]; tests pass a constant.
     pub jitter: Box<dyn FnMut() -> f64 + Send>,
     /// What headquarters says about orders, and what it hears.
@@ -187,8 +190,6 @@ pub struct Identity {
     pub started_at: Timestamp,
     /// Digest of the configuration, in hexadecimal.
     pub config_digest: String,
-    /// The registered devices at start.
-    pub devices: Vec<BirthDevice>,
 }
 
 /// Limits and deadlines of the link. `Tuning::default()` suits a store on a DSL line.

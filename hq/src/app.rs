@@ -20,7 +20,7 @@ use crate::{
         writer::{self, Health, Surroundings, WriterThread},
     },
     desk::{self, Desk, DeskError, DeskThread},
-    embedded::{self, EmbeddedDownlink},
+    embedded::{self, EmbeddedDownlink, Refused},
     external::Link,
     fleet::Fleet,
     http,
@@ -122,11 +122,17 @@ impl Hq {
             desk::start(&config.database, around).map_err(|source| StartError::Desk { source })?;
         ingest.show_results(desk.results());
 
+        let refused = Arc::new(Refused::new(wall_clock));
         let uplink = match config.mqtt {
             Mqtt::Embedded { listen, admission } => {
-                let broker = embedded::start(listen, admission, ingest.clone(), counters.clone())
-                    .await
-                    .map_err(|source| StartError::Broker { source })?;
+                let door = embedded::Door {
+                    admission,
+                    ingest: ingest.clone(),
+                    counters: counters.clone(),
+                    refused: Arc::clone(&refused),
+                };
+                let started = embedded::start(listen, door).await;
+                let broker = started.map_err(|source| StartError::Broker { source })?;
                 let back = EmbeddedDownlink { handle: broker.handle(), counters: counters.clone() };
                 // A publish that came before this line is acknowledged by the next one.
                 drop(downlink.set(Arc::new(back)));
@@ -151,6 +157,7 @@ impl Hq {
             desk: desk.clone(),
             guard: http::orders::Guard { token: config.token, is_loopback: http_addr.ip().is_loopback() },
             broker,
+            refused,
             clock: wall_clock,
         };
         let stop = CancellationToken::new();

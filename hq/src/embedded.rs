@@ -1,17 +1,22 @@
 //! The broker in this process: who may come in, what they may touch, and what becomes of what they publish.
 //!
-//! Owns admission. A store may publish only what the contract lets it publish under its own name, and subscribe only
+//! Owns admission, and the list of those who were refused. A store may publish only what the contract lets it publish under its own name, and subscribe only
 //! under `stores/<own id>/`. Its PUBACK follows the commit.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use broker::{
-    Acceptance, BoxFuture, Broker, ConnectRefusal, ConnectRequest, Handle, Hooks, InboundPublish, Limits,
-    MemoryRetained, Principal, Qos, StartError, Verdict,
+    Acceptance, Blame, BoxFuture, Broker, ConnectRefusal, ConnectRequest, Handle, Hooks, InboundPublish,
+    Incident, Limits, MemoryRetained, Principal, Qos, Refusal, Refusals, StartError, Trouble, Verdict,
+    source,
 };
 use bytes::Bytes;
 use contract::{
-    StoreId,
+    StoreId, Timestamp,
     upstream::{BATCH_BYTES_MAX, StoreTopic},
 };
 use tokio::sync::oneshot;
@@ -28,17 +33,15 @@ const CONNECTIONS_MAX: usize = 5_000;
 const PACKET_OVERHEAD_BYTES: usize = 1_024;
 /// How long pending acknowledgements may take at shutdown.
 pub const DRAIN: Duration = Duration::from_secs(5);
+/// Refusals that are said in the log within [`LOG_WINDOW`]; all of them are counted and listed.
+const LOG_LINES_MAX: u32 = 20;
+const LOG_WINDOW: Duration = Duration::from_secs(60);
 
 /// Starts the broker on the present runtime.
 ///
 /// # Errors
 /// When the address cannot be bound; the error names it.
-pub async fn start(
-    listen: SocketAddr,
-    admission: Admission,
-    ingest: Ingest,
-    counters: Counters,
-) -> Result<Broker, StartError> {
+pub async fn start(listen: SocketAddr, door: Door) -> Result<Broker, StartError> {
     let limits = Limits {
         connections: CONNECTIONS_MAX,
         // A whole fleet may stand behind one address translator.
@@ -50,8 +53,7 @@ pub async fn start(
         ..Limits::default()
     };
     let config = broker::Config { tcp: Some(listen), limits };
-    let hooks = Arc::new(Door { admission, ingest, counters });
-    Broker::start(config, hooks, Arc::new(MemoryRetained::default())).await
+    Broker::start(config, Arc::new(door), Arc::new(MemoryRetained::default())).await
 }
 
 /// The way back through the broker in this process.
@@ -71,24 +73,100 @@ impl Downlink for EmbeddedDownlink {
     }
 }
 
-struct Door {
-    admission: Admission,
-    ingest: Ingest,
-    counters: Counters,
+/// Stores that were refused, and how many of them the log has heard of lately.
+pub struct Refused {
+    /// Who, why, and what to do.
+    pub list: Refusals,
+    clock: fn() -> Timestamp,
+    logged: Mutex<(Instant, u32)>,
+}
+
+impl Refused {
+    /// An empty list.
+    #[must_use]
+    pub fn new(clock: fn() -> Timestamp) -> Self {
+        Self { list: Refusals::default(), clock, logged: Mutex::new((Instant::now(), 0)) }
+    }
+
+    fn note(&self, blame: Blame, refusal: Refusal) {
+        if self.may_log(Instant::now()) {
+            let Refusal { code, device, peer, topic, reason, hint, .. } = &refusal;
+            tracing::warn!(code, login = ?device, ?peer, ?topic, "refused: {reason}; {hint}");
+        }
+        self.list.note(blame, refusal);
+    }
+
+    fn may_log(&self, now: Instant) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if LOG_WINDOW <= now.saturating_duration_since(logged.0) {
+            *logged = (now, 0);
+        }
+        logged.1 = logged.1.saturating_add(1);
+        logged.1 <= LOG_LINES_MAX
+    }
+}
+
+/// Who may come in, and what becomes of what they publish.
+pub struct Door {
+    /// Who may come in.
+    pub admission: Admission,
+    /// Takes what is published.
+    pub ingest: Ingest,
+    /// Counts who and what is refused.
+    pub counters: Counters,
+    /// Says who was refused.
+    pub refused: Arc<Refused>,
 }
 
 impl Door {
+    fn refuse(&self, request: &ConnectRequest, code: &'static str, reason: String, hint: &str) {
+        let at = (self.refused.clock)();
+        let refusal = Refusal {
+            code,
+            device: request.username.clone().unwrap_or_else(|| request.client_id.clone()),
+            client_id: Some(request.client_id.clone()),
+            peer: Some(request.peer),
+            topic: None,
+            reason,
+            hint: hint.to_owned(),
+            payload: None,
+            times: 1,
+            first_at: at,
+            at,
+        };
+        self.refused.note(Blame::Address(source(request.peer.ip())), refusal);
+    }
+
     fn admit(&self, request: &ConnectRequest) -> Result<Principal, ConnectRefusal> {
         let name = request.username.as_deref().unwrap_or(&request.client_id);
         let Ok(store) = StoreId::parse(name) else {
             self.counters.count("connects_refused_name");
+            let reason = format!("the user name {name:?} cannot be a store's id");
+            self.refuse(
+                request,
+                "name",
+                reason,
+                "set the user in the store's `upstream.url` to its `store.id`",
+            );
             return Err(ConnectRefusal::NotAuthorized);
         };
         if let Admission::Listed(stores) = &self.admission {
             let offered = request.password.as_deref().unwrap_or_default();
             if !stores.get(&store).is_some_and(|secret| secret.matches(offered)) {
                 self.counters.count("connects_refused_secret");
-                tracing::warn!(peer = %request.peer, "refused `{store}`: unknown store or wrong secret");
+                let (code, reason, hint) = match stores.contains_key(&store) {
+                    true => (
+                        "wrong_secret",
+                        format!("the password is not the secret of `{store}`"),
+                        "set the password in the store's `upstream.url` to `secret` of `[stores]` here",
+                    ),
+                    false => (
+                        "unknown_store",
+                        format!("no store is called `{store}`"),
+                        "add it to `[stores]` here with a secret of its own, and start headquarters anew",
+                    ),
+                };
+                self.refuse(request, code, reason, hint);
                 return Err(ConnectRefusal::BadCredentials);
             }
         }
@@ -136,6 +214,54 @@ impl Hooks for Door {
         self.ingest.offer(&publish.topic, payload, done);
         Acceptance::Pending(verdict)
     }
+
+    fn note(&self, incident: Incident<'_>) {
+        let Incident { trouble, principal, client_id, peer, topic } = incident;
+        let login = &*principal.name;
+        let named = topic.and_then(|topic| topic.strip_prefix("stores/")?.split('/').next());
+        let (code, reason, hint) = match (trouble, named) {
+            (Trouble::PublishDenied | Trouble::WillDenied | Trouble::SubscribeDenied, Some(store))
+                if store != login =>
+            {
+                self.counters.count("login_is_not_the_store");
+                (
+                    "login_is_not_the_store",
+                    format!("the login is `{login}`, and it speaks for the store {store:?}"),
+                    "set the user in that store's `upstream.url`, and its secret, to those of its `store.id`",
+                )
+            }
+            (Trouble::TookOver, _) => (
+                "session_taken_over",
+                format!("another connection of `{login}` was open and was closed for this one"),
+                "now and then this is a store that reconnects; if it goes on, two hubs have the same `store.id`",
+            ),
+            _ => (
+                "not_allowed",
+                format!("`{login}` may not do that here"),
+                "a store publishes and subscribes below `stores/<its id>/` alone",
+            ),
+        };
+        let at = (self.refused.clock)();
+        let refusal = Refusal {
+            code,
+            device: login.to_owned(),
+            client_id: Some(client_id.to_owned()),
+            peer: Some(peer),
+            topic: topic.map(str::to_owned),
+            reason,
+            hint: hint.to_owned(),
+            payload: None,
+            times: 1,
+            first_at: at,
+            at,
+        };
+        let blame = match &self.admission {
+            Admission::Listed(_) => Blame::Device(login.to_owned()),
+            // Whoever comes in without a secret chooses its name.
+            Admission::Anonymous => Blame::Address(source(peer.ip())),
+        };
+        self.refused.note(blame, refusal);
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +278,8 @@ mod tests {
         let config = Config::parse(std::path::Path::new("hq.toml"), &text).unwrap();
         let Mqtt::Embedded { admission, .. } = config.mqtt else { panic!() };
         let counters = Counters::default();
-        Door { admission, ingest: Ingest::new(counters.clone()).0, counters }
+        let refused = Arc::new(Refused::new(crate::app::wall_clock));
+        Door { admission, ingest: Ingest::new(counters.clone()).0, counters, refused }
     }
 
     fn request(username: Option<&str>, password: Option<&str>) -> ConnectRequest {
@@ -208,5 +335,13 @@ mod tests {
         ] {
             assert_eq!(door.may_subscribe(&store, filter), allowed, "{filter}");
         }
+    }
+
+    #[test]
+    fn the_log_hears_of_so_many_refusals_a_minute_and_of_more_in_the_next() {
+        let (refused, now) = (Refused::new(crate::app::wall_clock), Instant::now());
+        let said = |now| (0..1_000).filter(|_| refused.may_log(now)).count();
+        assert_eq!(said(now), LOG_LINES_MAX as usize);
+        assert_eq!(said(now + LOG_WINDOW), LOG_LINES_MAX as usize);
     }
 }

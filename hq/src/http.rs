@@ -28,6 +28,7 @@ use crate::{
     counters::Counters,
     database::{After, Reader, StoredRow, writer::Health},
     desk::Desk,
+    embedded::Refused,
     fleet::{Fleet, StoreState, StreamState},
     ingest::Ingest,
 };
@@ -64,6 +65,8 @@ pub struct State {
     pub guard: Guard,
     /// The broker in this process, if there is one.
     pub broker: Option<broker::Handle>,
+    /// Who was refused there.
+    pub refused: Arc<Refused>,
     /// The wall clock.
     pub clock: fn() -> Timestamp,
 }
@@ -77,6 +80,7 @@ pub async fn serve(listener: TcpListener, state: State, stop: CancellationToken)
         .route("/page.css", get(|| asset("text/css; charset=utf-8", STYLE)))
         .route("/api/stores", get(stores))
         .route("/api/stores/{id}/rows", get(rows))
+        .route("/api/refusals", get(refusals))
         .merge(orders::router())
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
@@ -239,6 +243,12 @@ async fn stores(Shared(state): Shared<State>) -> Response {
     let stores: Vec<StoreDocument> =
         state.fleet.lock().iter().map(|(id, store)| StoreDocument::new(id, store, now)).collect();
     (no_store(), Json(serde_json::json!({ "now": now, "stores": stores }))).into_response()
+}
+
+/// Who was refused at the door lately, why, and what to do.
+async fn refusals(Shared(state): Shared<State>) -> Response {
+    let refusals = state.refused.list.list();
+    (no_store(), Json(serde_json::json!({ "refusals": refusals }))).into_response()
 }
 
 #[derive(Debug, PartialEq)]

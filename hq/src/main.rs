@@ -11,13 +11,20 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use hq::{
     app::Hq,
-    config::{Config, Mqtt},
+    config::{Config, ConfigError, Mqtt},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The configuration is wrong (BSD `EX_CONFIG`).
+const EX_CONFIG: u8 = 78;
+
 /// Takes every store's batches into a database and shows the fleet.
 #[derive(Parser)]
-#[command(name = "storehub-hq", version)]
+#[command(
+    name = "storehub-hq",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 78 the configuration is wrong."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -56,7 +63,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("storehub-hq: {error:#}");
-            ExitCode::FAILURE
+            if error.chain().any(|cause| cause.is::<ConfigError>()) {
+                ExitCode::from(EX_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -438,6 +438,29 @@ async fn what_was_acknowledged_survives_kill_9_in_the_middle_of_commits() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_login_is_not_its_id_is_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let listed = "[stores.hz-1]\nsecret = \"first-secret\"\n[stores.hz-2]\nsecret = \"second-secret\"";
+    let hq = start(dir.path(), listed).await;
+    let addr = hq.mqtt_addr().unwrap();
+    let mut wrong = Store::open(addr, "hz-2", Some("first-secret"));
+    assert!(timeout(LIMIT, wrong.inbox.recv()).await.unwrap().unwrap().is_err(), "a wrong secret is refused");
+    let mut confused = Store::open(addr, "hz-1", Some("first-secret"));
+    confused.client.subscribe("stores/hz-2/ack", QoS::AtLeastOnce).await.unwrap();
+    timeout(LIMIT, confused.inbox.recv()).await.unwrap().unwrap().unwrap();
+
+    let refusals = get_json(hq.http_addr(), "/api/refusals").await;
+    let [mismatch, secret] = &refusals["refusals"].as_array().unwrap()[..] else { panic!("{refusals}") };
+    assert_eq!((&mismatch["code"], &mismatch["device"]), (&"login_is_not_the_store".into(), &"hz-1".into()));
+    assert!(mismatch["reason"].as_str().unwrap().contains("\"hz-2\""), "{mismatch}");
+    assert!(mismatch["hint"].as_str().unwrap().contains("`upstream.url`"), "{mismatch}");
+    assert_eq!((&secret["code"], &secret["device"]), (&"wrong_secret".into(), &"hz-2".into()));
+    let (_, metrics) = get(hq.http_addr(), "/metrics").await;
+    assert!(metrics.contains("login_is_not_the_store"), "{metrics}");
+    hq.shutdown().await;
+}
+
 /// A broker that lets everybody do everything, in the place of a fleet's own.
 struct Anybody;
 

@@ -21,7 +21,7 @@ use crate::{
         reason,
     },
     counters::Counter,
-    hooks::{ConnectRefusal, ConnectRequest, Principal, Protocol, Qos},
+    hooks::{ConnectRefusal, ConnectRequest, Incident, Principal, Protocol, Qos, Trouble},
     message::Message,
     session::ClientLimits,
     topic::topic_fault,
@@ -143,6 +143,7 @@ where
         overdue_turns: 0,
         allowance: Allowance::new(limits.publishes_per_second_max),
         outbound_ready: true,
+        peer,
         shared,
     })
 }
@@ -206,21 +207,35 @@ async fn admit(connect: &Connect<'_>, peer: SocketAddr, shared: &Arc<Shared>) ->
         Ok(Err(refused)) => return Err(refused.into()),
         Err(_) => return Err(refusal(Counter::ConnectTimeout, reason::SERVER_UNAVAILABLE, 3)),
     };
-    let will = will(connect, &principal, shared)?;
+    let note = |trouble, topic| {
+        let client_id = &request.client_id;
+        shared.hooks.note(Incident { trouble, principal: &principal, client_id, peer, topic });
+    };
+    let will = will(connect, &principal, shared).map_err(|(trouble, refusal)| {
+        note(trouble, connect.will.as_ref().map(|will| will.topic));
+        refusal
+    })?;
     let expiry =
         Duration::from_secs(connect.session_expiry_secs.into()).min(shared.limits.session_expiry_max);
     let attached = shared
         .attach(SessionRequest {
             client_id,
-            principal,
+            principal: principal.clone(),
             clean_start: connect.clean_start,
             expiry,
             in_flight_max: connect.receive_maximum.min(shared.limits.receive_maximum),
         })
-        .map_err(|refused| match refused {
-            AttachRefusal::PrincipalFull => refusal(Counter::ConnectPrincipalFull, reason::QUOTA_EXCEEDED, 3),
-            AttachRefusal::SessionsFull => refusal(Counter::ConnectSessionsFull, reason::QUOTA_EXCEEDED, 3),
+        .map_err(|refused| {
+            note(Trouble::SessionsFull, None);
+            let counter = match refused {
+                AttachRefusal::PrincipalFull => Counter::ConnectPrincipalFull,
+                AttachRefusal::SessionsFull => Counter::ConnectSessionsFull,
+            };
+            refusal(counter, reason::QUOTA_EXCEEDED, 3)
         })?;
+    if attached.took_over {
+        note(Trouble::TookOver, None);
+    }
     Ok(Admitted { attached, will, expiry })
 }
 
@@ -240,15 +255,21 @@ fn client_id(connect: &Connect<'_>, shared: &Shared) -> Result<Arc<str>, Refusal
     Ok(Arc::from(format!("auto-{started:x}-{}", shared.next_number())))
 }
 
-fn will(connect: &Connect<'_>, principal: &Principal, shared: &Shared) -> Result<Option<Will>, Refusal> {
+fn will(
+    connect: &Connect<'_>,
+    principal: &Principal,
+    shared: &Shared,
+) -> Result<Option<Will>, (Trouble, Refusal)> {
     let Some(will) = &connect.will else {
         return Ok(None);
     };
-    if topic_fault(will.topic, shared.limits.topic_bytes_max).is_some() {
-        return Err(Refusal { counter: Counter::ConnectWillTopic, v5: reason::TOPIC_INVALID, v311: None });
+    if let Some(fault) = topic_fault(will.topic, shared.limits.topic_bytes_max) {
+        let refusal = Refusal { counter: Counter::ConnectWillTopic, v5: reason::TOPIC_INVALID, v311: None };
+        return Err((Trouble::Topic(fault), refusal));
     }
     if !shared.hooks.may_publish(principal, will.topic) {
-        return Err(refusal(Counter::ConnectWillAcl, reason::NOT_AUTHORIZED, 5));
+        let refusal = refusal(Counter::ConnectWillAcl, reason::NOT_AUTHORIZED, 5);
+        return Err((Trouble::WillDenied, refusal));
     }
     let message = Message {
         topic: Arc::from(will.topic),

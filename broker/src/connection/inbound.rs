@@ -17,7 +17,7 @@ use crate::{
         reason,
     },
     counters::Counter,
-    hooks::{Acceptance, InboundPublish, Protocol, Qos, Verdict},
+    hooks::{Acceptance, InboundPublish, Incident, Protocol, Qos, Trouble, Verdict},
     message::Message,
     session::{Pubrel, Qos2Arrival, RetainedScan, Subscription},
     topic::{filter_fault, topic_fault},
@@ -126,11 +126,13 @@ where
             1 => Qos::AtLeastOnce,
             _ => Qos::ExactlyOnce,
         };
-        if topic_fault(publish.topic, shared.limits.topic_bytes_max).is_some() {
+        if let Some(fault) = topic_fault(publish.topic, shared.limits.topic_bytes_max) {
+            self.note(Trouble::Topic(fault), publish.topic);
             shared.counters.one(Counter::PublishRefusedTopic);
             return self.refuse(&publish, qos, reason::TOPIC_INVALID, Counter::ClosedTopicInvalid);
         }
         if !shared.hooks.may_publish(&self.principal, publish.topic) {
+            self.note(Trouble::PublishDenied, publish.topic);
             shared.counters.one(Counter::PublishRefusedAcl);
             return self.refuse(&publish, qos, reason::NOT_AUTHORIZED, Counter::ClosedNotAuthorized);
         }
@@ -169,6 +171,7 @@ where
             payload: message.payload.clone(),
             qos,
             retain: message.retain,
+            peer: Some(self.peer),
         });
         let verdict = match acceptance {
             Acceptance::Done(verdict) => Awaited::Known(verdict),
@@ -182,6 +185,16 @@ where
             verdict,
         });
         if self.pending.len() == 1 { self.settle().await } else { Ok(()) }
+    }
+
+    fn note(&self, trouble: Trouble, topic: &str) {
+        self.shared.hooks.note(Incident {
+            trouble,
+            principal: &self.principal,
+            client_id: &self.attached.session.client_id,
+            peer: self.peer,
+            topic: Some(topic),
+        });
     }
 
     /// Refuses a publish: by its acknowledgement where the protocol has one for that.
@@ -205,8 +218,9 @@ where
         for wanted in &subscribe.filters {
             self.allowance.spend();
             let refusal = self.subscribe_refusal(wanted.filter);
-            if let Some((code, counter)) = refusal {
+            if let Some((code, counter, trouble)) = refusal {
                 self.shared.counters.one(counter);
+                self.note(trouble, wanted.filter);
                 codes.push(if self.client.protocol == Protocol::V5 {
                     code
                 } else {
@@ -243,24 +257,30 @@ where
         encode::suback(&mut self.output, subscribe.packet_id, &codes, self.client.protocol);
     }
 
-    fn subscribe_refusal(&self, filter: &str) -> Option<(u8, Counter)> {
+    fn subscribe_refusal(&self, filter: &str) -> Option<(u8, Counter, Trouble)> {
         let limits = &self.shared.limits;
-        if filter_fault(filter, limits.topic_bytes_max).is_some() {
-            return Some((reason::FILTER_INVALID, Counter::SubscribeRefusedFilter));
+        if let Some(fault) = filter_fault(filter, limits.topic_bytes_max) {
+            return Some((reason::FILTER_INVALID, Counter::SubscribeRefusedFilter, Trouble::Filter(fault)));
         }
         if filter == "$share" || filter.starts_with("$share/") {
-            return Some((reason::SHARED_UNSUPPORTED, Counter::SubscribeRefusedShared));
+            let trouble = Trouble::Filter("shared subscriptions are not offered");
+            return Some((reason::SHARED_UNSUPPORTED, Counter::SubscribeRefusedShared, trouble));
         }
         if filter.starts_with('$') {
-            return Some((reason::NOT_AUTHORIZED, Counter::SubscribeRefusedDollar));
+            let trouble = Trouble::Filter("filters that start with `$` are the broker's own");
+            return Some((reason::NOT_AUTHORIZED, Counter::SubscribeRefusedDollar, trouble));
         }
         if !self.shared.hooks.may_subscribe(&self.principal, filter) {
-            return Some((reason::NOT_AUTHORIZED, Counter::SubscribeRefusedAcl));
+            return Some((reason::NOT_AUTHORIZED, Counter::SubscribeRefusedAcl, Trouble::SubscribeDenied));
         }
         let state = self.attached.session.state();
         let is_full = limits.subscriptions_per_session_max <= state.subscriptions.len()
             && state.subscriptions.iter().all(|existing| &*existing.filter != filter);
-        is_full.then_some((reason::QUOTA_EXCEEDED, Counter::SubscribeRefusedLimit))
+        is_full.then_some((
+            reason::QUOTA_EXCEEDED,
+            Counter::SubscribeRefusedLimit,
+            Trouble::SubscriptionsFull,
+        ))
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>) {

@@ -1,6 +1,6 @@
 //! The broker's questions, answered: who may come in, what may be touched, and when a publish is safe.
 //!
-//! Owns: counters and the last refused payloads. Does not own: connections, devices, the journal.
+//! Owns: counters and the list of refusals. Does not own: connections, devices, the journal, the words ([`advice`]).
 //!
 //! # Invariants
 //!
@@ -11,7 +11,8 @@
 //!   mapper, kiosk requests in their contract, what only passes through and every topic here.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -19,17 +20,17 @@ use std::{
 };
 
 use broker::{
-    Acceptance, BoxFuture, ConnectRefusal, ConnectRequest, Hooks, InboundPublish, Principal, Qos,
-    RetainedOwner, Verdict,
+    Acceptance, Blame, BoxFuture, ConnectRefusal, ConnectRequest, Hooks, InboundPublish, Incident, Principal,
+    Qos, Refusal, Refusals, RetainedOwner, Verdict, source,
 };
 use contract::{
     DeviceId, Timestamp,
     kiosk::{Request, RequestError},
     topic::{self, SensorTopic},
 };
-use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::advice::{self, Advice};
 use crate::{
     clock::Clock,
     codes::Codes,
@@ -39,9 +40,7 @@ use crate::{
     journal::{AppendError, Journal, Publish, Record},
 };
 
-/// Refused payloads that are remembered for the integrator.
-const REJECTIONS_MAX: usize = 20;
-/// Bytes of each that are remembered.
+/// Bytes of a refused payload that are remembered for the integrator.
 const REJECTION_BYTES_MAX: usize = 512;
 /// Bytes of a refused payload that the journal keeps, behind [`REFUSED_MARK`].
 const REFUSED_BYTES_MAX: usize = 512;
@@ -49,29 +48,13 @@ const REFUSED_BYTES_MAX: usize = 512;
 /// `commands/<device>/<id>/result` with ids of 64 bytes.
 const TOPIC_BYTES_MAX: usize = 256;
 
-/// One refused payload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RejectedPayload {
-    /// When.
-    pub at: Timestamp,
-    /// Who published.
-    pub device: String,
-    /// Where.
-    pub topic: String,
-    /// One word.
-    pub code: &'static str,
-    /// What is wrong.
-    pub reason: String,
-    /// Its beginning, as text.
-    pub payload: String,
-}
-
 /// What happened at the edge.
 #[derive(Default)]
 pub struct EdgeCounts {
     stored: AtomicU64,
     reasons: Mutex<BTreeMap<String, u64>>,
-    rejections: Mutex<VecDeque<RejectedPayload>>,
+    /// What was refused, to whom, and what to do about it.
+    pub(crate) refusals: Refusals,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -83,36 +66,12 @@ impl EdgeCounts {
         *lock(&self.reasons).entry(format!("{what}.{reason}")).or_default() += 1;
     }
 
-    fn reject(&self, publish: &InboundPublish, at: Timestamp, rejection: &Rejection, shown: &[u8]) {
-        self.count("publishes_rejected", rejection.code());
-        let payload = &shown[..shown.len().min(REJECTION_BYTES_MAX)];
-        let rejected = RejectedPayload {
-            at,
-            device: publish.principal.name.to_string(),
-            topic: beginning(&publish.topic).to_owned(),
-            code: rejection.code(),
-            reason: rejection.to_string(),
-            payload: String::from_utf8_lossy(payload).into_owned(),
-        };
-        let mut rejections = lock(&self.rejections);
-        if REJECTIONS_MAX <= rejections.len() {
-            rejections.pop_front();
-        }
-        rejections.push_back(rejected);
-    }
-
     /// Counters by name and reason.
     #[must_use]
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut counters = lock(&self.reasons).clone();
         counters.insert("publishes_stored".to_owned(), self.stored.load(Ordering::Relaxed));
         counters
-    }
-
-    /// The last refused payloads, the newest last.
-    #[must_use]
-    pub fn rejections(&self) -> Vec<RejectedPayload> {
-        lock(&self.rejections).iter().cloned().collect()
     }
 }
 
@@ -126,40 +85,77 @@ pub(crate) struct Edge {
     pub(crate) is_open: bool,
     pub(crate) codes: Arc<Codes>,
     pub(crate) passthrough: PassthroughLimits,
+    /// Shown in advice.
+    pub(crate) config_file: String,
 }
 
 impl Edge {
+    /// Whose a refusal is when the list is full. Anybody may choose a name that is not registered.
+    fn blame(&self, name: &str, peer: Option<SocketAddr>) -> Blame {
+        match peer {
+            Some(peer) if !self.gatekeeper.knows(name) => Blame::Address(source(peer.ip())),
+            _ => Blame::Device(name.to_owned()),
+        }
+    }
+
+    fn reject(&self, publish: &InboundPublish, at: Timestamp, rejection: &Rejection, shown: &[u8]) {
+        self.counts.count("publishes_rejected", rejection.code());
+        let payload = &shown[..shown.len().min(REJECTION_BYTES_MAX)];
+        let Advice { code, reason, hint } = advice::on_payload(rejection.code(), rejection.to_string());
+        let name = &publish.principal.name;
+        let refusal = Refusal {
+            code,
+            device: name.to_string(),
+            client_id: None,
+            peer: publish.peer,
+            topic: Some(beginning(&publish.topic).to_owned()),
+            reason,
+            hint,
+            payload: Some(String::from_utf8_lossy(payload).into_owned()),
+            times: 1,
+            first_at: at,
+            at,
+        };
+        self.counts.refusals.note(self.blame(name, publish.peer), refusal);
+    }
+
     async fn identify(&self, request: &ConnectRequest) -> Result<Principal, ConnectRefusal> {
         let name = request.username.as_deref();
+        let address = request.peer.ip();
         let password = request.password.as_deref().unwrap_or_default();
         let stranger = match name {
-            Some(name) => {
-                let address = request.peer.ip();
-                match self.gatekeeper.verify(name, &request.client_id, password, address).await {
-                    Ok(identity) => return Ok(Principal { name: identity.id, kind: identity.kind }),
-                    Err(stranger) => stranger,
-                }
-            }
+            Some(name) => match self.gatekeeper.verify(name, &request.client_id, password, address).await {
+                Ok(identity) => return Ok(Principal { name: identity.id, kind: identity.kind }),
+                Err(stranger) => stranger,
+            },
             None => Stranger::Unknown,
         };
-        let is_unregistered = stranger == Stranger::Unknown;
-        if self.is_open && is_unregistered {
+        if self.is_open && stranger == Stranger::Unknown {
             let name = anonymous_name(&request.client_id);
             return Ok(Principal { name: name.into(), kind: ANONYMOUS_KIND.into() });
         }
-        let shown = name.unwrap_or(&request.client_id);
-        let (reason, refusal) = match stranger {
-            Stranger::Unknown => ("unknown_device", ConnectRefusal::BadCredentials),
-            Stranger::WrongSecret => ("wrong_secret", ConnectRefusal::BadCredentials),
-            Stranger::OtherClientId => ("client_id_is_not_the_device", ConnectRefusal::NotAuthorized),
-            Stranger::Busy => ("busy", ConnectRefusal::Busy),
-            Stranger::BackingOff => ("backing_off", ConnectRefusal::Busy),
+        let Advice { code, reason, hint } = advice::on_login(stranger, request, &self.config_file);
+        self.counts.count("connects_refused", code);
+        let at = self.clock.now();
+        let refusal = Refusal {
+            code,
+            device: name.unwrap_or("(no user name)").to_owned(),
+            client_id: Some(request.client_id.clone()),
+            peer: Some(request.peer),
+            topic: None,
+            reason,
+            hint,
+            payload: None,
+            times: 1,
+            first_at: at,
+            at,
         };
-        self.counts.count("connects_refused", reason);
-        if is_unregistered {
-            self.gatekeeper.note_stranger(shown, request.peer.ip().to_string(), self.clock.now());
-        }
-        Err(refusal)
+        self.counts.refusals.note(Blame::Address(source(address)), refusal);
+        Err(match stranger {
+            Stranger::Unknown | Stranger::WrongSecret => ConnectRefusal::BadCredentials,
+            Stranger::OtherClientId => ConnectRefusal::NotAuthorized,
+            Stranger::Busy | Stranger::BackingOff => ConnectRefusal::Busy,
+        })
     }
 }
 
@@ -282,7 +278,7 @@ impl Hooks for Edge {
             Sealed::Not => match self.judge(&publish, received_at) {
                 Ok(()) => (Verdict::Accepted, &*publish.payload),
                 Err(rejection) => {
-                    self.counts.reject(&publish, received_at, &rejection, &publish.payload);
+                    self.reject(&publish, received_at, &rejection, &publish.payload);
                     kept = refused_record(&publish.payload);
                     (Verdict::RefusedPayload, &*kept)
                 }
@@ -293,7 +289,7 @@ impl Hooks for Edge {
             }
             Sealed::Refused(rejection) => {
                 // Whatever was typed there could be a code.
-                self.counts.reject(&publish, received_at, &rejection, b"");
+                self.reject(&publish, received_at, &rejection, b"");
                 kept = refused_record(b"");
                 (Verdict::RefusedPayload, &*kept)
             }
@@ -341,6 +337,26 @@ impl Hooks for Edge {
         });
         Acceptance::Pending(rx)
     }
+
+    fn note(&self, incident: Incident<'_>) {
+        let Incident { trouble: _, principal, client_id, peer, topic } = incident;
+        let Advice { code, reason, hint } = advice::on_incident(&incident);
+        let at = self.clock.now();
+        let refusal = Refusal {
+            code,
+            device: principal.name.to_string(),
+            client_id: Some(client_id.to_owned()),
+            peer: Some(peer),
+            topic: topic.map(str::to_owned),
+            reason,
+            hint,
+            payload: None,
+            times: 1,
+            first_at: at,
+            at,
+        };
+        self.counts.refusals.note(self.blame(&principal.name, Some(peer)), refusal);
+    }
 }
 
 #[cfg(test)]
@@ -366,6 +382,7 @@ mod tests {
             is_open: false,
             codes: Arc::new(Codes::in_dir(dir)),
             passthrough: PassthroughLimits { command_result_bytes_max: 300, kiosk_bytes_max: 400 },
+            config_file: "gateway.toml".to_owned(),
         }
     }
 
@@ -376,6 +393,7 @@ mod tests {
             payload: Bytes::from(payload),
             qos: Qos::AtLeastOnce,
             retain: false,
+            peer: None,
         });
         match acceptance {
             Acceptance::Done(verdict) => verdict,
@@ -412,9 +430,14 @@ mod tests {
             assert!(map(&topic, &payload, Timestamp::UNIX_EPOCH).is_err());
         }
         assert_eq!(next(&mut reader), (topic.to_owned(), reading), "a reading is kept as it came");
-        let codes: Vec<_> = edge.counts.rejections().iter().map(|rejected| rejected.code).collect();
-        assert_eq!(codes, ["too_large", "too_large", "not_json"]);
-        assert!(edge.counts.rejections()[0].payload.starts_with("xxx"), "the integrator sees its beginning");
+        let refusals = edge.counts.refusals.list();
+        let counted: Vec<_> = refusals.iter().map(|refusal| (refusal.code, refusal.times)).collect();
+        assert_eq!(counted, [("not_json", 1), ("too_large", 2)]);
+        let beginning = refusals[1].payload.as_deref().unwrap();
+        assert!(
+            beginning.starts_with("{\"count\":7}"),
+            "the integrator sees how the last one began: {beginning}"
+        );
         edge.journal.close();
     }
 
@@ -449,9 +472,9 @@ mod tests {
             assert!(topic.starts_with(&kept) && kept.len() <= TOPIC_BYTES_MAX, "{kept}");
             assert_eq!(payload.starts_with(REFUSED_MARK), reason.is_some());
             if let Some(reason) = reason {
-                let last = edge.counts.rejections().pop().expect("it is listed");
+                let last = edge.counts.refusals.list().into_iter().next().expect("it is listed");
                 assert!(last.reason.contains(reason), "{last:?}");
-                assert!(last.topic.len() <= TOPIC_BYTES_MAX);
+                assert!(last.topic.is_some_and(|topic| topic.len() <= TOPIC_BYTES_MAX));
             }
         }
         let counters = edge.counts.counters();
@@ -485,8 +508,9 @@ mod tests {
             assert!(!String::from_utf8_lossy(&payload).contains("94213"), "record {n}");
             assert_eq!(serde_json::from_slice::<SealedRequest>(&payload).is_ok(), n == 5, "record {n}");
         }
-        assert_eq!(edge.counts.rejections().len(), 5);
-        assert!(edge.counts.rejections().iter().all(|rejected| rejected.payload.is_empty()));
+        let refusals = edge.counts.refusals.list();
+        assert_eq!(refusals.iter().map(|refusal| refusal.times).sum::<u64>(), 5);
+        assert!(refusals.iter().all(|refusal| refusal.payload.as_deref() == Some("")));
         edge.journal.close();
     }
 

@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use broker::Refusal;
 use contract::{
     DeviceId, StoreId, Timestamp,
     hub::{Health, StoreView, Uplink},
@@ -18,11 +19,12 @@ use contract::{
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::edge::EdgeCounts;
+use super::{advice::TOOK_OVER, edge::EdgeCounts};
 use crate::{
     clock::Clock,
     devices::Gatekeeper,
     domain::DomainView,
+    http,
     journal::{Journal, OpenReport, Renewal},
     projector::{self, ProjectorStatus, Tally},
     room::{self, INTAKE_ROOM_BYTES_MIN},
@@ -32,6 +34,10 @@ use crate::{
 
 /// Records that may wait for the projector before the hub says that it lags.
 const LAG_RECORDS_WARN: u64 = 20_000;
+/// Connections of one device that were closed for another one before the hub asks whether two clients share its id, and
+/// for how long it asks after the last one.
+const TAKE_OVERS_WARN: u64 = 3;
+const TAKE_OVER_AGE_MS_MAX: i64 = 60_000;
 
 /// Everything that can be asked.
 pub(crate) struct Monitor {
@@ -40,7 +46,6 @@ pub(crate) struct Monitor {
     pub(crate) started_at: Timestamp,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) addresses: BTreeMap<&'static str, String>,
-    pub(crate) config_file: String,
     pub(crate) data_dir: PathBuf,
     pub(crate) is_open: bool,
     pub(crate) journal: Journal,
@@ -53,6 +58,7 @@ pub(crate) struct Monitor {
     pub(crate) gatekeeper: Arc<Gatekeeper>,
     pub(crate) edge: Arc<EdgeCounts>,
     pub(crate) broker: broker::Handle,
+    pub(crate) page: http::Counts,
     pub(crate) connections_max: usize,
     /// Why the number of this start is not on the disk yet.
     pub(crate) unsaved_boot: Mutex<Option<String>>,
@@ -161,11 +167,30 @@ impl Monitor {
             let reason = projector.store_reason.as_deref().unwrap_or_default();
             notices.push(format!("the database was rebuilt and is whole again: {reason}"));
         }
+        notices.extend(self.shared_ids());
         if self.is_open {
             let open = "every client is let in (`mqtt.anonymous`); turn it off outside of demos";
             notices.push(open.to_owned());
         }
         notices
+    }
+
+    /// Devices whose connections take their session from each other, again and again and just now.
+    fn shared_ids(&self) -> Vec<String> {
+        let now = self.clock.now();
+        let is_now = |refusal: &Refusal| {
+            let is_often = TAKE_OVERS_WARN <= refusal.times;
+            refusal.code == TOOK_OVER && is_often && now.millis_since(refusal.at) < TAKE_OVER_AGE_MS_MAX
+        };
+        let now_taken = self.edge.refusals.list().into_iter().filter(is_now);
+        now_taken
+            .map(|Refusal { device, times, first_at, .. }| {
+                format!(
+                    "connections of `{device}` have closed each other {times} times since {first_at}: do two clients \
+                     share this id? `status --rejections` has their addresses"
+                )
+            })
+            .collect()
     }
 
     pub(crate) fn uplink(&self) -> Uplink {
@@ -224,13 +249,22 @@ impl Monitor {
     /// What the screens show.
     pub(crate) fn store_view(&self) -> StoreView {
         let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        view.into_store_view(
+        let mut shown = view.into_store_view(
             self.store.clone(),
             self.clock.now(),
             self.uplink(),
             self.health(),
             self.counters(),
-        )
+        );
+        if !self.is_open {
+            // What exists is the registry's to say; the journal remembers what was removed.
+            let exists = |id: &DeviceId| self.gatekeeper.knows(id.as_str());
+            shown.sensors.retain(|sensor| exists(&sensor.device));
+            shown.stock.retain(|shelf| exists(&shelf.shelf));
+            shown.lockers.retain(|bank| exists(&bank.bank));
+            shown.climate.retain(|place| exists(&place.device));
+        }
+        shown
     }
 
     /// What `status` shows.
@@ -240,20 +274,12 @@ impl Monitor {
         journal["epoch"] = json!(epochs.epoch());
         journal["renewal"] = to_value(&epochs.renewal());
         journal["torn_bytes_cut_at_start"] = json!(self.open_report.torn_bytes);
-        let strangers = self.gatekeeper.strangers().into_iter().rev().map(|knock| {
-            let mut value = to_value(&knock);
-            let file = &self.config_file;
-            // Anybody who can reach the port chooses this name: only an id may become part of a line for a shell.
-            if let Ok(id) = DeviceId::parse(&knock.name) {
-                value["admit"] =
-                    json!(format!("storehub-gateway device add {id} --kind KIND --config {file}"));
-            }
-            value
-        });
-        let rejections: Vec<_> = self.edge.rejections().into_iter().rev().collect();
         let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).counters.clone();
         let mut counters = self.counters();
         counters.extend(view);
+        let page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.extend(page.iter().map(|(name, value)| ((*name).to_owned(), *value)));
+        drop(page);
         json!({
             "store_id": self.store.as_str(),
             "version": env!("CARGO_PKG_VERSION"),
@@ -268,8 +294,7 @@ impl Monitor {
             "store": to_value(&self.projector.read()),
             "outbox": self.outbox(),
             "counters": counters,
-            "unknown_devices": strangers.collect::<Vec<_>>(),
-            "rejections": rejections,
+            "rejections": to_value(&self.edge.refusals.list()),
             "memory": { "resident_bytes": resident_bytes() },
         })
     }

@@ -148,19 +148,21 @@ async fn a_device_gets_in_while_the_hub_runs_and_is_cut_off_when_it_is_removed()
     let (_, code) = connect(&gateway, "shelf-01", Some("nonsense")).await;
     assert_eq!(code, 4, "unknown user name or bad password");
     let status = status_until(&site.data_dir(), "the stranger is listed", |status| {
-        status["unknown_devices"][0]["name"] == "shelf-01"
+        status["rejections"][0]["device"] == "shelf-01"
     })
     .await;
-    let advice = status["unknown_devices"][0]["admit"].as_str().unwrap();
-    assert!(advice.starts_with("storehub-gateway device add shelf-01 --kind KIND --config "), "{advice}");
+    assert_eq!(status["rejections"][0]["code"], "unknown_device");
+    let hint = status["rejections"][0]["hint"].as_str().unwrap();
+    assert!(hint.contains(": storehub-gateway device add shelf-01 --kind KIND --config "), "{hint}");
     let evil = "x$(reboot)";
     let (_, code) = connect(&gateway, evil, Some("nonsense")).await;
     assert_eq!(code, 4);
     let status = status_until(&site.data_dir(), "the other stranger is listed", |status| {
-        status["unknown_devices"][0]["name"] == evil
+        status["rejections"][0]["device"] == evil
     })
     .await;
-    assert!(status["unknown_devices"][0]["admit"].is_null(), "a name that is no id is no part of a command");
+    let hint = status["rejections"][0]["hint"].as_str().unwrap();
+    assert!(!hint.contains(evil), "a name that is no id is no part of a command: {hint}");
 
     let registry = Registry::in_dir(&site.data_dir());
     let secret = registry.add("shelf-01", Kind::Shelf, SystemClock::start().now()).unwrap();

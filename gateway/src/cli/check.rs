@@ -5,7 +5,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
-    net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _},
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::ExitCode,
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{EX_CONFIG, EX_FAILURE, say};
+use super::{EX_CONFIG, EX_FAILURE, runtime, say};
 use crate::{
     app::{DataDir, DataDirError},
     clock::{Clock as _, SystemClock},
@@ -21,14 +21,18 @@ use crate::{
     devices::Registry,
     projector::chain,
     room,
+    upstream::{
+        BrokerUrl,
+        probe::{Probed, probe},
+    },
 };
 
 /// 2026-01-01T00:00:00Z: an earlier clock has not been set.
 const CLOCK_MS_MIN: i64 = 1_767_225_600_000;
 /// 2100-01-01T00:00:00Z.
 const CLOCK_MS_MAX: i64 = 4_102_444_800_000;
-/// How long headquarters' broker may take to accept.
-const UPLINK_PATIENCE: Duration = Duration::from_secs(3);
+/// How long headquarters' broker may take to let the store in.
+const UPLINK_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -75,7 +79,8 @@ pub(super) fn check(config_file: &Path, json: bool) -> anyhow::Result<ExitCode> 
         findings.push(warning("mqtt.anonymous", "every client is let in; use this for demos only"));
     }
     if let Some(upstream) = &config.upstream {
-        findings.push(uplink(&upstream.broker.host, upstream.broker.port));
+        let probed = probe(&upstream.broker, &config.store, UPLINK_PATIENCE);
+        findings.push(uplink(runtime()?.block_on(probed), &upstream.broker));
     }
     print(&findings, json)?;
     let is_bad = findings.iter().any(|finding| finding.outcome == Outcome::Bad);
@@ -168,18 +173,18 @@ fn port(field: &'static str, addr: Option<SocketAddr>) -> Option<Finding> {
     })
 }
 
-fn uplink(host: &str, port: u16) -> Finding {
+/// The store works without headquarters, so nothing here keeps the hub from running.
+fn uplink(probed: Probed, broker: &BrokerUrl) -> Finding {
     let what = "upstream.url";
-    let addr = match (host, port).to_socket_addrs().map(|mut addrs| addrs.next()) {
-        Ok(Some(addr)) => addr,
-        Ok(None) => return warning(what, format!("`{host}` has no address; the hub will keep trying")),
-        Err(error) => return warning(what, format!("`{host}`: {error}; the hub will keep trying")),
-    };
-    match TcpStream::connect_timeout(&addr, UPLINK_PATIENCE) {
-        Ok(_) => good(what, format!("{addr} accepts connections")),
-        Err(error) => {
-            warning(what, format!("{addr} does not accept connections ({error}); the hub will keep trying"))
-        }
+    match probed {
+        Probed::In => good(what, format!("{broker} lets this store in")),
+        Probed::Refused(words) => warning(what, format!("{broker}: {words}; rows wait until then")),
+        Probed::Unreachable(why) => warning(
+            what,
+            format!(
+                "{broker} is not reachable ({why}); the store works without it, and the hub keeps trying"
+            ),
+        ),
     }
 }
 

@@ -15,7 +15,7 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     io,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
@@ -25,6 +25,7 @@ use argon2::{
     Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Output, PasswordHash},
 };
+use broker::source;
 use tokio::sync::oneshot;
 
 use super::{Stranger, argon2, lock};
@@ -173,17 +174,6 @@ fn is_right(memory: &mut [Block], hash: &str, password: &[u8]) -> bool {
         Argon2::new(algorithm, version, params).hash_password_into_with_memory(password, salt, found, memory);
     // Outputs are compared in constant time.
     hashed.is_ok() && Output::new(found).is_ok_and(|found| found == *expected)
-}
-
-/// Whose turn and whose blame it is: the address, or the network of an address that one host can change at will.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 /// Those who wait, by address and device, in the order of their next turn.
@@ -435,14 +425,6 @@ mod tests {
             offenders.note(from, "x", false, start + Duration::from_secs(1));
         }
         assert_eq!(offenders.0.len(), OFFENDERS_MAX);
-    }
-
-    #[test]
-    fn one_host_is_one_source_whatever_its_address_is_written_as() {
-        let source = |text: &str| source(text.parse().unwrap()).to_string();
-        assert_eq!(source("::ffff:192.168.0.7"), "192.168.0.7");
-        assert_eq!(source("2001:db8:1:2:3:4:5:6"), source("2001:db8:1:2:ffff::1"));
-        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -494,6 +494,24 @@ fn a_sensor_that_goes_and_comes_is_an_event_and_a_repetition_is_none() {
 }
 
 #[test]
+fn nobody_is_online_after_a_start_of_the_hub_until_it_is_heard_again() {
+    let mut hub = Hub::new();
+    hub.say("sensors/bin/b1/status", "online");
+    hub.say("sensors/bin/b2/status", "online");
+    let boot = hub.now.boot + 1;
+    hub.state.show_in(boot);
+    let online = |hub: &Hub| hub.state.view().sensors.iter().map(|sensor| sensor.online).collect::<Vec<_>>();
+    assert_eq!(online(&hub), [None, None], "before any input of this start");
+    (hub.now.boot, hub.now.mono_ms) = (boot, 0);
+    hub.tick(1_000);
+    assert_eq!(online(&hub), [None, None]);
+    hub.say("sensors/bin/b2/reading", r#"{"weight_g":1}"#);
+    assert_eq!(online(&hub), [None, Some(true)], "it speaks");
+    hub.say("sensors/bin/b1/status", "offline");
+    assert_eq!(online(&hub), [Some(false), Some(true)]);
+}
+
+#[test]
 fn a_refused_payload_changes_a_counter_and_nothing_else() {
     let mut hub = Hub::new();
     hub.tick(0);

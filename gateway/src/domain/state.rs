@@ -44,6 +44,8 @@ pub struct State {
     planogram: Planogram,
     /// The boot whose steady clock the deadlines are on.
     boot: Option<u64>,
+    /// The hub's start that this state is shown in, which no input may have told yet.
+    shown_in: u64,
     twins: Twins,
     stock: Stock,
     lockers: Lockers,
@@ -149,6 +151,7 @@ impl State {
         Self {
             planogram,
             boot: None,
+            shown_in: 0,
             twins: Twins::default(),
             stock: Stock::default(),
             lockers: Lockers::default(),
@@ -182,6 +185,11 @@ impl State {
         effects
     }
 
+    /// Says which start of the hub this is: who was online at an earlier one need not be so now.
+    pub fn show_in(&mut self, boot: u64) {
+        self.shown_in = boot;
+    }
+
     /// Whether something ends within seconds, so that time should be told often.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
@@ -202,7 +210,7 @@ impl State {
         }
         match map(topic, payload, input.at) {
             Ok(Mapped::Reading(reading)) => {
-                match self.twins.note(&reading, payload, now, &mut self.counters, effects) {
+                match self.twins.note(&reading, payload, (now, input.boot), &mut self.counters, effects) {
                     Noted::New => self.read(&reading, input, touched, effects),
                     Noted::Repeated | Noted::OverLimit => {}
                 }
@@ -435,7 +443,7 @@ impl State {
             traffic: self.traffic.view(),
             zones: self.zones.view(),
             climate: self.climate.view(),
-            sensors: self.twins.view(),
+            sensors: self.twins.view(self.shown_in.max(self.boot.unwrap_or_default())),
             counters,
         }
     }

@@ -35,6 +35,9 @@ struct Twin {
     /// The hub's time of the last message.
     seen_ms: i64,
     online: Option<bool>,
+    /// Which start of the hub the last message came to; 0 when that was not noted yet.
+    #[serde(default)]
+    boot: u64,
     /// Whether the device's clock was not believed at its last message.
     clock_wrong: bool,
     /// Last value by name, with the time of its reading.
@@ -52,7 +55,7 @@ impl Twins {
         &mut self,
         reading: &Reading,
         payload: &[u8],
-        now: Moment,
+        (now, boot): (Moment, u64),
         counters: &mut Counters,
         effects: &mut Effects,
     ) -> Noted {
@@ -68,7 +71,7 @@ impl Twins {
         if twin.kind != reading.sensor.as_str() {
             reading.sensor.as_str().clone_into(&mut twin.kind);
         }
-        twin.seen_ms = now.at.as_millis();
+        (twin.seen_ms, twin.boot) = (now.at.as_millis(), boot);
         if let Some(digest) = digest(reading, payload) {
             effects.is_repeat = self.recent.note(device, digest, effects);
         }
@@ -141,12 +144,13 @@ impl Twins {
         self.twins.iter().map(|(device, twin)| (device.clone().into_bytes(), json(twin)))
     }
 
-    pub(super) fn view(&self) -> Vec<SensorSeen> {
+    /// What was said before the start `boot` tells nothing about who is online now.
+    pub(super) fn view(&self, boot: u64) -> Vec<SensorSeen> {
         let seen = |(device, twin): (&String, &Twin)| {
             Some(SensorSeen {
                 device: DeviceId::parse(device).ok()?,
                 kind: twin.kind.clone(),
-                online: twin.online,
+                online: twin.online.filter(|_| boot <= twin.boot),
                 last_seen: Timestamp::saturating_from_millis(twin.seen_ms),
                 battery_pct: twin.values.get("battery_pct").map(|(_, value)| value.to_f64()),
             })

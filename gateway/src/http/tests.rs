@@ -57,7 +57,7 @@ impl Page {
         let shutdown = async move {
             let _ = stopped.await;
         };
-        let served = tokio::spawn(serve_within(listener, seen, shutdown, limits));
+        let served = tokio::spawn(serve_within(listener, seen, super::Counts::default(), shutdown, limits));
         Self { addr, view, stop, served }
     }
 

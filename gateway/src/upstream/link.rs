@@ -23,13 +23,13 @@ use std::{
 use contract::{
     RequestId, Timestamp,
     upstream::{
-        self, Ack, BATCH_BYTES_MAX, Batch, BatchData, Birth, Command, CommandResult, CommandState, Row,
-        SeqRange, StoreStatus, Stream,
+        self, Ack, BATCH_BYTES_MAX, Batch, BatchData, Birth, BirthDevice, Command, CommandResult,
+        CommandState, Row, SeqRange, StoreStatus, Stream,
     },
 };
 use rumqttc::{
-    AsyncClient, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet, QoS,
-    SubscribeFilter, SubscribeReasonCode,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions,
+    Outgoing, Packet, QoS, SubscribeFilter, SubscribeReasonCode,
 };
 use serde_json::value::RawValue;
 use tokio::{
@@ -43,6 +43,7 @@ use super::{
     Config, Cursor, CursorStore, EpochBegun, Found, Identity, OrderLine, RowAt, RowSource, SourceError,
     Start, StreamStatus, UplinkStatus, UpstreamHandle,
     forwarder::{Effect, Forwarder, Input, Options, ReadId, Token},
+    probe::{not_this_store, refused_login},
 };
 
 /// Room in the client's channel, and in its packet ids, for what is no batch: subscriptions, birth, statuses, results.
@@ -113,6 +114,7 @@ struct Link {
     config: Config,
     identity: Identity,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    devices: Arc<dyn Fn() -> Vec<BirthDevice> + Send + Sync>,
     jitter: Box<dyn FnMut() -> f64 + Send>,
     shutdown: tokio_util::sync::CancellationToken,
     new_rows: watch::Receiver<u64>,
@@ -147,6 +149,8 @@ struct Link {
     waiting: BTreeMap<Stream, Option<u64>>,
     last_ack_at: Option<Timestamp>,
     last_error: Option<String>,
+    /// Why headquarters does not let this store in, since the last attempt.
+    refused: Option<String>,
     counters: BTreeMap<&'static str, u64>,
     status_dirty: bool,
     status_at: Instant,
@@ -164,6 +168,7 @@ impl Link {
             durable_seq,
             degraded,
             clock,
+            devices,
             jitter,
             orders,
             shutdown,
@@ -205,6 +210,7 @@ impl Link {
             config,
             identity,
             clock,
+            devices,
             jitter,
             shutdown,
             new_rows,
@@ -229,6 +235,7 @@ impl Link {
             waiting: BTreeMap::new(),
             last_ack_at: None,
             last_error: None,
+            refused: None,
             counters: BTreeMap::new(),
             status_dirty: true,
             status_at: now,
@@ -380,7 +387,7 @@ impl Link {
             started_at: self.identity.started_at,
             config_digest: self.identity.config_digest.clone(),
             streams: self.config.streams.clone(),
-            devices: self.identity.devices.clone(),
+            devices: (self.devices)(),
         }
     }
 
@@ -411,7 +418,7 @@ impl Link {
                  nothing is forwarded until the journal has begun a new epoch"
             )
         });
-        repeated.chain(renewal).collect()
+        repeated.chain(renewal).chain(self.refused.clone()).collect()
     }
 
     // ---- the connection
@@ -424,6 +431,7 @@ impl Link {
     fn broken(&mut self, reason: String) {
         tracing::warn!("link lost: {reason}");
         self.last_error = Some(reason);
+        self.refused = None;
         self.connection = None;
         self.count("link_errors", 1);
         self.inputs.push_back(Input::LinkDown);
@@ -447,7 +455,7 @@ impl Link {
             Some(LinkEvent::Subscribed) => {
                 tracing::info!("link up");
                 connection.up_by = None;
-                self.last_error = None;
+                (self.last_error, self.refused) = (None, None);
                 self.inputs.push_back(Input::LinkUp);
                 self.status_at = Instant::now();
             }
@@ -461,6 +469,14 @@ impl Link {
             }
             Some(LinkEvent::Message { topic, payload }) => self.message(&topic, &payload),
             Some(LinkEvent::Ended(reason)) => self.broken(reason),
+            Some(LinkEvent::LoginRefused(code)) => {
+                self.broken(ConnectionError::ConnectionRefused(code).to_string());
+                self.refused = refused_login(code, &self.config.broker);
+            }
+            Some(LinkEvent::SubscriptionRefused) => {
+                self.broken("the broker refused a subscription to `ack` or `command/+`".to_owned());
+                self.refused = Some(not_this_store(&self.config.broker, &self.identity.store));
+            }
             None => self.broken("the client's task ended".to_owned()),
         }
     }
@@ -759,6 +775,8 @@ enum LinkEvent {
     Sent(u16),
     PubAck(u16),
     Message { topic: String, payload: bytes::Bytes },
+    LoginRefused(ConnectReturnCode),
+    SubscriptionRefused,
     Ended(String),
 }
 
@@ -840,13 +858,17 @@ async fn poll(mut event_loop: EventLoop, events: mpsc::Sender<LinkEvent>, silenc
     loop {
         let event = match timeout(silence_max, event_loop.poll()).await {
             Err(_) => LinkEvent::Ended(format!("the client was silent for {silence_max:?}")),
+            Ok(Err(ConnectionError::ConnectionRefused(code))) => LinkEvent::LoginRefused(code),
             Ok(Err(error)) => LinkEvent::Ended(error.to_string()),
             Ok(Ok(event)) => match link_event(event) {
                 Some(event) => event,
                 None => continue,
             },
         };
-        let last = matches!(event, LinkEvent::Ended(_));
+        let last = matches!(
+            event,
+            LinkEvent::Ended(_) | LinkEvent::LoginRefused(_) | LinkEvent::SubscriptionRefused
+        );
         if events.send(event).await.is_err() || last {
             return;
         }
@@ -859,9 +881,7 @@ fn link_event(event: Event) -> Option<LinkEvent> {
         Event::Incoming(Packet::SubAck(granted)) => {
             match granted.return_codes.contains(&SubscribeReasonCode::Failure) {
                 false => LinkEvent::Subscribed,
-                true => {
-                    LinkEvent::Ended("the broker refused a subscription to `ack` or `command/+`".to_owned())
-                }
+                true => LinkEvent::SubscriptionRefused,
             }
         }
         Event::Incoming(Packet::PubAck(ack)) => LinkEvent::PubAck(ack.pkid),

@@ -38,10 +38,20 @@ impl HqFolder {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it makes a folder, which is more than a default")]
     pub fn new() -> Self {
+        Self::with_admission("anonymous = true\n")
+    }
+
+    /// A new headquarters that admits one store with its secret.
+    #[must_use]
+    pub fn listing(store: &str, secret: &str) -> Self {
+        Self::with_admission(&format!("\n[stores.{store}]\nsecret = \"{secret}\"\n"))
+    }
+
+    fn with_admission(admission: &str) -> Self {
         let dir = TempDir::new().expect("the folder for temporary files is writable");
         let config = format!(
-            "[mqtt]\nembedded = \"127.0.0.1:0\"\nanonymous = true\n\n\
-             [database]\nurl = \"sqlite://{DATABASE}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n"
+            "[database]\nurl = \"sqlite://{DATABASE}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n\
+             [mqtt]\nembedded = \"127.0.0.1:0\"\n{admission}"
         );
         fs::write(dir.path().join(CONFIG), config).expect("the journey's folder is writable");
         Self { dir }

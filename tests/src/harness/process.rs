@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -57,7 +58,18 @@ impl Program {
     /// A program of ours with its log in `dir`.
     #[must_use]
     pub fn new(name: &str, dir: &Path) -> Self {
-        let mut command = Command::new(program(name));
+        Self::of(Command::new(program(name)), name, dir)
+    }
+
+    /// The same, as a terminal starts it: SIGHUP is not ignored, even where these tests run under `nohup`.
+    #[must_use]
+    pub fn in_terminal(name: &str, dir: &Path) -> Self {
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(program(name));
+        Self::of(command, name, dir)
+    }
+
+    fn of(mut command: Command, name: &str, dir: &Path) -> Self {
         command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         command.env("RUST_BACKTRACE", "1");
         if env::var_os("RUST_LOG").is_none() {
@@ -194,9 +206,18 @@ impl Running {
 
     /// SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGHUP: its terminal has closed.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         if let Some(id) = self.id() {
             let id = rustix::process::Pid::from_raw(id.cast_signed()).expect("a process id is not 0");
-            rustix::process::kill_process(id, rustix::process::Signal::TERM).ok();
+            rustix::process::kill_process(id, signal).ok();
         }
     }
 

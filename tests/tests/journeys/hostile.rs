@@ -4,9 +4,10 @@
 //! count what the bad one did.
 
 use e2e::{
-    harness::{Hub, HubSetup, Publisher},
+    harness::{Hub, HubSetup, PATIENCE, Publisher, wait_for},
     raw::{self, RawClient, Version, kind},
 };
+use serde_json::Value;
 
 /// A hub with a good sensor and a bad one; gives the bad one's secret.
 async fn store() -> (Hub, Publisher, String) {
@@ -159,6 +160,134 @@ async fn an_unknown_device_and_a_wrong_secret_are_refused_with_their_codes() {
     assert!(status.to_string().contains("nobody-01"), "the operator sees who knocked: {status}");
     hub.counted("mqtt.connect_refused_bad_credentials", 1).await;
     good.publish_until_acked(10).await;
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_looks_after_the_store_finds_every_refusal_with_who_where_why_and_what_to_do() {
+    let (hub, mut good, secret) = store().await;
+    let log_in_as = async |client_id: &str, login: Option<(&str, &str)>| {
+        let mut client = RawClient::open(hub.mqtt, Version::V311).await.expect("the hub listens");
+        client.send(&raw::connect(Version::V311, client_id, login, 0)).await.expect("the connection is open");
+        let answer = client.answer().await.expect("a refusal is a CONNACK");
+        assert_ne!(answer.body.last(), Some(&0), "{client_id} {login:?} is refused");
+    };
+    log_in_as("shelf-new", Some(("shelf-new", "x"))).await;
+    log_in_as("shelf-bad", Some(("shelf-bad", "wrong"))).await;
+    log_in_as("shelf-bad", Some(("shelf-bad", "wrong again"))).await;
+    log_in_as("pipe-7", Some(("shelf-bad", secret.as_str()))).await;
+    log_in_as("", None).await;
+    log_in_as("\u{1b}[2J", Some(("\u{1b}[2J\nadmit", "x"))).await;
+
+    let mut bad = log_in(&hub, Version::V5, &secret).await;
+    for (packet_id, topic, payload) in [
+        (1, "sensors/shelf/shelf-good/reading", &b"{\"weight_g\":1}"[..]),
+        (2, "sensors/+/shelf-bad/reading", b"{\"weight_g\":1}"),
+        (3, "sensors/shelf/shelf-bad/reading", b"{\"wait_g\":1}"),
+    ] {
+        bad.publish(topic, packet_id, payload).await.expect("the connection is open");
+        let answer = bad.answer().await.expect("a refusal has an answer");
+        assert!(answer.puback().is_some_and(|(id, code)| id == packet_id && 0x80 <= code), "{answer:?}");
+    }
+    for (packet_id, filter) in [(4, "hub/#"), (5, "sensors/#x")] {
+        bad.send(&raw::subscribe(Version::V5, packet_id, filter)).await.expect("the connection is open");
+        assert_eq!(bad.answer().await.expect("SUBSCRIBE has an answer").kind(), kind::SUBACK);
+    }
+    // The same id a second time: the first connection has to go.
+    log_in(&hub, Version::V5, &secret).await;
+
+    let listed = hub.folder.status().await.expect("the hub answers")["rejections"].clone();
+    for (code, device, topic, hint) in [
+        ("unknown_device", "shelf-new", None, "storehub-gateway device add shelf-new --kind KIND --config "),
+        ("wrong_secret", "shelf-bad", None, "device remove shelf-bad --config "),
+        ("client_id_is_not_the_device", "shelf-bad", None, "set the client id to `shelf-bad`"),
+        ("no_user_name", "(no user name)", None, "set client id and user name to the device's id"),
+        (
+            "publish_not_allowed",
+            "shelf-bad",
+            Some("sensors/shelf/shelf-good/reading"),
+            "`sensors/shelf/shelf-bad/+`",
+        ),
+        ("topic_invalid", "shelf-bad", Some("sensors/+/shelf-bad/reading"), "`sensors/shelf/shelf-bad/+`"),
+        ("fields", "shelf-bad", Some("sensors/shelf/shelf-bad/reading"), "README"),
+        ("subscribe_not_allowed", "shelf-bad", Some("hub/#"), "`commands/shelf-bad/#`"),
+        ("filter_invalid", "shelf-bad", Some("sensors/#x"), "`commands/shelf-bad/#`"),
+        ("session_taken_over", "shelf-bad", None, "two clients share this id"),
+    ] {
+        let mut refusals = listed.as_array().expect("a list").iter();
+        let found = refusals.find(|refusal| refusal["code"] == code && refusal["device"] == device);
+        let refusal = found.unwrap_or_else(|| panic!("{code} of {device} is in {listed}"));
+        assert_eq!(refusal["topic"].as_str(), topic, "{refusal}");
+        assert!(refusal["hint"].as_str().is_some_and(|said| said.contains(hint)), "{refusal}");
+        assert!(refusal["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{refusal}");
+        assert!(refusal["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{refusal}");
+        assert_eq!(refusal["times"], if code == "wrong_secret" { 2 } else { 1 }, "{refusal}");
+    }
+    let shown = hub.folder.command(&["status", "--rejections"]).await.said();
+    assert!(shown.contains("\\u{1b}[2J\\u{a}admit") && !shown.contains('\u{1b}'), "{shown}");
+
+    // Somebody makes up names for as long as he likes: what an honest device needs to hear is still there.
+    for n in 0..300 {
+        log_in_as("made-up", Some((format!("made-up-{n}").as_str(), "x"))).await;
+    }
+    let listed = hub.folder.status().await.expect("the hub answers")["rejections"].clone();
+    assert!(listed.as_array().is_some_and(|list| list.len() <= 64), "{listed}");
+    assert!(listed.to_string().contains("publish_not_allowed"), "{listed}");
+    good.publish_until_acked(10).await;
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_is_let_in_at_once_shown_while_it_is_heard_and_gone_from_the_page_when_removed() {
+    let hub = HubSetup::new().start().await;
+    // Right behind `device add`, again and again: the very first login is let in.
+    for n in 1..=5 {
+        let id = format!("shelf-{n}");
+        let secret = hub.folder.add_device(&id, "shelf").await;
+        let logged_in = RawClient::log_in(hub.mqtt, Version::V5, &id, Some(&secret)).await;
+        let (mut client, code) = logged_in.expect("the hub answers CONNECT");
+        assert_eq!(code, 0, "{id} is let in");
+        client.publish(&format!("sensors/shelf/{id}/status"), 1, b"online").await.expect("it is connected");
+        assert_eq!(client.answer().await.expect("it is acknowledged").puback(), Some((1, 0)));
+    }
+    let shown = async |hub: &Hub, wanted: &[(&str, Option<bool>)]| {
+        wait_for(&format!("the page shows {wanted:?}"), PATIENCE, async || {
+            let sensors = hub.store().await?["sensors"].clone();
+            let sensor = |sensor: &Value| (sensor["device"].clone(), sensor["online"].as_bool());
+            let found: Vec<_> = sensors.as_array().into_iter().flatten().map(sensor).collect();
+            let is_so = found.len() == wanted.len()
+                && found.iter().zip(wanted).all(|(found, wanted)| found.0 == wanted.0 && found.1 == wanted.1);
+            if is_so { Ok(()) } else { Err(sensors.to_string()) }
+        })
+        .await;
+    };
+    let online = Some(true);
+    shown(
+        &hub,
+        &[
+            ("shelf-1", online),
+            ("shelf-2", online),
+            ("shelf-3", online),
+            ("shelf-4", online),
+            ("shelf-5", online),
+        ],
+    )
+    .await;
+    let removed = hub.folder.command(&["device", "remove", "shelf-2"]).await;
+    assert!(removed.status.success(), "{}", removed.said());
+    shown(&hub, &[("shelf-1", online), ("shelf-3", online), ("shelf-4", online), ("shelf-5", online)]).await;
+
+    // After a start nobody knows who is still there, and a rebuilt database remembers no more than that.
+    let folder = hub.kill().await;
+    let unknown = [("shelf-1", None), ("shelf-3", None), ("shelf-4", None), ("shelf-5", None)];
+    let hub = folder.start().await;
+    shown(&hub, &unknown).await;
+    let folder = hub.kill().await;
+    std::fs::remove_dir_all(folder.data_dir().join("sled")).expect("the database has a folder");
+    // There may be none yet.
+    std::fs::remove_dir_all(folder.data_dir().join("snapshots")).ok();
+    let hub = folder.start().await;
+    shown(&hub, &unknown).await;
     hub.stop().await;
 }
 

@@ -23,7 +23,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{BrokerUrl, Tuning},
+    super::{
+        BrokerUrl, Tuning,
+        probe::{Probed, probe},
+    },
     *,
 };
 
@@ -87,6 +90,9 @@ struct Archive {
 struct Headquarters {
     archive: Mutex<BTreeMap<Stream, Archive>>,
     statuses: Mutex<Vec<StoreStatus>>,
+    births: Mutex<Vec<Birth>>,
+    /// What it takes for the right password.
+    password: Mutex<&'static str>,
     handle: OnceLock<Handle>,
 }
 
@@ -103,8 +109,11 @@ impl Hooks for Headquarters {
         request: &'a ConnectRequest,
     ) -> BoxFuture<'a, Result<Principal, ConnectRefusal>> {
         Box::pin(async move {
+            let right = *self.password.lock().unwrap();
             match request.password.as_deref() {
-                Some(b"right") => Ok(Principal { name: "hz-1".into(), kind: "store".into() }),
+                Some(given) if given == right.as_bytes() => {
+                    Ok(Principal { name: "hz-1".into(), kind: "store".into() })
+                }
                 _ => Err(ConnectRefusal::BadCredentials),
             }
         })
@@ -142,6 +151,7 @@ impl Hooks for Headquarters {
             StoreTopic::Birth => {
                 let birth: Birth = serde_json::from_slice(&publish.payload).unwrap();
                 let archives = self.archive.lock().unwrap();
+                self.births.lock().unwrap().push(birth.clone());
                 for stream in birth.streams {
                     ack(stream, archives.get(&stream).map_or(0, |archive| archive.through_seq));
                 }
@@ -156,7 +166,7 @@ impl Hooks for Headquarters {
 }
 
 async fn headquarters() -> (Arc<Headquarters>, Broker, SocketAddr) {
-    let hooks = Arc::new(Headquarters::default());
+    let hooks = Arc::new(Headquarters { password: Mutex::new("right"), ..Headquarters::default() });
     let limits = Limits { packet_bytes_max: 2 * BATCH_BYTES_MAX, ..Limits::default() };
     let config = broker::Config { tcp: Some("127.0.0.1:0".parse().unwrap()), limits };
     let broker =
@@ -244,6 +254,12 @@ fn no_orders() -> OrderLine {
     OrderLine { commands: mpsc::channel(1).0, results: mpsc::channel(1).1 }
 }
 
+/// The one device of these hubs: its id counts how often it was asked for.
+fn registered() -> BirthDevice {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    BirthDevice { id: format!("shelf-{}", ASKED.fetch_add(1, Ordering::Relaxed)), kind: "shelf".to_owned() }
+}
+
 struct Hub {
     uplink: UpstreamHandle,
     shutdown: CancellationToken,
@@ -269,7 +285,6 @@ fn hub(broker: SocketAddr, password: &str, journal: Vec<Stream>, tuning: Tuning)
             version: "0.1.0".to_owned(),
             started_at: Timestamp::UNIX_EPOCH,
             config_digest: String::new(),
-            devices: Vec::new(),
         },
         source: Box::new(Rows(journal)),
         cursors: Box::new(cursors.clone()),
@@ -277,6 +292,7 @@ fn hub(broker: SocketAddr, password: &str, journal: Vec<Stream>, tuning: Tuning)
         new_rows,
         degraded: watch::channel(vec!["a reduced mode".to_owned()]).1,
         clock: Arc::new(|| Timestamp::UNIX_EPOCH),
+        devices: Arc::new(|| vec![registered()]),
         jitter: Box::new(|| 0.0),
         orders: no_orders(),
         shutdown: shutdown.clone(),
@@ -335,14 +351,18 @@ async fn every_row_arrives_once_in_effect_through_a_link_that_is_cut_again_and_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_login_is_said_in_the_status_and_tried_again() {
-    let (_hooks, broker, addr) = headquarters().await;
+async fn a_refused_login_is_a_reduced_mode_with_what_to_do_until_it_is_let_in() {
+    let (hooks, broker, addr) = headquarters().await;
     let mut hub = hub(addr, "wrong", vec![Stream::Events], quick());
     let status =
         wait_for(&mut hub, |status| 2 <= status.counters.get("link_errors").copied().unwrap_or_default())
             .await;
     assert!(!status.connected);
     assert!(status.last_error.unwrap().contains("refused"));
+    assert!(status.degraded[0].contains("`upstream.url`"), "{:?}", status.degraded);
+    *hooks.password.lock().unwrap() = "wrong";
+    let status = wait_for(&mut hub, |status| status.connected).await;
+    assert_eq!(status.degraded, Vec::<String>::new(), "it is well again");
     hub.shutdown.cancel();
     timeout(LIMIT, hub.uplink.join).await.unwrap().unwrap();
     broker.shutdown(Duration::from_secs(2)).await;
@@ -359,4 +379,62 @@ async fn a_peer_that_never_answers_costs_one_deadline_and_does_not_hold_up_the_e
     let _second = timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
     hub.shutdown.cancel();
     timeout(LIMIT, hub.uplink.join).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_birth_lists_the_devices_of_its_moment() {
+    let (hooks, broker, addr) = headquarters().await;
+    let mut hub = hub(addr, "right", vec![Stream::Events], quick());
+    wait_for(&mut hub, |status| {
+        status.streams.get(&Stream::Events).is_some_and(|stream| stream.acked_seq == 1)
+    })
+    .await;
+    broker.handle().disconnect_principal("hz-1");
+    wait_for(&mut hub, |status| 1 <= status.counters.get("link_errors").copied().unwrap_or_default()).await;
+    wait_for(&mut hub, |status| status.connected).await;
+    let births = async || loop {
+        let births = hooks.births.lock().unwrap().clone();
+        if 2 <= births.len() {
+            return births;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let births = timeout(LIMIT, births()).await.expect("a second birth");
+    assert_ne!(births[0].devices, births[1].devices);
+    hub.shutdown.cancel();
+    timeout(LIMIT, hub.uplink.join).await.unwrap().unwrap();
+    broker.shutdown(Duration::from_secs(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_tells_a_refused_login_and_another_store_and_leaves_the_hub_connected() {
+    let (hooks, broker, addr) = headquarters().await;
+    let mut hub = hub(addr, "right", vec![Stream::Events], quick());
+    wait_for(&mut hub, |status| status.connected).await;
+    let ask = async |login: &str, store: &str| {
+        let url = BrokerUrl::parse(&format!("mqtt://{login}@{addr}")).unwrap();
+        probe(&url, &StoreId::parse(store).unwrap(), LIMIT).await
+    };
+    assert_eq!(ask("hz-1:right", "hz-1").await, Probed::In);
+    let Probed::Refused(words) = ask("hz-1:wrong", "hz-1").await else { panic!("it is refused") };
+    assert!(words.contains("user `hz-1` or its password in `upstream.url`"), "{words}");
+    let Probed::Refused(words) = ask("hz-1:right", "hz-2").await else {
+        panic!("it is another store's login")
+    };
+    assert!(words.contains("not as the store `hz-2`"), "{words}");
+    let status = hub.uplink.status.borrow().clone();
+    assert!(status.connected && !status.counters.contains_key("link_errors"), "{status:?}");
+    assert_eq!(hooks.births.lock().unwrap().len(), 1, "the hub was never thrown out");
+    hub.shutdown.cancel();
+    timeout(LIMIT, hub.uplink.join).await.unwrap().unwrap();
+    broker.shutdown(Duration::from_secs(2)).await;
+
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = BrokerUrl::parse(&format!("mqtt://{}", silent.local_addr().unwrap())).unwrap();
+    let store = StoreId::parse("hz-1").unwrap();
+    let probed = probe(&url, &store, Duration::from_millis(200)).await;
+    assert!(matches!(probed, Probed::Unreachable(_)), "{probed:?}");
+    drop(silent);
+    let probed = probe(&url, &store, LIMIT).await;
+    assert!(matches!(probed, Probed::Unreachable(_)), "{probed:?}");
 }
