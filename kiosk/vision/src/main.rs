@@ -1,6 +1,7 @@
 //! `storehub-vision`: what the kiosk sees, on the command line.
 //!
-//! One line for each picture on stdout, JSON or readable; messages about the program itself on stderr.
+//! One line for each picture on stdout, JSON or readable. What keeps the program from looking at any picture is one
+//! line too: with `--json` a document with `error` on stdout, else text on stderr.
 //! Writes no file. The exit status is 1 when any picture could not be read or analysed.
 
 use std::{
@@ -68,11 +69,6 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Find the pose of codes: not in this release.
-    Pose {
-        #[command(flatten)]
-        pictures: Pictures,
-    },
 }
 
 #[derive(Debug, Args)]
@@ -100,23 +96,39 @@ fn main() -> ExitCode {
     // A decoder that panics is caught and reported as an error of its picture; without this hook the
     // panic's own message would be printed as well.
     std::panic::set_hook(Box::new(|_| {}));
-    match std::panic::catch_unwind(run) {
-        Ok(Ok(code)) => code,
-        Ok(Err(error)) => {
-            eprintln!("storehub-vision: {error:#}");
-            ExitCode::FAILURE
-        }
+    let command = Cli::parse().command;
+    let is_json = command.is_json();
+    let error = match std::panic::catch_unwind(|| run(command)) {
+        Ok(Ok(code)) => return code,
+        Ok(Err(error)) => format!("{error:#}"),
         Err(panic) => {
             let what = panic.downcast_ref::<String>().map(String::as_str);
             let what = what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            eprintln!("storehub-vision: internal error: {what}");
-            ExitCode::FAILURE
+            format!("internal error: {what}")
+        }
+    };
+    if is_json {
+        // Nobody is left to tell when this cannot be written.
+        _ = writeln!(io::stdout(), "{}", json!({ "error": error }));
+    } else {
+        eprintln!("storehub-vision: {error}");
+    }
+    ExitCode::FAILURE
+}
+
+impl Command {
+    fn is_json(&self) -> bool {
+        match self {
+            Self::Codes { pictures, .. } | Self::Face { pictures, .. } | Self::Skin { pictures, .. } => {
+                pictures.json
+            }
+            Self::Camera { json, .. } => *json,
         }
     }
 }
 
-fn run() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Codes { pictures, thorough } => {
             each(&pictures, |picture| read_codes(picture, thorough), shown_codes)
         }
@@ -135,11 +147,6 @@ fn run() -> anyhow::Result<ExitCode> {
         }
         Command::Camera { probe: Some(device), json, .. } => probe_camera(&device, json),
         Command::Camera { probe: None, json, .. } => Ok(list_cameras(json)),
-        Command::Pose { pictures } => {
-            let refuse =
-                |_: &Picture| -> anyhow::Result<Value> { anyhow::bail!("poses are not in this release") };
-            each(&pictures, refuse, |_| String::new())
-        }
     }
 }
 
@@ -323,11 +330,13 @@ fn shown_skin(report: &vision::SkinReport) -> String {
         Some(tone) => {
             _ = writeln!(
                 text,
-                "  tone: L* {} a* {} b* {}, hue {}°, ITA {}° ({}° to {}°), {}",
+                "  tone: L* {} ± {} a* {} b* {}, hue {}° ± {}°, ITA {}° ({}° to {}°), {}",
                 tone.lightness,
+                tone.lightness_repeat,
                 tone.a,
                 tone.b,
                 tone.hue,
+                tone.hue_repeat_deg,
                 tone.ita_deg,
                 tone.ita_ci[0],
                 tone.ita_ci[1],

@@ -151,12 +151,18 @@ pub struct ToneValues {
     /// Lightness.
     #[serde(rename = "L")]
     pub lightness: f64,
+    /// What a repetition in the same light may differ by: half of the 95 % interval that the skin's own variation
+    /// gives. What an unknown light adds to lightness and hue was not measured, so no figure here includes it.
+    #[serde(rename = "L_repeat")]
+    pub lightness_repeat: f64,
     /// Green to red.
     pub a: f64,
     /// Blue to yellow.
     pub b: f64,
     /// Hue in degrees.
     pub hue: f64,
+    /// As `L_repeat`, for the hue.
+    pub hue_repeat_deg: f64,
     /// Individual typology angle in degrees.
     pub ita_deg: f64,
     /// Its interval: what the skin's own variation gives (95 %), widened by the error of an unknown light
@@ -201,6 +207,8 @@ pub struct RegionValue {
     pub id: RegionId,
     /// Its value.
     pub value: f64,
+    /// Its 95 % interval, from the skin's own variation in this picture.
+    pub ci: [f64; 2],
 }
 
 /// How much of a region could be used.
@@ -374,18 +382,26 @@ fn tone_values(regions: &[&Region]) -> Option<ToneValues> {
         a: median_of(regions, |s| s.lab.a),
         b: median_of(regions, |s| s.lab.b),
     };
-    let blocks = block_medians(samples(regions), |s| s.block, |s| [s.lab.l, s.lab.b]);
-    let repeat = half_interval_95(&blocks, |drawn| {
-        let channel = |at: usize| statistics::median(drawn.iter().map(|block| block[at]).collect());
-        Lab { l: channel(0), a: 0.0, b: channel(1) }.ita_deg()
-    })?;
+    let blocks = block_medians(samples(regions), |s| s.block, |s| [s.lab.l, s.lab.a, s.lab.b]);
+    let half = |off: fn(Lab, Lab) -> f64| {
+        half_interval_95(&blocks, |drawn| {
+            let channel = |at: usize| statistics::median(drawn.iter().map(|block| block[at]).collect());
+            off(Lab { l: channel(0), a: channel(1), b: channel(2) }, lab)
+        })
+    };
+    let lightness_repeat = half(|drawn, lab| drawn.l - lab.l)?;
+    // The neighbours of an angle lie on both sides of its zero.
+    let hue_repeat = half(|drawn, lab| (drawn.hue_deg() - lab.hue_deg() + 180.0).rem_euclid(360.0) - 180.0)?;
+    let repeat = half(|drawn, lab| drawn.ita_deg() - lab.ita_deg())?;
     let (mean, p90) = ITA_UNCALIBRATED_DEG;
     let ita = lab.ita_deg();
     Some(ToneValues {
         lightness: hundredths(lab.l),
+        lightness_repeat: hundredths(lightness_repeat),
         a: hundredths(lab.a),
         b: hundredths(lab.b),
         hue: hundredths(lab.hue_deg()),
+        hue_repeat_deg: hundredths(hue_repeat),
         ita_deg: hundredths(ita),
         // Two independent errors add as squares.
         ita_ci: [-1.0, 1.0].map(|sign| hundredths(ita + sign * repeat.hypot(p90))),
@@ -406,20 +422,25 @@ fn redness(usable: &[&Region], capture: &Capture) -> Metric {
     // Each region weighs the same, or the larger cheeks would be their own yardstick.
     let face = usable.iter().map(own).sum::<f64>() / usable.len() as f64;
     let value = cheeks.iter().map(own).sum::<f64>() / cheeks.len() as f64 - face;
-    // The intervals of the regions' medians, as the sum above weighs them.
-    let weight = 1.0 / usable.len() as f64;
-    let mut variance = 0.0;
-    for region in usable {
-        let blocks = block_medians(region.samples.iter(), |s| s.block, |s| [s.erythema]);
-        let half = half_interval_95(&blocks, |drawn| {
-            statistics::median(drawn.iter().map(|block| block[0]).collect())
-        });
-        let Some(half) = half else { return no_metric("redness", "too_little_visible_skin") };
-        let is_cheek = region.outline.id != RegionId::Forehead;
-        let share = if is_cheek { 1.0 / cheeks.len() as f64 } else { 0.0 } - weight;
-        variance += (share * half).powi(2);
-    }
-    let half = variance.sqrt();
+    let halves: Option<Vec<f64>> = usable
+        .iter()
+        .map(|region| {
+            let blocks = block_medians(region.samples.iter(), |s| s.block, |s| [s.erythema]);
+            half_interval_95(&blocks, |drawn| {
+                statistics::median(drawn.iter().map(|block| block[0]).collect())
+            })
+        })
+        .collect();
+    let Some(halves) = halves else { return no_metric("redness", "too_little_visible_skin") };
+    // The interval of a mean of regions less the face's own: those of the regions' medians, as the sum weighs them.
+    let interval = |value: f64, share_of: &dyn Fn(RegionId) -> f64| {
+        let weight = 1.0 / usable.len() as f64;
+        let parts = usable.iter().zip(&halves);
+        let variance: f64 =
+            parts.map(|(region, half)| ((share_of(region.outline.id) - weight) * half).powi(2)).sum();
+        [-1.0, 1.0].map(|sign| hundredths(value + sign * variance.sqrt()))
+    };
+    let share_of_cheeks = |id| if id == RegionId::Forehead { 0.0 } else { 1.0 / cheeks.len() as f64 };
     let reason = if capture.has("uneven_light") {
         "uneven_light"
     } else if capture.has("over_exposed") {
@@ -439,10 +460,14 @@ fn redness(usable: &[&Region], capture: &Capture) -> Metric {
         reason: Some(reason),
         value: Some(hundredths(value)),
         unit: Some("erythema index above the face's own mean (100 log10)"),
-        ci: Some([hundredths(value - half), hundredths(value + half)]),
+        ci: Some(interval(value, &share_of_cheeks)),
         regions: usable
             .iter()
-            .map(|region| RegionValue { id: region.outline.id, value: hundredths(own(region) - face) })
+            .map(|region| {
+                let (id, value) = (region.outline.id, own(region) - face);
+                let ci = interval(value, &|other| if other == id { 1.0 } else { 0.0 });
+                RegionValue { id, value: hundredths(value), ci }
+            })
             .collect(),
     }
 }
@@ -514,6 +539,8 @@ mod tests {
             values.ita_ci[1] - values.ita_ci[0] > 2.0 * 18.0,
             "the unknown light is part of the interval"
         );
+        let repeats = [values.lightness_repeat, values.hue_repeat_deg, values.ita_repeat_deg];
+        assert!(repeats.iter().all(|half| (0.0..1.0).contains(half)), "grain alone: {values:?}");
         assert_eq!((even.tone.status, even.tone.calibration), (Status::LowConfidence, "uncalibrated"));
         assert_eq!(even.tone.measured_on, [RegionId::CheekL, RegionId::CheekR]);
         let redness = |report: &SkinReport| report.metrics[0].value.unwrap();
@@ -522,6 +549,36 @@ mod tests {
         assert!(2.0 < redness(&red), "{:?}", red.metrics[0]);
         let forehead = red.metrics[0].regions.iter().find(|r| r.id == RegionId::Forehead).unwrap();
         assert!(forehead.value < 0.0);
+        for region in &red.metrics[0].regions {
+            assert!(region.ci[0] <= region.value && region.value <= region.ci[1], "{region:?}");
+        }
+    }
+
+    #[test]
+    fn rougher_skin_has_wider_intervals_of_every_value() {
+        let even = picture([190, 140, 115], [190, 140, 115]);
+        let (width, height) = (even.width(), even.height());
+        // Patches of another colour, larger than the blocks of the bootstrap.
+        let patched = even.rgb().chunks_exact(3).enumerate().flat_map(|(at, pixel)| {
+            let (x, y) = (at % SIDE as usize, at / SIDE as usize);
+            let is_patch = (x / 40 + y / 40) % 2 == 0 && pixel[0] > 100;
+            if is_patch { [pixel[0] + 20, pixel[1], pixel[2]] } else { [pixel[0], pixel[1], pixel[2]] }
+        });
+        let rough = Picture::from_rgb(width, height, patched.collect()).unwrap();
+        let [even, rough] = [even, rough].map(|picture| analyse(&picture, &[face()]));
+        let [narrow, wide] = [&even, &rough].map(|report| {
+            let tone = report.tone.values.unwrap();
+            let cheek = report.metrics[0].regions.iter().find(|r| r.id == RegionId::CheekL).unwrap();
+            [
+                tone.lightness_repeat,
+                tone.hue_repeat_deg,
+                tone.ita_repeat_deg,
+                (cheek.ci[1] - cheek.ci[0]) / 2.0,
+            ]
+        });
+        for (narrow, wide) in narrow.into_iter().zip(wide) {
+            assert!(narrow + 0.1 < wide, "{narrow} {wide}: {even:?} {rough:?}");
+        }
     }
 
     #[test]

@@ -71,11 +71,27 @@ fn a_device_that_is_no_camera_is_named() {
 }
 
 #[test]
-fn poses_are_refused_in_words() {
+fn what_keeps_it_from_looking_at_all_is_one_line_of_json_where_json_is_asked_for() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let output = vision().args(["pose", "--json"]).arg(qr(folder.path(), "x")).output().expect("it runs");
+    let picture = qr(folder.path(), "x");
+    for command in ["face", "skin"] {
+        let runtime = folder.path().join("libonnxruntime.so");
+        let output = vision()
+            .args([command, "--json"])
+            .args([&picture, &picture])
+            .arg("--runtime")
+            .arg(&runtime)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        let lines = lines(&output);
+        let error = lines[0]["error"].as_str().expect("an error in words");
+        assert!(error.contains("failed to load the models: found no ONNX Runtime library"), "{error}");
+        assert_eq!((lines.len(), errors(&output).as_str()), (1, ""));
+    }
+    let output = vision().args(["camera", "--json", "--probe", "/dev/null"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(lines(&output)[0]["error"], "poses are not in this release");
+    assert!(lines(&output)[0]["error"].as_str().is_some_and(|error| error.contains("`/dev/null`")));
 }
 
 #[test]
