@@ -107,7 +107,7 @@ pub enum Answer {
         /// What the code claims.
         claim: ItemClaim,
         /// The product, when the store sells it.
-        product: Option<Product>,
+        product: Option<Box<Product>>,
         /// How far the claim can be believed.
         assessment: Box<Assessment>,
     },
@@ -251,7 +251,11 @@ impl OriginStore {
         if matches!(assessment.reasons[..], [Reason::NoRecord]) {
             info!("origin of {}: put its supplier's record into the records folder", claim.gtin());
         }
-        Answer::Item { product: self.product(claim.gtin()).cloned(), claim, assessment: Box::new(assessment) }
+        Answer::Item {
+            product: self.product(claim.gtin()).cloned().map(Box::new),
+            claim,
+            assessment: Box::new(assessment),
+        }
     }
 }
 

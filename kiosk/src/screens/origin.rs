@@ -108,7 +108,7 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &Finding, imag
                 ),
                 Answer::Item { claim, product, assessment } => {
                     verdict(seen, theme, assessment);
-                    product_line(seen, theme, claim, product.as_ref());
+                    product_line(seen, theme, claim, product.as_deref());
                 }
             }
         });
