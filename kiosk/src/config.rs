@@ -55,6 +55,8 @@ pub struct Config {
     pub models: Models,
     /// What the origin screen rests on.
     pub origin: Option<Origin>,
+    /// Where the kiosk keeps what must outlive it; nowhere when absent.
+    pub data_dir: Option<PathBuf>,
     /// Who is let in to the staff's screen; nobody when absent.
     pub staff_pin: Option<PinHash>,
     /// Where log files go; to standard error alone when absent.
@@ -192,6 +194,21 @@ pub enum ConfigError {
     },
 }
 
+/// Folders of the machine that stand behind a configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Folders<'a> {
+    /// Stands for `~/.cache/storehub`.
+    pub cache: &'a Path,
+    /// Where data goes that no `kiosk.data_dir` sends elsewhere.
+    pub state: Option<&'a Path>,
+}
+
+/// The folder that systemd gives a service for its data.
+fn state_dir() -> Option<PathBuf> {
+    let folders = std::env::var_os("STATE_DIRECTORY")?;
+    std::env::split_paths(&folders).next().filter(|folder| !folder.as_os_str().is_empty())
+}
+
 /// The directory where `cargo xtask setup` puts fonts and libraries.
 #[must_use]
 pub fn cache_dir() -> PathBuf {
@@ -213,23 +230,24 @@ impl Config {
             return Err(ConfigError::TooLarge { path: path.to_owned(), bytes });
         }
         let text = fs::read_to_string(path).map_err(read)?;
-        Self::parse(&text, path, &cache_dir())
+        Self::parse(&text, path, Folders { cache: &cache_dir(), state: state_dir().as_deref() })
     }
 
     /// Checks a configuration's text; `path` is where it came from.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn parse(text: &str, path: &Path, cache: &Path) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, path: &Path, folders: Folders) -> Result<Self, ConfigError> {
         let wire: Wire = toml::from_str(text)
             .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        Checker { path, cache }.check(wire)
+        Checker { path, cache: folders.cache, state: folders.state }.check(wire)
     }
 }
 
 struct Checker<'a> {
     path: &'a Path,
     cache: &'a Path,
+    state: Option<&'a Path>,
 }
 
 impl Checker<'_> {
@@ -280,6 +298,11 @@ impl Checker<'_> {
                 trust: self.file(&origin.trust),
                 trust_root: origin.trust_root,
             }),
+            data_dir: wire
+                .kiosk
+                .data_dir
+                .map(|dir| self.file(&dir))
+                .or_else(|| self.state.map(Path::to_owned)),
             staff_pin: wire
                 .staff
                 .pin_hash
@@ -473,6 +496,8 @@ impl LogWire {
 #[serde(deny_unknown_fields)]
 struct KioskWire {
     id: String,
+    #[serde(default)]
+    data_dir: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -584,7 +609,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(text, Path::new("/etc/storehub/kiosk.toml"), Path::new("/cache"))
+        let folders = Folders { cache: Path::new("/cache"), state: Some(Path::new("/state")) };
+        Config::parse(text, Path::new("/etc/storehub/kiosk.toml"), folders)
     }
 
     fn refusal(text: &str) -> String {
@@ -609,6 +635,13 @@ mod tests {
         assert_eq!(config.camera, Some(CameraSource::File(PathBuf::from("/etc/storehub/face.png"))));
         assert_eq!(config.display.font, PathBuf::from("/cache/fonts/NotoSansSC-Regular.otf"));
         assert_eq!(config.display.locale, Locale::ZhCn);
+    }
+
+    #[test]
+    fn data_goes_where_it_is_sent_and_otherwise_where_the_service_keeps_its_own() {
+        let folder = |text| parse(text).unwrap().data_dir.unwrap();
+        assert_eq!(folder("[kiosk]\nid = \"k\""), Path::new("/state"));
+        assert_eq!(folder("[kiosk]\nid = \"k\"\ndata_dir = \"data\""), Path::new("/etc/storehub/data"));
     }
 
     #[test]

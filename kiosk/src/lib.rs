@@ -31,6 +31,7 @@ pub mod session;
 pub mod shot;
 pub mod skin;
 pub mod staff;
+mod tap;
 pub mod theme;
 pub mod try_on;
 pub mod watchdog;
@@ -51,7 +52,7 @@ use crate::{
     config::Config,
     i18n::I18n,
     link::{Link, LinkState, StoreFacts},
-    logbook::Logbook,
+    logbook::{LogError, Logbook},
     origin::{OriginStore, OriginWorker},
     pick_up::scan::ScanWorker,
     presence::Standing,
@@ -61,14 +62,14 @@ use crate::{
     },
     session::Session,
     skin::SkinWorker,
-    staff::{Machine, StaffRoom, StaffWorker},
+    staff::{Machine, StaffRoom, StaffWorker, tally::Tally},
     theme::{FontError, Theme},
     try_on::{Shades, TryOnWorker},
 };
 
 /// Every feature and every screen, without what needs the machine: threads, fonts, sockets.
 pub(crate) fn features(app: &mut App) {
-    app.add_plugins((
+    app.add_plugins(tap::plugin).add_plugins((
         i18n::plugin,
         session::plugin,
         link::plugin,
@@ -93,6 +94,9 @@ pub enum StartError {
     /// There is nothing to write with.
     #[error("failed to load the fonts")]
     Font(#[from] FontError),
+    /// There is no place for log files.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The system gives no thread.
     #[error("failed to start the worker `{name}`")]
     Worker {
@@ -189,11 +193,13 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
     let origin =
         OriginWorker::start(store).map_err(|source| StartError::Worker { name: "origin", source })?;
     world.insert_resource(origin);
-    let staff = StaffWorker::start().map_err(|source| StartError::Worker { name: "staff", source })?;
+    let tally = Tally::in_folder(config.data_dir.as_deref());
+    let wrong_pins = tally.wrong();
+    let staff = StaffWorker::start(tally).map_err(|source| StartError::Worker { name: "staff", source })?;
     world.insert_resource(staff);
     let scan = ScanWorker::start().map_err(|source| StartError::Worker { name: "pick-up-scan", source })?;
     world.insert_resource(scan);
-    world.insert_resource(StaffRoom::new(config.staff_pin.clone()));
+    world.insert_resource(StaffRoom::new(config.staff_pin.clone(), wrong_pins));
     world.insert_resource(machine(config));
     if let Some(logbook) = world.get_resource::<Logbook>()
         && let Some(password) = config.hub.as_ref().and_then(|hub| hub.password.as_deref())

@@ -9,12 +9,12 @@ use std::{
     collections::VecDeque,
     fmt::{self, Write as _},
     fs,
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bevy::log::{BoxedLayer, Level, LogPlugin, tracing_subscriber::Layer};
+use bevy::log::{BoxedFmtLayer, BoxedLayer, Level, LogPlugin, tracing_subscriber::Layer};
 use bevy::prelude::*;
 use contract::Timestamp;
 use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
@@ -161,7 +161,15 @@ impl tracing::field::Visit for Text {
 pub fn log_plugin(app: &mut App, files: Option<&LogFiles>) -> Result<LogPlugin, LogError> {
     let writer = files.map(open).transpose()?;
     app.init_resource::<Logbook>().insert_resource(Writer(writer));
-    Ok(LogPlugin { custom_layer: layers, ..default() })
+    Ok(LogPlugin { custom_layer: layers, fmt_layer: terminal, ..default() })
+}
+
+/// Standard error, with colours only where somebody looks at them.
+#[expect(clippy::unnecessary_wraps, reason = "the log plugin asks for an option")]
+fn terminal(_: &mut App) -> Option<BoxedFmtLayer> {
+    let is_coloured =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Some(Box::new(tracing_subscriber::fmt::Layer::default().with_ansi(is_coloured).with_writer(io::stderr)))
 }
 
 #[derive(Resource)]

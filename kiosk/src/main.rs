@@ -43,6 +43,9 @@ struct Arguments {
     /// A window instead of the whole screen.
     #[arg(long)]
     windowed: bool,
+    /// Prints what the screen says and where it can be touched as one line of JSON, whenever that changes.
+    #[arg(long, conflicts_with = "shot")]
+    say: bool,
     /// Draws as fast as it can for these seconds, prints how long frames took as one line of JSON, and goes on.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     measure: Option<u64>,
@@ -142,6 +145,9 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     exits::log_panics_and_end();
     equip(&mut app, &config, screen)?;
     app.insert_resource(look);
+    if arguments.say {
+        app.add_plugins(kiosk::said::aloud);
+    }
     if let Some(seconds) = arguments.measure {
         app.add_plugins(MeasurePlugin { measured: Duration::from_secs(seconds) });
     }

@@ -3,8 +3,12 @@
 //! `--shot` prints it on standard output. Keys and words are stable; translated words, measured numbers, pictures and
 //! outlines are left out on purpose: a visitor's report never leaves memory.
 
-use bevy::prelude::World;
-use serde_json::{Value, json};
+use bevy::{
+    prelude::*,
+    ui::{CalculatedClip, InteractionDisabled, UiGlobalTransform},
+    ui_widgets::Button,
+};
+use serde_json::{Map, Value, json};
 
 use crate::{
     i18n::I18n,
@@ -16,6 +20,44 @@ use crate::{
     staff::{Gate, StaffRoom},
     try_on::{TryOnTrouble, TryOnView},
 };
+
+/// Prints what the screen says, and where it can be touched, as one line of JSON whenever that changes.
+pub fn aloud(app: &mut App) {
+    app.add_systems(Last, say_changes);
+}
+
+type Touchable = (
+    &'static Name,
+    &'static ComputedNode,
+    &'static UiGlobalTransform,
+    &'static InheritedVisibility,
+    Option<&'static CalculatedClip>,
+);
+
+fn say_changes(
+    world: &mut World,
+    buttons: &mut QueryState<Touchable, (With<Button>, Without<InteractionDisabled>)>,
+    mut before: Local<Value>,
+) {
+    let Some(screen) = world.get_resource::<State<Screen>>().map(|screen| *screen.get()) else { return };
+    let mut said = said(world, screen);
+    // Two buttons of one name would hide one another; the last one that is spawned lies on top.
+    let places: Map<String, Value> = buttons
+        .iter(world)
+        .filter(|(_, _, _, visibility, _)| visibility.get())
+        .filter_map(|(name, node, transform, _, clip)| {
+            let rect = Rect::from_center_size(transform.translation, node.size());
+            let seen = clip.map_or(rect, |clip| rect.intersect(clip.clip));
+            let IVec2 { x, y } = seen.center().as_ivec2();
+            (!seen.is_empty()).then(|| (name.to_string(), json!([x, y])))
+        })
+        .collect();
+    said["touch"] = Value::Object(places);
+    if *before != said {
+        println!("{said}");
+        *before = said;
+    }
+}
 
 /// What `screen` says in this world.
 ///
@@ -38,9 +80,24 @@ pub fn said(world: &World, screen: Screen) -> Value {
         Screen::Attract | Screen::Home => said["store"] = store(facts),
         Screen::Skin => said["skin"] = skin(world.resource::<SkinView>()),
         Screen::Origin => said["origin"] = origin(world.resource::<OriginView>()),
-        Screen::PickUp => said["pick_up"] = json!({"state": world.resource::<PickUp>().stage().word()}),
+        Screen::PickUp => {
+            let pick_up = world.resource::<PickUp>();
+            said["pick_up"] = json!({"state": pick_up.stage().word(), "digits": pick_up.digits().len()});
+        }
         Screen::Staff => {
-            said["staff"] = json!({"is_open": world.resource::<StaffRoom>().gate() == Gate::Open})
+            let room = world.resource::<StaffRoom>();
+            said["staff"] = json!({
+                "is_open": room.gate() == Gate::Open,
+                "gate": match room.gate() {
+                    Gate::NoPin => "no_pin",
+                    Gate::Shut => "shut",
+                    Gate::Wrong => "wrong",
+                    Gate::Checking => "checking",
+                    Gate::Open => "open",
+                },
+                "digits": room.typed(),
+                "pauses": room.pause().is_some(),
+            });
         }
         Screen::TryOn => said["try_on"] = try_on(world.resource::<TryOnView>()),
         Screen::Consent | Screen::Offers | Screen::Fault => {}

@@ -9,6 +9,8 @@ mod consent;
 mod diary;
 mod fault;
 mod figures;
+#[cfg(test)]
+mod goldens;
 mod home;
 mod idle;
 #[cfg(test)]
@@ -19,6 +21,8 @@ mod pickup;
 pub mod route;
 mod skin;
 mod staff;
+#[cfg(test)]
+mod states;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tryon;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bevy::{
-    app::{PluginsState, SubApps},
+    app::PluginsState,
     asset::RenderAssetUsages,
     camera::RenderTarget,
     image::TextureFormatPixelInfo,
@@ -32,6 +32,7 @@ use crate::{
     config::Config,
     equip,
     link::{Link, LinkState, StoreFacts},
+    logbook::log_plugin,
     origin::OriginView,
     said::said,
     screens::Screen,
@@ -99,103 +100,101 @@ pub fn take(
     look: Look,
     path: &Path,
 ) -> Result<serde_json::Value, ShotError> {
-    let (width, height) = config.display.orientation.size();
-    let mut app = App::new();
-    app.add_plugins(
-        DefaultPlugins
-            .set(WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() })
-            .set(RenderPlugin { synchronous_pipeline_compilation: true, ..default() })
-            .disable::<WinitPlugin>(),
-    )
-    .add_plugins(KioskPlugin);
-    // Whoever asks for the picture of a screen agrees to what it does.
-    app.world_mut().resource_mut::<Session>().answer(Consent::Given);
-    equip(&mut app, config, screen)?;
-    if let Some(state) = state {
-        canned::put(app.world_mut(), screen, state).map_err(|known| ShotError::State {
-            screen: screen.name(),
-            state: state.to_owned(),
-            known,
-        })?;
-    }
-    app.insert_resource(look);
-    // Nobody touches a picture, and a slow renderer may take longer than a visitor's patience.
-    app.world_mut().resource_mut::<Session>().idle_max = Duration::MAX;
-
-    let limit = Instant::now() + LIMIT;
-    while app.plugins_state() == PluginsState::Adding {
-        if limit < Instant::now() {
-            return Err(ShotError::NoAdapter);
+    let mut studio = Studio::open(config, screen, |app| {
+        if let Some(state) = state {
+            canned::put(app.world_mut(), screen, state).map_err(|known| ShotError::State {
+                screen: screen.name(),
+                state: state.to_owned(),
+                known,
+            })?;
         }
-        bevy::tasks::tick_global_task_pools_on_main_thread();
-    }
-    app.finish();
-    app.cleanup();
-    let mut stage = Stage { apps: std::mem::take(app.sub_apps_mut()) };
-    if stage.world().get_resource::<RenderDevice>().is_none() {
-        return Err(ShotError::NoAdapter);
-    }
-    let target = stage.target(width, height);
-    let pixels = stage.settle(screen, &target, limit)?;
+        app.insert_resource(look);
+        Ok(())
+    })?;
+    let pixels = studio.settle(screen)?;
+    let (width, height) = config.display.orientation.size();
     image::save_buffer(path, &pixels, width, height, image::ColorType::Rgb8)
         .map_err(|source| ShotError::Write { path: path.to_owned(), source })?;
-    Ok(said(stage.world(), screen))
+    Ok(said(studio.app.world(), screen))
 }
 
-/// An app that is pumped by hand.
-struct Stage {
-    apps: SubApps,
+/// The whole kiosk without a window: it is pumped by hand and draws on an image of the screen's size.
+pub(crate) struct Studio {
+    pub(crate) app: App,
+    target: Handle<Image>,
+    limit: Instant,
 }
 
-impl Stage {
-    fn world(&mut self) -> &mut World {
-        self.apps.main.world_mut()
+impl Studio {
+    /// Builds it, at `screen`; `prepare` changes what stands in it before its first frame.
+    pub(crate) fn open(
+        config: &Config,
+        screen: Screen,
+        prepare: impl FnOnce(&mut App) -> Result<(), ShotError>,
+    ) -> Result<Self, ShotError> {
+        let mut app = App::new();
+        let log = log_plugin(&mut app, None).map_err(StartError::Log)?;
+        app.add_plugins(
+            DefaultPlugins
+                .set(log)
+                .set(WindowPlugin {
+                    primary_window: None,
+                    exit_condition: ExitCondition::DontExit,
+                    ..default()
+                })
+                .set(RenderPlugin { synchronous_pipeline_compilation: true, ..default() })
+                .disable::<WinitPlugin>(),
+        )
+        .add_plugins(KioskPlugin);
+        // Whoever asks for the picture of a screen agrees to what it does.
+        app.world_mut().resource_mut::<Session>().answer(Consent::Given);
+        equip(&mut app, config, screen)?;
+        // Nobody touches a picture, and a slow renderer may take longer than a visitor's patience.
+        app.world_mut().resource_mut::<Session>().idle_max = Duration::MAX;
+        prepare(&mut app)?;
+
+        let limit = Instant::now() + LIMIT;
+        while app.plugins_state() == PluginsState::Adding {
+            if limit < Instant::now() {
+                return Err(ShotError::NoAdapter);
+            }
+            bevy::tasks::tick_global_task_pools_on_main_thread();
+        }
+        app.finish();
+        app.cleanup();
+        if app.world().get_resource::<RenderDevice>().is_none() {
+            return Err(ShotError::NoAdapter);
+        }
+        let (width, height) = config.display.orientation.size();
+        let target = canvas(app.world_mut(), width, height);
+        Ok(Self { app, target, limit })
     }
 
-    /// An image to draw on, and a camera that does.
-    fn target(&mut self, width: u32, height: u32) -> Handle<Image> {
-        let size = Extent3d { width, height, depth_or_array_layers: 1 };
-        let mut image = Image::new_uninit(
-            size,
-            TextureDimension::D2,
-            TextureFormat::Rgba8UnormSrgb,
-            RenderAssetUsages::RENDER_WORLD,
-        );
-        image.texture_descriptor.usage |= TextureUsages::RENDER_ATTACHMENT;
-        let handle = self.world().resource_mut::<Assets<Image>>().add(image);
-        self.world().spawn((Camera2d, RenderTarget::from(handle.clone()), Msaa::Off, IsDefaultUiCamera));
-        handle
-    }
-
+    /// One frame, drawn to its end.
     fn frame(&mut self) {
-        self.apps.update();
-        let device = self.world().resource::<RenderDevice>().clone();
+        self.app.update();
+        let device = self.app.world().resource::<RenderDevice>().clone();
         // A device that is lost is the render error handler's affair; the limit ends this.
         let _ = device.wgpu_device().poll(PollType::Wait { submission_index: None, timeout: None });
     }
 
     /// Pumps until the screen is finished; gives its pixels as RGB.
-    fn settle(
-        &mut self,
-        screen: Screen,
-        target: &Handle<Image>,
-        limit: Instant,
-    ) -> Result<Vec<u8>, ShotError> {
+    fn settle(&mut self, screen: Screen) -> Result<Vec<u8>, ShotError> {
         let started = Instant::now();
         let mut waiting = "for its content";
         let mut online_since = None;
-        while Instant::now() < limit {
+        while Instant::now() < self.limit {
             self.frame();
-            if is_settled(self.world(), screen, started, &mut online_since) {
+            if is_settled(self.app.world(), screen, started, &mut online_since) {
                 break;
             }
         }
         // A busy store would never give two equal pictures: from here on the facts stand still.
-        self.world().remove_resource::<Link>();
+        self.app.world_mut().remove_resource::<Link>();
         let mut before: Option<Vec<u8>> = None;
-        while Instant::now() < limit {
+        while Instant::now() < self.limit {
             waiting = "for two equal pictures";
-            let Some(pixels) = self.picture(target, limit) else { break };
+            let Some(pixels) = self.picture() else { break };
             if before.as_ref() == Some(&pixels) && !is_blank(&pixels) {
                 return Ok(pixels);
             }
@@ -204,21 +203,22 @@ impl Stage {
         Err(ShotError::TimedOut { screen: screen.name(), waiting })
     }
 
-    fn picture(&mut self, target: &Handle<Image>, limit: Instant) -> Option<Vec<u8>> {
+    /// What is drawn now, as RGB; nothing when that is not known in time.
+    pub(crate) fn picture(&mut self) -> Option<Vec<u8>> {
         let (send, receive) = sync_channel::<Image>(1);
-        self.world().spawn(Screenshot::image(target.clone())).observe(
+        self.app.world_mut().spawn(Screenshot::image(self.target.clone())).observe(
             move |captured: On<ScreenshotCaptured>| {
                 // Nobody receives after the limit, and then nobody wants it.
                 let _ = send.try_send(captured.image.clone());
             },
         );
-        let image = self.wait(&receive, limit)?;
+        let image = self.wait(&receive)?;
         let size = image.texture_descriptor.format.pixel_size().ok()?;
         Some(image.data?.chunks_exact(size).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect())
     }
 
-    fn wait(&mut self, image: &Receiver<Image>, limit: Instant) -> Option<Image> {
-        while Instant::now() < limit {
+    fn wait(&mut self, image: &Receiver<Image>) -> Option<Image> {
+        while Instant::now() < self.limit {
             self.frame();
             match image.try_recv() {
                 Ok(image) => return Some(image),
@@ -228,6 +228,21 @@ impl Stage {
         }
         None
     }
+}
+
+/// An image to draw on, and a camera that does.
+fn canvas(world: &mut World, width: u32, height: u32) -> Handle<Image> {
+    let size = Extent3d { width, height, depth_or_array_layers: 1 };
+    let mut image = Image::new_uninit(
+        size,
+        TextureDimension::D2,
+        TextureFormat::Rgba8UnormSrgb,
+        RenderAssetUsages::RENDER_WORLD,
+    );
+    image.texture_descriptor.usage |= TextureUsages::RENDER_ATTACHMENT;
+    let handle = world.resource_mut::<Assets<Image>>().add(image);
+    world.spawn((Camera2d, RenderTarget::from(handle.clone()), Msaa::Off, IsDefaultUiCamera));
+    handle
 }
 
 fn is_blank(pixels: &[u8]) -> bool {

@@ -1,10 +1,11 @@
 //! The staff's side of the kiosk: who is let in, and what they may do there.
 //!
 //! Owns [`StaffRoom`]: the PIN as it is typed, wrong tries and their pause, the lamp check. A PIN is verified on a
-//! worker; a wrong one costs a growing pause that outlives screen and session ([`pin::BackOff`]). Knows no screen; with
-//! the session the door is shut again.
+//! worker; a wrong one costs a growing pause that outlives screen, session and process ([`pin::BackOff`], [`tally`]).
+//! Knows no screen; with the session the door is shut again.
 
 pub mod pin;
+pub mod tally;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::{
     session::{Session, SessionEnded},
 };
 use pin::{BackOff, Pin, PinHash};
+use tally::Tally;
 
 /// Answers [`Touch`].
 pub(crate) fn plugin(app: &mut App) {
@@ -110,11 +112,11 @@ pub struct StaffRoom {
 }
 
 impl StaffRoom {
-    /// Lets in who knows the PIN of this hash.
+    /// Lets in who knows the PIN of this hash, after so many wrong ones before.
     #[must_use]
-    pub fn new(hash: Option<PinHash>) -> Self {
+    pub fn new(hash: Option<PinHash>, wrong: u32) -> Self {
         let gate = if hash.is_some() { Gate::Shut } else { Gate::NoPin };
-        Self { hash, gate, ..default() }
+        Self { hash, gate, back_off: BackOff::resumed(wrong), ..default() }
     }
 
     /// Who may see what.
@@ -163,7 +165,12 @@ impl StaffRoom {
 /// What the worker does.
 #[derive(Debug)]
 enum Job {
-    Verify(Pin, PinHash),
+    Verify {
+        pin: Pin,
+        hash: PinHash,
+        /// Wrong ones before it.
+        wrong: u32,
+    },
     Measure(Shutter),
 }
 
@@ -183,14 +190,21 @@ impl StaffWorker {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start() -> std::io::Result<Self> {
-        Worker::start("staff", work).map(Self)
+    pub fn start(tally: Tally) -> std::io::Result<Self> {
+        Worker::start("staff", move |job| work(&tally, job)).map(Self)
     }
 }
 
-fn work(job: Job) -> Report {
+fn work(tally: &Tally, job: Job) -> Report {
     match job {
-        Job::Verify(pin, hash) => Report::Verified(hash.is(&pin)),
+        Job::Verify { pin, hash, wrong } => {
+            tally.keep(wrong.saturating_add(1));
+            let is_right = hash.is(&pin);
+            if is_right {
+                tally.keep(0);
+            }
+            Report::Verified(is_right)
+        }
         Job::Measure(shutter) => Report::Measured(measure(&shutter)),
     }
 }
@@ -237,8 +251,8 @@ fn touch(
         Touch::Enter if room.may_enter() => {
             let Some(hash) = room.hash.clone() else { return };
             let pin = std::mem::take(&mut room.pin);
-            let is_taken =
-                worker.is_some_and(|mut worker| worker.0.submit(session.id(), Job::Verify(pin, hash)));
+            let job = Job::Verify { pin, hash, wrong: room.back_off.count() };
+            let is_taken = worker.is_some_and(|mut worker| worker.0.submit(session.id(), job));
             // A worker that is busy with the light is free again in a moment: the PIN is typed anew.
             room.gate = if is_taken { Gate::Checking } else { Gate::Shut };
         }
@@ -319,13 +333,17 @@ mod tests {
     use crate::session::EndSession;
 
     fn app() -> App {
+        app_with(Tally::default())
+    }
+
+    fn app_with(tally: Tally) -> App {
         let hash = PinHash::parse(&Pin::parse("4711").unwrap().hash().unwrap()).unwrap();
         let mut app = App::new();
         app.add_plugins((MinimalPlugins, crate::i18n::plugin, crate::session::plugin, plugin))
             .insert_resource(TimeUpdateStrategy::ManualDuration(Duration::from_millis(10)))
             .insert_resource(Camera::default())
-            .insert_resource(StaffRoom::new(Some(hash)))
-            .insert_resource(StaffWorker::start().unwrap());
+            .insert_resource(StaffRoom::new(Some(hash), tally.wrong()))
+            .insert_resource(StaffWorker::start(tally).unwrap());
         app.update();
         app
     }
@@ -372,6 +390,27 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_forgives_nothing_and_the_right_pin_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let tally = Tally::in_folder(Some(folder.path()));
+        let mut first = app_with(tally.clone());
+        for _ in 0..3 {
+            assert_eq!(enter(&mut first, [1, 1, 1, 1]), Gate::Wrong);
+        }
+        drop(first);
+        let mut second = app_with(tally.clone());
+        assert_eq!(enter(&mut second, [4, 7, 1, 1]), Gate::Shut, "not even looked at");
+        assert_eq!(second.world().resource::<StaffRoom>().pause(), Some(30));
+        second.insert_resource(TimeUpdateStrategy::ManualDuration(Duration::from_secs(31)));
+        second.update();
+        second.insert_resource(TimeUpdateStrategy::ManualDuration(Duration::from_millis(10)));
+        second.world_mut().trigger(Touch::Clear);
+        assert_eq!(enter(&mut second, [4, 7, 1, 1]), Gate::Open);
+        drop(second);
+        assert_eq!(app_with(tally).world().resource::<StaffRoom>().pause(), None);
+    }
+
+    #[test]
     fn nobody_ends_the_kiosk_from_outside_and_staff_do() {
         let mut app = app();
         let exits =
@@ -389,7 +428,7 @@ mod tests {
     #[test]
     fn without_a_pin_nobody_is_let_in() {
         let mut app = app();
-        app.insert_resource(StaffRoom::new(None));
+        app.insert_resource(StaffRoom::new(None, 0));
         assert_eq!(enter(&mut app, [0, 0, 0, 0]), Gate::NoPin);
     }
 }

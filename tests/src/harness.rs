@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for a time: it waits for a *state*, with a limit, and says what it last saw when the limit passes.
 
+pub mod display;
 pub mod hq;
 pub mod hub;
 pub mod link;
@@ -10,6 +11,7 @@ pub mod process;
 pub mod publisher;
 pub mod wait;
 
+pub use display::Display;
 pub use hq::Hq;
 pub use hub::{Hub, HubSetup, counter};
 pub use link::Link;

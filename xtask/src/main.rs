@@ -37,7 +37,7 @@ cargo xtask COMMAND
   bench [intake|outage|kiosk|all]    measure beside what one would pick instead, in one run
        [--dev] [--seconds N] [--rounds N]
   tidy                               only the rules about sources and dependencies
-  shots                              make docs/screenshots/*.png anew
+  shots [--goldens]                  make docs/screenshots/*.png anew, or the pictures that the kiosk's tests compare with
 ";
 
 fn main() -> ExitCode {
@@ -71,10 +71,11 @@ fn run(args: &[String]) -> Result<()> {
         }
         "demo" => demo::run(&places, &demo::Options::parse(rest)?),
         "bench" => bench::run(&places, rest),
-        "shots" => {
-            no_arguments(command, rest)?;
-            shots::run(&places)
-        }
+        "shots" => match rest {
+            [] => shots::run(&places),
+            [flag] if flag == "--goldens" => shots::goldens(&places),
+            [other, ..] => bail!("`shots` takes `--goldens` or nothing, found `{other}`"),
+        },
         "help" | "-h" | "--help" => {
             print!("{USAGE}");
             Ok(())

@@ -1,4 +1,4 @@
-//! `cargo xtask shots`: the pictures of the README, made from the running product.
+//! `cargo xtask shots`: the pictures of the README, made from the running product; and those that tests compare with.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -56,6 +56,28 @@ pub(crate) fn run(places: &Places) -> Result<()> {
     }
     children.stop();
     fs::remove_dir_all(&dir).ok();
+    Ok(())
+}
+
+/// Makes the pictures anew that the kiosk's tests compare with.
+pub(crate) fn goldens(places: &Places) -> Result<()> {
+    setup::run(places, setup::Extent { browser: false, mosquitto: false, ..setup::Extent::ALL })?;
+    let folder = places.root.join("kiosk/goldens");
+    if folder.exists() {
+        // A state that is gone leaves no picture behind.
+        fs::remove_dir_all(&folder).with_context(|| format!("failed to remove `{}`", folder.display()))?;
+    }
+    let mut tests = places.cargo();
+    tests.args([
+        "nextest",
+        "run",
+        "--workspace",
+        "--locked",
+        "-E",
+        "package(storehub-kiosk) & test(/goldens::every/)",
+    ]);
+    steps::call(tests.env("STOREHUB_REMAKE_GOLDENS", "1"))?;
+    println!("    look at `{}` before you commit it", folder.display());
     Ok(())
 }
 

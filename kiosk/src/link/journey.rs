@@ -17,7 +17,7 @@ use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
 
 use super::{Desk, Link, LinkState, Matter, Said, StoreFacts};
 use crate::{
-    config::{Config, Hub},
+    config::{Config, Folders, Hub},
     session::{EndSession, Session},
 };
 
@@ -140,7 +140,8 @@ fn hub(address: SocketAddr, answers: &'static [&'static str]) -> Receiver<Heard>
 
 fn app(address: SocketAddr) -> App {
     let text = format!("[kiosk]\nid = \"k1\"\n[hub]\nmqtt = \"{address}\"\n");
-    let config = Config::parse(&text, "kiosk.toml".as_ref(), "cache".as_ref()).unwrap();
+    let folders = Folders { cache: "cache".as_ref(), state: None };
+    let config = Config::parse(&text, "kiosk.toml".as_ref(), folders).unwrap();
     let hub: Hub = config.hub.clone().unwrap();
     let mut app = App::new();
     app.add_plugins((MinimalPlugins, crate::i18n::plugin, crate::session::plugin, super::plugin))

@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use bevy::{prelude::*, ui_widgets::Activate};
+use bevy::{
+    picking::events::{Cancel, Out, Pointer, Press, Release},
+    prelude::*,
+    ui_widgets::Activate,
+};
 
 use super::{
     Screen,
@@ -15,14 +19,15 @@ use crate::{
     theme::{
         self, Colour, Ground, Look, Theme, Type,
         icon::{self, Icon},
-        motion, space,
+        motion::{self, Pace},
+        space,
         widgets::{self, ButtonKind},
     },
 };
 
 /// Keeps the badge true.
 pub(super) fn plugin(app: &mut App) {
-    app.init_resource::<MarkTouches>().add_systems(Update, show_link);
+    app.add_systems(Update, (show_link, hold));
 }
 
 /// The word that says whether the hub is there.
@@ -159,11 +164,22 @@ fn show_link(
     }
 }
 
-/// The house's mark: a ring with a pearl. Staff touch it [`STAFF_TOUCHES`] times in a row.
+/// Staff hold the mark for this long; a visitor who rests a hand there finds at most a question for a PIN.
+const STAFF_HOLD: Duration = Duration::from_secs(4);
+
+/// The house's mark: a ring with a pearl. A finger that stays on it for [`STAFF_HOLD`] leads to the staff's screen.
+#[derive(Component, Default)]
+struct Mark {
+    /// When the finger came, while it is there.
+    held_since: Option<Duration>,
+}
+
 fn mark(parent: &mut ChildSpawnerCommands) {
     parent
         .spawn((
             Name::new("Mark"),
+            Mark::default(),
+            // A short touch means nothing, here and below.
             bevy::ui_widgets::Button,
             Node {
                 width: px(theme::TOUCH_PX_MIN),
@@ -184,34 +200,31 @@ fn mark(parent: &mut ChildSpawnerCommands) {
                 Ground(Colour::Accent),
             ));
         })
-        .observe(count_touches);
+        .observe(|press: On<Pointer<Press>>, time: Res<Time<Real>>, mut marks: Query<&mut Mark>| {
+            if let Ok(mut mark) = marks.get_mut(press.entity) {
+                mark.held_since = Some(time.elapsed());
+            }
+        })
+        .observe(|release: On<Pointer<Release>>, marks: Query<&mut Mark>| let_go(release.entity, marks))
+        .observe(|out: On<Pointer<Out>>, marks: Query<&mut Mark>| let_go(out.entity, marks))
+        .observe(|cancel: On<Pointer<Cancel>>, marks: Query<&mut Mark>| let_go(cancel.entity, marks));
 }
 
-/// Touches of the mark that lead to the staff's screen; no visitor does this by accident.
-const STAFF_TOUCHES: u8 = 5;
-/// They follow one another within this time.
-const STAFF_TOUCH_GAP: Duration = Duration::from_secs(1);
-
-/// Touches of the mark so far, and when the last one was.
-#[derive(Resource, Default)]
-struct MarkTouches {
-    count: u8,
-    last: Duration,
+fn let_go(entity: Entity, mut marks: Query<&mut Mark>) {
+    if let Ok(mut mark) = marks.get_mut(entity) {
+        mark.held_since = None;
+    }
 }
 
-fn count_touches(
-    _: On<Activate>,
-    time: Res<Time<Real>>,
-    mut touches: ResMut<MarkTouches>,
-    mut commands: Commands,
-) {
-    let now = time.elapsed();
-    let follows = now.saturating_sub(touches.last) <= STAFF_TOUCH_GAP;
-    touches.count = if follows { touches.count + 1 } else { 1 };
-    touches.last = now;
-    if STAFF_TOUCHES <= touches.count {
-        touches.count = 0;
-        commands.trigger(Intent::Staff);
+fn hold(time: Res<Time<Real>>, mut pace: ResMut<Pace>, mut marks: Query<&mut Mark>, mut commands: Commands) {
+    for mut mark in &mut marks {
+        let Some(since) = mark.held_since else { continue };
+        // Nothing else moves while a finger rests.
+        pace.within(motion::WAITING);
+        if STAFF_HOLD <= time.elapsed().saturating_sub(since) {
+            mark.held_since = None;
+            commands.trigger(Intent::Staff);
+        }
     }
 }
 
@@ -262,18 +275,30 @@ mod tests {
     use super::*;
     use crate::screens::testing::{activate, at, named, screen_app};
 
+    /// Begins or ends a hold of the mark; `tests/` has a finger that does it.
+    fn hold(app: &mut App, is_held: bool) {
+        let since = is_held.then(|| app.world().resource::<Time<Real>>().elapsed());
+        let mark = named(app, "Mark").unwrap();
+        app.world_mut().get_mut::<Mark>(mark).unwrap().held_since = since;
+    }
+
     #[test]
-    fn staff_enter_by_touching_the_mark_five_times_in_a_row() {
+    fn staff_enter_by_a_hold_of_the_mark_and_visitors_by_nothing_shorter() {
         let mut app = screen_app(Screen::Home);
-        for _ in 0..STAFF_TOUCHES {
+        for _ in 0..9 {
             activate(&mut app, "Mark");
         }
-        assert_eq!(at(&app), Screen::Home, "seconds lie between these touches");
-        let mark = named(&mut app, "Mark").unwrap();
-        for _ in 0..STAFF_TOUCHES {
-            app.world_mut().trigger(Activate { entity: mark });
+        hold(&mut app, true);
+        for _ in 1..STAFF_HOLD.as_secs() {
+            app.update();
         }
+        hold(&mut app, false);
         app.update();
+        assert_eq!(at(&app), Screen::Home, "let go a moment too early");
+        hold(&mut app, true);
+        for _ in 0..=STAFF_HOLD.as_secs() {
+            app.update();
+        }
         assert_eq!(at(&app), Screen::Staff);
     }
 

@@ -18,21 +18,15 @@ use bevy::{
     window::ExitCondition,
     winit::WinitPlugin,
 };
-use provenance::{Assessment, Coverage, Hop, ItemClaim, Names, Reason, Verdict};
 
 use super::{
     Screen,
-    route::{Feature, Wanted},
-    testing::with_shelves,
+    states::{self, STATES},
 };
 use crate::{
     camera::Camera as Eye,
     config::{Config, Orientation},
-    i18n::{I18n, Locale},
-    link::{LinkState, StoreFacts},
-    origin::{Answer, Finding, Form, OriginView, Product},
-    session::Session,
-    skin::{SkinTrouble, SkinView},
+    i18n::Locale,
     theme::{Look, TOUCH_PX_MIN, Theme},
 };
 
@@ -41,164 +35,6 @@ const SLACK_PX: f32 = 2.0;
 
 /// The space at the end of a broken line counts as its width, although nobody sees it.
 const TRAILING_SPACE_PX: f32 = 14.0;
-
-/// A screen in one of its states.
-struct Case {
-    name: &'static str,
-    screen: Screen,
-    prepare: fn(&mut App),
-}
-
-const CASES: [Case; 28] = [
-    Case { name: "attract", screen: Screen::Attract, prepare: |_| {} },
-    Case { name: "attract of a full store", screen: Screen::Attract, prepare: full_store },
-    Case { name: "home", screen: Screen::Home, prepare: |_| {} },
-    Case { name: "home of a full store", screen: Screen::Home, prepare: full_store },
-    Case { name: "home with the question", screen: Screen::Home, prepare: forgotten },
-    Case { name: "consent to skin", screen: Screen::Consent, prepare: |app| wanted(app, Feature::Skin) },
-    Case { name: "consent to origin", screen: Screen::Consent, prepare: |app| wanted(app, Feature::Origin) },
-    Case { name: "consent to try-on", screen: Screen::Consent, prepare: |app| wanted(app, Feature::TryOn) },
-    Case { name: "skin, looking", screen: Screen::Skin, prepare: |app| skin(app, SkinView::Looking) },
-    Case {
-        name: "skin without models",
-        screen: Screen::Skin,
-        prepare: |app| skin(app, SkinView::Unavailable(SkinTrouble::Models)),
-    },
-    Case {
-        name: "origin without a code",
-        screen: Screen::Origin,
-        prepare: |app| origin(app, Answer::NoCode),
-    },
-    Case { name: "origin of a genuine item", screen: Screen::Origin, prepare: genuine },
-    Case { name: "origin of a forged item", screen: Screen::Origin, prepare: forged },
-    Case { name: "try-on", screen: Screen::TryOn, prepare: |_| {} },
-    Case { name: "pick-up without a hub", screen: Screen::PickUp, prepare: |_| {} },
-    Case { name: "pick-up, typing", screen: Screen::PickUp, prepare: |app| pick_up(app, "typing") },
-    Case { name: "pick-up, opening", screen: Screen::PickUp, prepare: |app| pick_up(app, "opening") },
-    Case { name: "pick-up, open", screen: Screen::PickUp, prepare: |app| pick_up(app, "open") },
-    Case {
-        name: "pick-up, left inside",
-        screen: Screen::PickUp,
-        prepare: |app| pick_up(app, "closed-not-emptied"),
-    },
-    Case { name: "pick-up, collected", screen: Screen::PickUp, prepare: |app| pick_up(app, "collected") },
-    Case { name: "pick-up, wrong code", screen: Screen::PickUp, prepare: |app| pick_up(app, "wrong-code") },
-    Case { name: "pick-up, stuck", screen: Screen::PickUp, prepare: |app| pick_up(app, "stuck") },
-    Case { name: "offers of an empty store", screen: Screen::Offers, prepare: |_| {} },
-    Case { name: "offers of a full store", screen: Screen::Offers, prepare: full_store },
-    Case { name: "offers, offline", screen: Screen::Offers, prepare: offline },
-    Case { name: "staff, closed", screen: Screen::Staff, prepare: |_| {} },
-    Case { name: "staff, open", screen: Screen::Staff, prepare: |app| canned(app, Screen::Staff, "open") },
-    Case { name: "fault", screen: Screen::Fault, prepare: full_store },
-];
-
-fn full_store(app: &mut App) {
-    with_shelves(app, 12);
-    let mut facts = app.world_mut().resource_mut::<StoreFacts>();
-    facts.link = LinkState::Online;
-    let traffic = r#"{"day_start":"2026-11-22T00:00:00.000Z","count_in":21963,"count_out":21001,"at":"2026-11-22T20:00:00.000Z"}"#;
-    facts.traffic = Some(serde_json::from_str(traffic).unwrap());
-    let compartments: String = (1..=120).fold(String::new(), |mut text, number| {
-        let comma = if number == 1 { "" } else { "," };
-        write!(
-            text,
-            r#"{comma}"{number}":{{"door":"closed","occupied":false,"at":"2026-11-22T20:00:00.000Z"}}"#
-        )
-        .unwrap();
-        text
-    });
-    let bank = format!(r#"{{"bank":"a","at":"2026-11-22T20:00:00.000Z","compartments":{{{compartments}}}}}"#);
-    facts.lockers.insert("a".to_owned(), serde_json::from_str(&bank).unwrap());
-}
-
-fn canned(app: &mut App, screen: Screen, state: &str) {
-    crate::shot::canned::put(app.world_mut(), screen, state).unwrap();
-}
-
-fn pick_up(app: &mut App, state: &str) {
-    canned(app, Screen::PickUp, state);
-}
-
-fn offline(app: &mut App) {
-    full_store(app);
-    app.world_mut().resource_mut::<StoreFacts>().link = LinkState::Offline;
-}
-
-fn forgotten(app: &mut App) {
-    full_store(app);
-    let mut session = app.world_mut().resource_mut::<Session>();
-    session.touch();
-    let most = session.idle_max - Duration::from_secs(9);
-    app.insert_resource(TimeUpdateStrategy::ManualDuration(most));
-    app.update();
-    app.insert_resource(TimeUpdateStrategy::ManualDuration(Duration::ZERO));
-}
-
-fn wanted(app: &mut App, feature: Feature) {
-    app.insert_resource(Wanted(Some(feature)));
-}
-
-fn skin(app: &mut App, view: SkinView) {
-    app.insert_resource(view);
-}
-
-fn origin(app: &mut App, answer: Answer) {
-    let painting = crate::paint::Painting { width: 200, height: 150, rgba: vec![90; 200 * 150 * 4] };
-    app.insert_resource(OriginView::Found(Box::new(Finding { painting, answer })));
-}
-
-fn names(zh: &str, en: &str) -> Names {
-    Names::from([("zh".to_owned(), zh.to_owned()), ("en".to_owned(), en.to_owned())])
-}
-
-fn item(app: &mut App, verdict: Verdict, reasons: Vec<Reason>, hops: usize) {
-    let hop = Hop {
-        at: "2026-03-10T23:30:00Z".parse().unwrap(),
-        offset: "+02:00".to_owned(),
-        step: Some("retail_selling".to_owned()),
-        disposition: None,
-        place: None,
-        signer: names("金岸酒庄（圣埃美隆）有限公司", "Château Rive d'Or, Saint-Émilion"),
-        is_signed: true,
-        temperature: None,
-        certificates: Vec::new(),
-        customs: Some("220120251000123456".to_owned()),
-        supervision: None,
-    };
-    let product = Product {
-        gtin: "09521234543213".to_owned(),
-        name: names("金岸酒庄 干红葡萄酒 2022", "Château Rive d'Or red wine 2022"),
-        maker: names("金岸酒庄", "Château Rive d'Or"),
-        origin: names("法国圣埃美隆", "Saint-Émilion, France"),
-        content: "750 ml".to_owned(),
-        form: Form::Bottle,
-        lip: None,
-    };
-    origin(
-        app,
-        Answer::Item {
-            claim: ItemClaim::try_new("09521234543213", Some("L2022-0815"), Some("SN-000123456")).unwrap(),
-            product: Some(product),
-            assessment: Box::new(Assessment {
-                verdict,
-                reasons,
-                coverage: Coverage::Item,
-                journey: vec![hop; hops],
-                signer: None,
-                signed_at: None,
-                is_demo: true,
-            }),
-        },
-    );
-}
-
-fn genuine(app: &mut App) {
-    item(app, Verdict::Genuine, Vec::new(), 9);
-}
-
-fn forged(app: &mut App) {
-    item(app, Verdict::Invalid, vec![Reason::SignerUnknown("z6Mk".to_owned())], 0);
-}
 
 /// The kiosk without anything that draws, on a screen of this shape; `None` where set-up has not made the fonts.
 fn kiosk(orientation: Orientation) -> Option<App> {
@@ -364,29 +200,16 @@ fn no_text_is_cut_and_nothing_lies_on_something_else() {
         #[expect(clippy::cast_precision_loss, reason = "a screen has a few thousand pixels")]
         let screen = Rect::from_corners(Vec2::ZERO, Vec2::new(width as f32, height as f32));
         app.update();
-        for case in &CASES {
+        for state in &STATES {
             for locale in Locale::ALL {
                 for look in Look::ALL {
-                    app.world_mut().trigger(crate::session::EndSession);
-                    app.update();
-                    *app.world_mut().resource_mut::<StoreFacts>() = StoreFacts::default();
-                    // Some of a state decides how a screen begins, some of it is overwritten by its beginning.
-                    (case.prepare)(&mut app);
-                    app.world_mut().resource_mut::<NextState<Screen>>().set(case.screen);
-                    app.update();
-                    app.world_mut().resource_mut::<I18n>().set_locale(locale);
-                    app.insert_resource(look);
-                    (case.prepare)(&mut app);
-                    // What is spawned in one frame is laid out in it, and what layout decides shows in the next.
-                    for _ in 0..3 {
-                        app.update();
-                    }
-                    assert!(!seen(app.world_mut()).is_empty(), "{} shows nothing", case.name);
+                    states::enter(&mut app, state, locale, look);
+                    assert!(!seen(app.world_mut()).is_empty(), "{} shows nothing", state.name);
                     for fault in faults(&mut app, screen) {
                         writeln!(
                             report,
                             "{orientation:?}, {}, {}, {look:?}: {fault}",
-                            case.name,
+                            state.name,
                             locale.tag()
                         )
                         .unwrap();

@@ -120,7 +120,7 @@ fn count(view: Res<SkinView>, pose: Res<SkinPose>, mut line: Query<&mut Words, W
 
 fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, images: &mut Assets<Image>) {
     let wide = theme.is_wide();
-    let box_size = if wide { Vec2::new(760.0, 590.0) } else { Vec2::new(984.0, 500.0) };
+    let box_size = if wide { Vec2::new(760.0, 590.0) } else { Vec2::new(984.0, 450.0) };
     slot.spawn(Node {
         flex_direction: if wide { FlexDirection::Row } else { FlexDirection::Column },
         row_gap: px(space::CARD),
@@ -257,9 +257,14 @@ fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
                 Edge(Colour::Line),
                 measured(values.lightness, values.a, values.b),
             ));
-            figure(line, theme, "tone-lightness", Words::decimal(values.lightness, 0));
-            figure(line, theme, "tone-hue", degrees(values.hue));
-            figure(line, theme, "tone-ita", degrees(values.ita_deg));
+            let lightness = Words::decimal(values.lightness, 0);
+            figure(line, theme, "tone-lightness", lightness, spread(values.lightness_repeat, 0));
+            for (label, value, repeat) in [
+                ("tone-hue", values.hue, values.hue_repeat_deg),
+                ("tone-ita", values.ita_deg, values.ita_repeat_deg),
+            ] {
+                figure(line, theme, label, degrees(Words::decimal(value, 0)), degrees(spread(repeat, 0)));
+            }
         });
         let [low, high] = values.ita_ci;
         card.spawn(widgets::text(
@@ -273,14 +278,42 @@ fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
     });
 }
 
-fn degrees(value: f64) -> Words {
-    Words::key("degrees").with("value", Words::decimal(value, 0))
+fn degrees(value: Words) -> Words {
+    Words::key("degrees").with("value", value)
 }
 
-fn figure(parent: &mut ChildSpawnerCommands, theme: &Theme, label: &'static str, value: Words) {
+/// How far a value may be off, rounded up to its own last digit: never narrower than it is.
+fn spread(half: f64, places: i32) -> Words {
+    let unit = 10f64.powi(places);
+    let half = (half * unit).ceil().max(1.0) / unit;
+    Words::key("plus-minus").with("value", Words::decimal(half, usize::from(0 < places)))
+}
+
+fn figure(
+    parent: &mut ChildSpawnerCommands,
+    theme: &Theme,
+    label: &'static str,
+    value: Words,
+    spread: Words,
+) {
     parent.spawn(Node { flex_grow: 1.0, flex_basis: px(0), ..widgets::column(0.0) }).with_children(
         |figure| {
-            figure.spawn(widgets::text(theme, Type::Figure, Colour::Brand, value));
+            // Two cards abreast leave no room beside a figure.
+            let line = if theme.is_wide() {
+                widgets::column(0.0)
+            } else {
+                Node { align_items: AlignItems::Baseline, ..widgets::row(10.0) }
+            };
+            figure.spawn(line).with_children(|line| {
+                for (role, ink, words) in
+                    [(Type::Figure, Colour::Brand, value), (Type::Caption, Colour::InkSoft, spread)]
+                {
+                    line.spawn((
+                        widgets::text(theme, role, ink, words),
+                        TextLayout::linebreak(bevy::text::LineBreak::NoWrap),
+                    ));
+                }
+            });
             figure.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, Words::key(label)));
         },
     );
@@ -313,6 +346,12 @@ fn redness_card(parent: &mut ChildSpawnerCommands, theme: &Theme, redness: &Metr
                     Node { width: px(110), ..default() },
                     widgets::text(theme, Type::Label, Colour::Ink, Words::difference(region.value, 1)),
                     TextLayout::justify(Justify::Right),
+                ));
+                let [low, high] = region.ci;
+                line.spawn((
+                    Node { width: px(84), ..default() },
+                    widgets::text(theme, Type::Caption, Colour::InkSoft, spread((high - low) / 2.0, 1)),
+                    TextLayout::linebreak(bevy::text::LineBreak::NoWrap),
                 ));
             });
         }

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 
 use super::{Screen, chrome};
 use crate::{
-    camera::Camera,
+    camera::{Camera, CameraState, CameraStatus, Which},
     i18n::Words,
     link::{Link, LinkState, StoreFacts},
     logbook::{Line, Logbook},
@@ -33,6 +33,8 @@ const REFRESH_EVERY: Duration = Duration::from_secs(1);
 const LINES_SHOWN_MAX: usize = 12;
 /// Characters of an error that are shown.
 const LINE_CHARS_MAX: usize = 150;
+/// Characters of a camera's mode that are shown.
+const MODE_CHARS_MAX: usize = 26;
 /// Characters of a digest that are shown: enough to compare.
 const DIGEST_CHARS: usize = 24;
 
@@ -82,6 +84,9 @@ enum Fact {
     LastMessage,
     Queue,
     Camera,
+    CameraMode,
+    CameraCounts,
+    ProductCamera,
     Skin,
     Origin,
     Refused,
@@ -241,11 +246,11 @@ fn room_of_staff(slot: &mut ChildSpawnerCommands, theme: &Theme, machine: &Machi
                 parts(first, theme, machine);
                 versions(first, theme, machine);
             });
-            body.spawn(half()).with_children(|second| {
-                camera(second, theme);
-                exit(second, theme);
+            body.spawn(half()).with_children(|second| camera(second, theme));
+            body.spawn(half()).with_children(|third| {
+                errors(third);
+                exit(third, theme);
             });
-            body.spawn(half()).with_children(errors);
         } else {
             parts(body, theme, machine);
             camera(body, theme);
@@ -335,9 +340,14 @@ fn parts(column: &mut ChildSpawnerCommands, theme: &Theme, machine: &Machine) {
 fn camera(column: &mut ChildSpawnerCommands, theme: &Theme) {
     column.spawn(tight_card("Senses")).with_children(|card| {
         card.spawn(widgets::text(theme, Type::Label, Colour::Ink, Words::key("staff-senses")));
-        for (fact, label) in
-            [(Fact::Camera, "part-camera"), (Fact::Skin, "part-skin"), (Fact::Origin, "part-origin")]
-        {
+        for (fact, label) in [
+            (Fact::Camera, "part-camera"),
+            (Fact::CameraMode, "staff-camera-mode"),
+            (Fact::CameraCounts, "staff-camera-counts"),
+            (Fact::ProductCamera, "staff-camera-products"),
+            (Fact::Skin, "part-skin"),
+            (Fact::Origin, "part-origin"),
+        ] {
             line(card, theme, Words::key(label), Words::verbatim("—")).insert(fact);
         }
         line(card, theme, Words::key("staff-calibration"), Words::key("uncalibrated"));
@@ -412,6 +422,7 @@ fn show_facts(
     facts: Res<StoreFacts>,
     link: Option<Res<Link>>,
     camera: Res<Camera>,
+    eyes: Res<CameraStatus>,
     skin: Res<SkinStatus>,
     origin: Option<Res<OriginWorker>>,
     mut texts: Query<(&Fact, &mut Words)>,
@@ -433,13 +444,47 @@ fn show_facts(
             ),
             Fact::Queue => Words::verbatim(link.as_ref().map_or(0, |link| link.waiting()).to_string()),
             Fact::Refused => Words::verbatim(facts.refused.to_string()),
-            Fact::Camera => state(camera.is_present()),
+            Fact::Camera if camera.is_present() => eye_words(eyes.visitors),
+            Fact::ProductCamera if camera.has_product_camera() => eye_words(eyes.products),
+            Fact::Camera | Fact::ProductCamera => Words::key("staff-no-camera"),
+            Fact::CameraMode => camera.about(Which::Visitors).map_or_else(
+                || Words::verbatim("—"),
+                |about| Words::verbatim(about.mode.chars().take(MODE_CHARS_MAX).collect::<String>()),
+            ),
+            Fact::CameraCounts => camera.counts(Which::Visitors).map_or_else(
+                || Words::verbatim("—"),
+                |counts| {
+                    Words::verbatim(format!("{} · {} · {}", counts.opened, counts.taken, counts.damaged))
+                },
+            ),
             Fact::Skin => match *skin {
                 SkinStatus::Loading => Words::key("state-waiting"),
                 status => state(status == SkinStatus::Ready),
             },
             Fact::Origin => state(origin.is_some()),
         });
+    }
+}
+
+/// What a camera does, or what stands in its way and for how long.
+fn eye_words(state: CameraState) -> Words {
+    let (key, since) = match state {
+        CameraState::Closed => ("staff-camera-closed", None),
+        CameraState::Opening => ("staff-camera-opening", None),
+        CameraState::Streaming => ("staff-camera-streaming", None),
+        CameraState::Lost { since } => ("staff-camera-lost", Some(since)),
+        CameraState::Busy { since } => ("staff-camera-busy", Some(since)),
+        CameraState::Absent { since } => ("staff-camera-absent", Some(since)),
+        CameraState::Unsuitable { since } => ("staff-camera-unsuitable", Some(since)),
+    };
+    match since {
+        None => Words::key(key),
+        Some(since) => {
+            let seconds = Instant::now().saturating_duration_since(since).as_secs();
+            Words::key("staff-camera-trouble")
+                .with("trouble", Words::key(key))
+                .with("seconds", seconds.to_string())
+        }
     }
 }
 
@@ -543,7 +588,7 @@ mod tests {
     fn app() -> App {
         let mut app = screen_app(Screen::Staff);
         let hash = PinHash::parse(&Pin::parse("4711").unwrap().hash().unwrap()).unwrap();
-        app.insert_resource(StaffRoom::new(Some(hash)));
+        app.insert_resource(StaffRoom::new(Some(hash), 0));
         app.update();
         app.update();
         app
@@ -604,6 +649,28 @@ mod tests {
         app.world_mut().trigger(Activate { entity: exit });
         app.world_mut().flush();
         assert_eq!(app.world().resource::<Messages<AppExit>>().iter_current_update_messages().count(), 1);
+    }
+
+    #[test]
+    fn what_stands_in_a_cameras_way_is_told_in_both_languages() {
+        let since = Instant::now();
+        let states = [
+            CameraState::Closed,
+            CameraState::Opening,
+            CameraState::Streaming,
+            CameraState::Lost { since },
+            CameraState::Busy { since },
+            CameraState::Absent { since },
+            CameraState::Unsuitable { since },
+        ];
+        let mut i18n = I18n::default();
+        for _ in 0..2 {
+            let said: std::collections::BTreeSet<String> =
+                states.iter().map(|state| i18n.say(&eye_words(*state))).collect();
+            assert_eq!(said.len(), states.len(), "{said:?}");
+            assert!(said.iter().all(|words| !words.contains("staff-")), "{said:?}");
+            i18n.toggle();
+        }
     }
 
     #[test]

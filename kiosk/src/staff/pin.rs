@@ -148,7 +148,7 @@ impl PinHash {
     }
 }
 
-/// Wrong PINs so far and the pause that they cost. Outlives the screen and every session.
+/// Wrong PINs so far and the pause that they cost. Outlives the screen and every session, and by its count the process.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct BackOff {
     wrong: u32,
@@ -156,9 +156,27 @@ pub struct BackOff {
 }
 
 impl BackOff {
+    /// After a restart: so many were wrong, and the pause that they cost begins anew.
+    #[must_use]
+    pub fn resumed(wrong: u32) -> Self {
+        let mut back_off = Self { wrong, left: Duration::ZERO };
+        back_off.pause();
+        back_off
+    }
+
+    /// How many were wrong.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.wrong
+    }
+
     /// A PIN was wrong.
     pub fn wrong(&mut self) {
         self.wrong = self.wrong.saturating_add(1);
+        self.pause();
+    }
+
+    fn pause(&mut self) {
         if let Some(doublings) = self.wrong.checked_sub(WRONG_FREE) {
             self.left = PAUSE_MIN.saturating_mul(2u32.saturating_pow(doublings)).min(PAUSE_MAX);
         }
@@ -228,5 +246,8 @@ mod tests {
         back_off.right();
         back_off.wrong();
         assert_eq!(back_off.left(), None);
+        let resumed =
+            [0, 2, 3, 5].map(|wrong| BackOff::resumed(wrong).left().map_or(0, |left| left.as_secs()));
+        assert_eq!(resumed, [0, 0, 30, 120]);
     }
 }

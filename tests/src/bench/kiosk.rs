@@ -5,7 +5,6 @@
 //! means the same for every contender. Frames are counted inside of each contender while it draws as fast as it can;
 //! memory (proportional set size) and idle cost are read from the operating system, over the whole tree of processes.
 
-mod display;
 mod page;
 mod processes;
 
@@ -25,8 +24,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{bench::report, harness::program};
-use display::Display;
+use crate::{
+    bench::report,
+    harness::{Display, program},
+};
 use page::Page;
 
 /// Screens that can be shown without a hub and a visitor.

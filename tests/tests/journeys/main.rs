@@ -13,3 +13,4 @@ mod pick_up;
 mod put_back;
 mod simulated_store;
 mod staff_page;
+mod touches;

@@ -20,11 +20,11 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 const BANK: &str = "pick-up-1";
 const KIOSK: &str = "kiosk-1";
-const CODE: &str = "942137";
+pub(super) const CODE: &str = "942137";
 const COURIER: &str = "955551";
 
 /// A store with headquarters, a bank of lockers and a kiosk.
-struct Store {
+pub(super) struct Store {
     hq: Option<Hq>,
     line: Link,
     hub: Option<Hub>,
@@ -54,7 +54,7 @@ fn code(digits: &str) -> PickUpCode {
 }
 
 impl Store {
-    async fn open(faults: BankFaults, closes_after: Duration) -> Self {
+    pub(super) async fn open(faults: BankFaults, closes_after: Duration) -> Self {
         let hq = Hq::start().await;
         let line = Link::to(hq.mqtt).await;
         let folder = HubSetup::new().upstream(line.addr()).write();
@@ -99,13 +99,13 @@ impl Store {
         page::post(self.hq().http, &path, body).await.expect("headquarters answers")
     }
 
-    async fn place(&self, id: &str, order: &str) {
+    pub(super) async fn place(&self, id: &str, order: &str) {
         let (status, answer) = self.post(&place(id, order)).await;
         assert_eq!(status, 202, "{answer}");
     }
 
     /// Waits until a command has its result; gives the command as headquarters shows it.
-    async fn result(&self, id: &str) -> Value {
+    pub(super) async fn result(&self, id: &str) -> Value {
         wait_for(&format!("command {id} has its result"), PATIENCE, async || {
             let path = format!("/api/stores/{STORE}/commands");
             let answer = page::get_json(self.hq().http, &path).await?;
@@ -118,7 +118,7 @@ impl Store {
     }
 
     /// Waits until an order is at a stage at headquarters.
-    async fn is_at_headquarters(&self, order: &str, stage: &str) -> Value {
+    pub(super) async fn is_at_headquarters(&self, order: &str, stage: &str) -> Value {
         wait_for(&format!("headquarters has {order} as {stage}"), PATIENCE, async || {
             let answer = page::get_json(self.hq().http, &format!("/api/stores/{STORE}/orders")).await?;
             let orders = answer["orders"].as_array().cloned().unwrap_or_default();
@@ -129,7 +129,7 @@ impl Store {
     }
 
     /// Waits until the staff page's picture, which is a moment late, has a value at this place.
-    async fn is_seen_by_staff(&self, place: &str, value: &Value) {
+    pub(super) async fn is_seen_by_staff(&self, place: &str, value: &Value) {
         wait_for(&format!("staff see {value} at {place}"), PATIENCE, async || {
             let view = self.hub().store().await?;
             let seen = view.pointer(place).cloned().unwrap_or_default();
@@ -159,7 +159,7 @@ impl Store {
         .await
     }
 
-    async fn deposit(&mut self) -> Vec<Reply> {
+    pub(super) async fn deposit(&mut self) -> Vec<Reply> {
         self.ask(Ask::Deposit { code: code(COURIER) }, ReplyState::is_final).await
     }
 
@@ -185,7 +185,7 @@ impl Store {
         self.hq = Some(hq);
     }
 
-    fn hub(&self) -> &Hub {
+    pub(super) fn hub(&self) -> &Hub {
         self.hub.as_ref().expect("the hub runs")
     }
 

@@ -28,8 +28,9 @@ const BUILD: [Package; 4] = [
     program("python3-pip", "pip3"),
 ];
 const BROWSER: [Package; 2] = [program("chromium", "chromium"), program("chromium-driver", "chromedriver")];
-/// The kiosk: X11 client libraries that winit loads at start, a Vulkan loader and driver, the font, a virtual display.
-const SCREEN: [Package; 9] = [
+/// The kiosk: X11 client libraries that winit loads at start, a Vulkan loader and driver, the font, a virtual display
+/// and a finger for it.
+const SCREEN: [Package; 10] = [
     library("fonts-noto-cjk"),
     library("libvulkan1"),
     library("libx11-xcb1"),
@@ -39,6 +40,7 @@ const SCREEN: [Package; 9] = [
     library("libxrandr2"),
     library("mesa-vulkan-drivers"),
     program("xvfb", "Xvfb"),
+    program("xdotool", "xdotool"),
 ];
 const MOSQUITTO: [Package; 1] = [program("mosquitto", "mosquitto")];
 

@@ -9,7 +9,7 @@ const ROUTE: &str = "kiosk/src/screens/route.rs";
 /// Types that hold a colour; outside of the theme a colour has a role (`theme::Colour`).
 const COLOURS: [&str; 4] = ["Color", "Srgba", "LinearRgba", "Hsla"];
 /// Sources that exist in tests only.
-const TESTS: [&str; 2] = ["/testing.rs", "/measured.rs"];
+const TESTS: [&str; 5] = ["/testing.rs", "/measured.rs", "/states.rs", "/goldens.rs", "/goldens/likeness.rs"];
 /// Calls whose text would be seen as it stands.
 const SHOWING: [&str; 2] = ["Text::new(", "verbatim("];
 

@@ -10,12 +10,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
 
-const NUMBERS: std::ops::Range<u32> = 130..160;
 const SCREEN: &str = "1080x1920x24";
 const START_LIMIT: Duration = Duration::from_secs(10);
-const POLL_EVERY: Duration = Duration::from_millis(20);
 /// Every so many rows one is looked at.
 const ROWS_APART: u64 = 6;
 /// A plain ground, or a border between two, has fewer colours than text with soft edges.
@@ -23,7 +25,7 @@ const COLOURS_MIN: usize = 6;
 
 /// An Xvfb of a kiosk's size, ended when dropped.
 #[derive(Debug)]
-pub(super) struct Display {
+pub struct Display {
     number: u32,
     framebuffer: File,
     layout: Layout,
@@ -33,48 +35,84 @@ pub(super) struct Display {
 
 impl Display {
     /// Starts one.
-    pub(super) async fn start(dir: &Path) -> Result<Self> {
-        let socket = |number: u32| std::env::temp_dir().join(format!(".X11-unix/X{number}"));
-        let number = NUMBERS
-            .into_iter()
-            .find(|number| !socket(*number).exists())
-            .context("every display number is taken")?;
+    ///
+    /// # Errors
+    /// When there is no Xvfb, or it does not come up.
+    pub async fn start(dir: &Path) -> Result<Self> {
         let dir = TempDir::new_in(dir).context("failed to make a folder for the display")?;
-        let server = Command::new("Xvfb")
-            .arg(format!(":{number}"))
-            .args(["-screen", "0", SCREEN, "-nolisten", "tcp", "-fbdir"])
+        let mut server = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", SCREEN, "-nolisten", "tcp", "-fbdir"])
             .arg(dir.path())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .context("failed to start Xvfb; `cargo xtask setup` installs it")?;
-        let path = dir.path().join("Xvfb_screen0");
-        let mut waited = Duration::ZERO;
-        loop {
-            // The file is there before its header is.
-            let opened = File::open(&path).and_then(|file| Layout::read(&file).map(|layout| (file, layout)));
-            if let Ok((framebuffer, layout)) = opened
-                && socket(number).exists()
-            {
-                return Ok(Self { number, framebuffer, layout, _server: server, _dir: dir });
-            }
-            if START_LIMIT <= waited {
-                bail!("Xvfb :{number} did not come up within {START_LIMIT:?}");
-            }
-            tokio::time::sleep(POLL_EVERY).await;
-            waited += POLL_EVERY;
-        }
+        // It takes the first number that is free, and says which as soon as it can be reached.
+        let mut said = BufReader::new(server.stdout.take().context("its output is piped")?).lines();
+        let line = timeout(START_LIMIT, said.next_line())
+            .await
+            .with_context(|| format!("Xvfb did not come up within {START_LIMIT:?}"))?
+            .context("Xvfb's output cannot be read")?
+            .context("Xvfb ended before it came up")?;
+        let number = line.trim().parse().with_context(|| format!("Xvfb said `{line}`"))?;
+        let framebuffer =
+            File::open(dir.path().join("Xvfb_screen0")).context("failed to open the display's memory")?;
+        let layout = Layout::read(&framebuffer).context("failed to read the display's memory")?;
+        Ok(Self { number, framebuffer, layout, _server: server, _dir: dir })
     }
 
     /// For `DISPLAY`.
-    pub(super) fn name(&self) -> String {
+    #[must_use]
+    pub fn name(&self) -> String {
         format!(":{}", self.number)
     }
 
+    /// Touches a place of the screen, as a finger or a mouse does.
+    ///
+    /// # Errors
+    /// When there is no xdotool, or it cannot reach the display.
+    pub async fn touch(&self, [x, y]: [i64; 2]) -> Result<()> {
+        let (x, y) = (x.to_string(), y.to_string());
+        self.xdotool(&["mousemove", &x, &y, "click", "1"]).await
+    }
+
+    /// Presses a place and does not let go.
+    ///
+    /// # Errors
+    /// As [`Self::touch`].
+    pub async fn press(&self, [x, y]: [i64; 2]) -> Result<()> {
+        let (x, y) = (x.to_string(), y.to_string());
+        self.xdotool(&["mousemove", &x, &y, "mousedown", "1"]).await
+    }
+
+    /// Lets go.
+    ///
+    /// # Errors
+    /// As [`Self::touch`].
+    pub async fn release(&self) -> Result<()> {
+        self.xdotool(&["mouseup", "1"]).await
+    }
+
+    async fn xdotool(&self, args: &[&str]) -> Result<()> {
+        let mut command = Command::new("xdotool");
+        command.args(args).env("DISPLAY", self.name()).stdin(Stdio::null()).kill_on_drop(true);
+        let output = timeout(START_LIMIT, command.output())
+            .await
+            .context("xdotool does not end")?
+            .context("failed to start xdotool; `cargo xtask setup` installs it")?;
+        if !output.status.success() {
+            bail!("`xdotool {}`: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+
     /// Whether something with edges is on the screen.
-    pub(super) fn has_content(&self) -> Result<bool> {
+    ///
+    /// # Errors
+    /// When the display's memory cannot be read.
+    pub fn has_content(&self) -> Result<bool> {
         let layout = &self.layout;
         let mut row = vec![0; usize::try_from(layout.bytes_per_line)?];
         let mut colours = HashSet::new();
