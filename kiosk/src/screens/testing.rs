@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use bevy::{prelude::*, state::app::StatesPlugin, time::TimeUpdateStrategy, ui_widgets::Activate};
+use bevy::{
+    ecs::schedule::{Schedules, SingleThreadedExecutor},
+    prelude::*,
+    state::app::StatesPlugin,
+    time::TimeUpdateStrategy,
+    ui_widgets::Activate,
+};
 
 use super::Screen;
 use crate::{camera::Camera, config::Orientation, link::StoreFacts, theme::Theme};
@@ -22,6 +28,10 @@ pub(crate) fn screen_app(screen: Screen) -> App {
         .insert_state(screen)
         .add_plugins(crate::features)
         .set_error_handler(bevy::ecs::error::panic);
+    // The same order in every run, and no threads to wake for systems that take a microsecond.
+    for (_, schedule) in app.world_mut().resource_mut::<Schedules>().iter_mut() {
+        schedule.set_executor(SingleThreadedExecutor::new());
+    }
     app.update();
     app
 }

@@ -34,9 +34,12 @@ use crate::{
 
 const SEED: u64 = 0x5706_4EAB;
 const STEPS: usize = 10_000;
-const VISITS: usize = 1_200;
+const VISITS: usize = 10_000;
 /// Visits after which everything that is made once has been made: resources are entities too.
 const WARM_UP: usize = 100;
+/// Visits after which the allocator has all the room that it will need, and how far it may grow beyond.
+const SETTLED: usize = 2_000;
+const GROWTH_KIB_MAX: u64 = 4 * 1024;
 /// Stands in everything that belongs to a visitor.
 const CANARY: &str = "canary-of-a-visitor";
 
@@ -329,10 +332,14 @@ fn ten_thousand_random_steps_find_no_panic_no_dead_end_and_no_trace_of_a_visitor
 }
 
 #[test]
-fn visits_leave_no_entity_and_no_image_behind() {
+fn ten_thousand_visits_leave_no_entity_no_image_and_no_memory_behind() {
+    let mut settled = 0;
     walked(SEED + 1, VISITS, |walk, visit| {
         for _ in 0..8 {
             walk.step();
+        }
+        if visit == SETTLED {
+            settled = resident_kib();
         }
         if visit == WARM_UP {
             walk.rest = None;
@@ -340,6 +347,15 @@ fn visits_leave_no_entity_and_no_image_behind() {
         }
         walk.check_rest();
     });
+    let grown = resident_kib().saturating_sub(settled);
+    assert!(grown < GROWTH_KIB_MAX, "{grown} KiB more than the {settled} KiB after {SETTLED} visits");
+}
+
+/// What this process holds of the machine's memory.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[test]
