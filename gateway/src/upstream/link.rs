@@ -48,6 +48,9 @@ use super::{
 
 /// Room in the client's channel, and in its packet ids, for what is no batch: subscriptions, birth, statuses, results.
 const CONTROL_REQUESTS_MAX: usize = 32;
+/// Of these, results of commands that headquarters has not acknowledged; more wait in their line, so that any number of
+/// commands at once neither overfills the client nor holds up rows.
+const RESULTS_IN_FLIGHT_MAX: usize = CONTROL_REQUESTS_MAX / 2;
 /// Events of the client that wait for the link.
 const EVENTS_MAX: usize = 256;
 /// Room in a packet for what is no payload: fixed header, topic, packet id.
@@ -254,6 +257,7 @@ impl Link {
             let up_by = self.connection.as_ref().and_then(|connection| connection.up_by);
             let (connected, reading, saving) =
                 (self.connection.is_some(), self.reading.is_some(), self.saving.is_some());
+            let has_room = self.connection.as_ref().is_none_or(Connection::has_room_for_result);
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 event = next_event(&mut self.connection), if connected => self.event(event),
@@ -274,7 +278,7 @@ impl Link {
                     self.inputs.push_back(Input::StatusChanged);
                 }
                 () = at(begin_at), if !reading => self.use_source(),
-                Some((id, result)) = self.orders.results.recv() => self.order_result(&id, &result),
+                Some((id, result)) = self.orders.results.recv(), if has_room => self.order_result(&id, &result),
                 () = at(timer) => self.inputs.push_back(Input::Timer),
                 () = sleep_until(self.status_at), if self.status_dirty => self.show_status(),
                 _ = housekeeping.tick() => self.count_waiting(),
@@ -471,7 +475,7 @@ impl Link {
             Some(LinkEvent::Ended(reason)) => self.broken(reason),
             Some(LinkEvent::LoginRefused(code)) => {
                 self.broken(ConnectionError::ConnectionRefused(code).to_string());
-                self.refused = refused_login(code, &self.config.broker);
+                self.refused = refused_login(code, &self.config.broker, &self.identity.store);
             }
             Some(LinkEvent::SubscriptionRefused) => {
                 self.broken("the broker refused a subscription to `ack` or `command/+`".to_owned());
@@ -841,6 +845,11 @@ impl Connection {
         let topics = [upstream::ack_topic(&identity.store), upstream::command_topic(&identity.store, "+")];
         let filters = topics.map(|topic| SubscribeFilter::new(topic, QoS::AtLeastOnce));
         self.client.try_subscribe_many(filters).is_ok()
+    }
+
+    fn has_room_for_result(&self) -> bool {
+        let publishes = self.handed.iter().chain(self.tokens.values());
+        publishes.filter(|token| token.is_none()).count() < RESULTS_IN_FLIGHT_MAX
     }
 
     /// Hands a publish over; never waits. False when the client does not take it.

@@ -56,7 +56,7 @@ pub async fn probe(broker: &BrokerUrl, store: &StoreId, patience: Duration) -> P
                 }
                 Ok(_) => {}
                 Err(ConnectionError::ConnectionRefused(code)) => {
-                    return refused_login(code, broker).map_or_else(
+                    return refused_login(code, broker, store).map_or_else(
                         || Probed::Unreachable(format!("it answers {code:?}")),
                         Probed::Refused,
                     );
@@ -68,7 +68,10 @@ pub async fn probe(broker: &BrokerUrl, store: &StoreId, patience: Duration) -> P
     let probed = match timeout(patience, asked).await {
         Ok(probed) => probed,
         Err(_) => {
-            return Probed::Unreachable(format!("no answer to CONNECT within {} s", patience.as_secs()));
+            return Probed::Unreachable(format!(
+                "it has not let this store in within {} s",
+                patience.as_secs()
+            ));
         }
     };
     if client.try_disconnect().is_ok() {
@@ -80,7 +83,12 @@ pub async fn probe(broker: &BrokerUrl, store: &StoreId, patience: Duration) -> P
 }
 
 /// Why headquarters' broker does not let anybody in with this login, and what to do; `None` where waiting may help.
-pub(super) fn refused_login(code: ConnectReturnCode, broker: &BrokerUrl) -> Option<String> {
+pub(super) fn refused_login(code: ConnectReturnCode, broker: &BrokerUrl, store: &StoreId) -> Option<String> {
+    let is_other = broker.login.as_ref().is_some_and(|(user, _)| user != store.as_str());
+    if code == ConnectReturnCode::NotAuthorized && is_other {
+        // The login is right, the last will is another store's.
+        return Some(not_this_store(broker, store));
+    }
     let is_login = matches!(
         code,
         ConnectReturnCode::BadUserNamePassword

@@ -91,6 +91,8 @@ struct Headquarters {
     archive: Mutex<BTreeMap<Stream, Archive>>,
     statuses: Mutex<Vec<StoreStatus>>,
     births: Mutex<Vec<Birth>>,
+    /// Commands that have a result.
+    answered: Mutex<BTreeSet<String>>,
     /// What it takes for the right password.
     password: Mutex<&'static str>,
     handle: OnceLock<Handle>,
@@ -159,7 +161,7 @@ impl Hooks for Headquarters {
             StoreTopic::Status => {
                 self.statuses.lock().unwrap().push(serde_json::from_slice(&publish.payload).unwrap());
             }
-            StoreTopic::CommandResult(_) => {}
+            StoreTopic::CommandResult(id) => drop(self.answered.lock().unwrap().insert(id)),
         }
         Acceptance::Done(Verdict::Accepted)
     }
@@ -268,6 +270,16 @@ struct Hub {
 }
 
 fn hub(broker: SocketAddr, password: &str, journal: Vec<Stream>, tuning: Tuning) -> Hub {
+    hub_with(broker, password, journal, tuning, no_orders())
+}
+
+fn hub_with(
+    broker: SocketAddr,
+    password: &str,
+    journal: Vec<Stream>,
+    tuning: Tuning,
+    orders: OrderLine,
+) -> Hub {
     let shutdown = CancellationToken::new();
     let cursors = Cursors::default();
     let durable_seq = journal.len() as u64;
@@ -294,7 +306,7 @@ fn hub(broker: SocketAddr, password: &str, journal: Vec<Stream>, tuning: Tuning)
         clock: Arc::new(|| Timestamp::UNIX_EPOCH),
         devices: Arc::new(|| vec![registered()]),
         jitter: Box::new(|| 0.0),
-        orders: no_orders(),
+        orders,
         shutdown: shutdown.clone(),
     });
     Hub { uplink, shutdown, cursors, _new_rows: new_rows_sender }
@@ -368,6 +380,21 @@ async fn a_refused_login_is_a_reduced_mode_with_what_to_do_until_it_is_let_in() 
     broker.shutdown(Duration::from_secs(2)).await;
 }
 
+#[test]
+fn the_login_of_another_store_is_told_from_a_wrong_password() {
+    let broker = BrokerUrl::parse("mqtt://hz-2:right@127.0.0.1").unwrap();
+    let said =
+        |store, code| refused_login(code, &broker, &StoreId::parse(store).unwrap()).unwrap_or_default();
+    let words = said("hz-1", ConnectReturnCode::NotAuthorized);
+    assert!(words.contains("lets `hz-2` in, but not as the store `hz-1`"), "{words}");
+    for words in
+        [said("hz-1", ConnectReturnCode::BadUserNamePassword), said("hz-2", ConnectReturnCode::NotAuthorized)]
+    {
+        assert!(words.contains("user `hz-2` or its password"), "{words}");
+    }
+    assert_eq!(said("hz-1", ConnectReturnCode::ServiceUnavailable), "", "waiting may help");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_never_answers_costs_one_deadline_and_does_not_hold_up_the_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -379,6 +406,32 @@ async fn a_peer_that_never_answers_costs_one_deadline_and_does_not_hold_up_the_e
     let _second = timeout(LIMIT, listener.accept()).await.unwrap().unwrap();
     hub.shutdown.cancel();
     timeout(LIMIT, hub.uplink.join).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_number_of_results_at_once_is_told_over_one_connection_and_rows_go_on() {
+    const COMMANDS: usize = 10 * CONTROL_REQUESTS_MAX;
+    let (hooks, broker, addr) = headquarters().await;
+    let (results_sender, results) = mpsc::channel(COMMANDS);
+    let orders = OrderLine { commands: mpsc::channel(1).0, results };
+    let mut hub = hub_with(addr, "right", vec![Stream::Events; 500], quick(), orders);
+    wait_for(&mut hub, |status| status.connected).await;
+    for n in 0..COMMANDS {
+        let done = CommandResult { state: CommandState::Done, reason: None };
+        results_sender.try_send((format!("c-{n}"), done)).unwrap();
+    }
+    let all_answered = async {
+        while hooks.answered.lock().unwrap().len() < COMMANDS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LIMIT, all_answered).await.expect("every result is told");
+    let through = |status: &UplinkStatus| status.streams.get(&Stream::Events).map(|stream| stream.acked_seq);
+    let status = wait_for(&mut hub, |status| through(status) == Some(500)).await;
+    assert!(status.connected && !status.counters.contains_key("link_errors"), "{status:?}");
+    hub.shutdown.cancel();
+    timeout(LIMIT, hub.uplink.join).await.unwrap().unwrap();
+    broker.shutdown(Duration::from_secs(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
