@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{DeviceId, OrderId},
-    kiosk::PickUpCode,
+    kiosk::{CodeError, PickUpCode},
     time::Timestamp,
 };
 
@@ -67,7 +67,7 @@ pub enum CommandError {
         line: usize,
         /// From 1, 0 when it is about the whole.
         column: usize,
-        /// The field that is missing or unknown, where there is one.
+        /// The field that is missing or unknown, or that a code is none, where it is that.
         field: String,
     },
     /// An order that cannot be.
@@ -96,8 +96,9 @@ impl OrderCommand {
                 let is_name = name.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.'));
                 is_name.then(|| format!(", see `{name}`"))
             });
+            let code = || text.starts_with(&CodeError.to_string()).then(|| format!(": {CodeError}"));
             let (line, column) = (error.line(), error.column());
-            CommandError::Json { line, column, field: field.unwrap_or_default() }
+            CommandError::Json { line, column, field: field.or_else(code).unwrap_or_default() }
         })?;
         if let Self::Place(order) = &command {
             order.check().map_err(|cause| CommandError::Order { cause })?;
@@ -392,6 +393,8 @@ mod tests {
             let error = OrderCommand::parse(wrong.as_bytes()).unwrap_err().to_string();
             assert!(!error.contains("94213"), "{wrong}: {error}");
         }
+        let short = OrderCommand::parse(place.replace("942137", "94213").as_bytes()).unwrap_err().to_string();
+        assert!(short.contains("a code has exactly 6 digits"), "{short}");
         let missing = OrderCommand::parse(br#"{"command":"order.cancel"}"#).unwrap_err();
         assert!(missing.to_string().contains("`order`"), "{missing}");
     }

@@ -8,7 +8,8 @@
 //!
 //! - A command is committed before whoever placed it hears so, and sent until the store has said `done` or `failed`,
 //!   through any death of either side. The store does it once, whatever is repeated: by its id.
-//! - Codes stand in the database only until the store has given its result; they are erased with it, and never shown.
+//! - Codes stand in the database only until the store has given its result; they are erased with it, from SQLite's log
+//!   too ([`ERASE_AFTER`]), and never shown.
 //! - Of one order one command is on its way at a time, in the order in which they were placed.
 //! - Everything that waits is bounded: [`COMMANDS_OPEN_PER_STORE_MAX`], [`QUEUE_MAX`].
 
@@ -48,6 +49,10 @@ const TURN: Duration = Duration::from_millis(250);
 const RETRY_MIN: Duration = Duration::from_secs(2);
 /// Longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(60);
+/// How long after a result SQLite's log, which still has the codes, is emptied, and tried again to be.
+const ERASE_AFTER: Duration = Duration::from_secs(1);
+/// How long that may wait for those who read and write rows: they wait meanwhile.
+const ERASE_PATIENCE: Duration = Duration::from_millis(50);
 /// How long SQLite waits for the writer's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -223,8 +228,14 @@ pub fn start(path: &Path, around: Surroundings) -> Result<(Desk, DeskThread), De
     let reader = open(path).map_err(failed("open"))?;
     reader.pragma_update(None, "query_only", true).map_err(failed("open"))?;
     let (inbox, messages) = flume::bounded(QUEUE_MAX);
-    let mut worker =
-        Worker { connection, around, open: Vec::new(), online: HashSet::new(), places: HashMap::new() };
+    let mut worker = Worker {
+        connection,
+        around,
+        open: Vec::new(),
+        online: HashSet::new(),
+        places: HashMap::new(),
+        erase_at: None,
+    };
     worker.load().map_err(failed("read"))?;
     let thread = thread::Builder::new().name("hq-desk".to_owned()).spawn(move || worker.run(&messages));
     let thread = thread.map_err(|source| DeskError::Thread { source })?;
@@ -349,6 +360,8 @@ struct Worker {
     online: HashSet<StoreId>,
     /// How far each store's order events were read.
     places: HashMap<StoreId, (Epoch, u64)>,
+    /// When SQLite's log is to be emptied; `None` when it has no codes of answered commands.
+    erase_at: Option<Instant>,
 }
 
 /// The data of an order's event, as far as the desk needs it.
@@ -381,6 +394,8 @@ impl Worker {
                 pause: RETRY_MIN,
             });
         }
+        // Whoever died before may have left codes there.
+        self.erase_at = Some(Instant::now());
         let mut statement = self.connection.prepare("SELECT store, epoch, seq FROM order_places")?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
@@ -421,9 +436,28 @@ impl Worker {
                     if let Err(error) = self.read_events() {
                         self.trouble("order_events_not_read", &error);
                     }
+                    if self.erase_at.is_some_and(|at| at <= Instant::now()) {
+                        self.erase();
+                    }
                 }
             }
         }
+    }
+
+    /// Empties SQLite's log, where erased codes stand until then.
+    fn erase(&mut self) {
+        let empty = |connection: &Connection| {
+            connection.busy_timeout(ERASE_PATIENCE)?;
+            let is_busy =
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            is_busy
+        };
+        let is_busy = empty(&self.connection).unwrap_or_else(|error| {
+            self.trouble("codes_not_erased", &error);
+            true
+        });
+        self.erase_at = is_busy.then(|| Instant::now() + ERASE_AFTER);
     }
 
     fn trouble(&self, counter: &'static str, error: &rusqlite::Error) {
@@ -491,6 +525,7 @@ impl Worker {
         )?;
         if is_final {
             self.open.remove(at);
+            self.erase_at.get_or_insert(Instant::now() + ERASE_AFTER);
             self.around.counters.count(if state == "done" { "commands_done" } else { "commands_failed" });
         } else {
             let open = &mut self.open[at];
@@ -728,6 +763,11 @@ mod tests {
         let seen = sent(&line, 2).await;
         assert!(seen.iter().all(|(topic, _)| topic == "stores/hz-1/command/c1"), "{seen:?}");
         assert_eq!(OrderCommand::parse(&seen[0].1).unwrap(), place("o-1"));
+        let has_codes = || {
+            let bytes = ["hq.db", "hq.db-wal"].map(|file| std::fs::read(path.with_file_name(file)).unwrap());
+            bytes.concat().windows(6).any(|six| six == b"942137" || six == b"955555")
+        };
+        assert!(has_codes(), "they stand there until the result is in");
         let done = CommandResult { state: CommandState::Done, reason: None };
         desk.results().offer(store.clone(), "c1".to_owned(), done.clone());
         tokio::time::timeout(Duration::from_secs(30), async {
@@ -739,6 +779,13 @@ mod tests {
         .expect("the order's next command follows");
         let failed = CommandResult { state: CommandState::Failed, reason: Some("no".to_owned()) };
         desk.results().offer(store.clone(), "c2".to_owned(), failed);
+        tokio::time::timeout(Duration::from_secs(30), async {
+            while has_codes() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .expect("the codes are erased while headquarters runs");
         desk.stop().await;
         thread.join();
 
@@ -749,12 +796,6 @@ mod tests {
         assert_eq!(shown[1]["command"]["pick_up_code"], "…");
         last.desk.stop().await;
         last.thread.join();
-        drop(last.desk);
-        let connection = Connection::open(&path).unwrap();
-        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-        drop(connection);
-        let bytes = std::fs::read(&path).unwrap();
-        assert!(!bytes.windows(6).any(|six| six == b"942137" || six == b"955555"), "the codes are erased");
     }
 
     #[tokio::test]
