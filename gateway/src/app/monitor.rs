@@ -167,30 +167,12 @@ impl Monitor {
             let reason = projector.store_reason.as_deref().unwrap_or_default();
             notices.push(format!("the database was rebuilt and is whole again: {reason}"));
         }
-        notices.extend(self.shared_ids());
+        notices.extend(shared_ids(self.edge.refusals.list(), self.clock.now()));
         if self.is_open {
             let open = "every client is let in (`mqtt.anonymous`); turn it off outside of demos";
             notices.push(open.to_owned());
         }
         notices
-    }
-
-    /// Devices whose connections take their session from each other, again and again and just now.
-    fn shared_ids(&self) -> Vec<String> {
-        let now = self.clock.now();
-        let is_now = |refusal: &Refusal| {
-            let is_often = TAKE_OVERS_WARN <= refusal.times;
-            refusal.code == TOOK_OVER && is_often && now.millis_since(refusal.at) < TAKE_OVER_AGE_MS_MAX
-        };
-        let now_taken = self.edge.refusals.list().into_iter().filter(is_now);
-        now_taken
-            .map(|Refusal { device, times, first_at, .. }| {
-                format!(
-                    "connections of `{device}` have closed each other {times} times since {first_at}: do two clients \
-                     share this id? `status --rejections` has their addresses"
-                )
-            })
-            .collect()
     }
 
     pub(crate) fn uplink(&self) -> Uplink {
@@ -359,6 +341,25 @@ fn edge_limits(counters: &BTreeMap<String, u64>, connections_max: usize) -> Vec<
     reached
 }
 
+/// Devices whose connections take their session from each other, again and again and just now, from whichever addresses.
+fn shared_ids(refusals: Vec<Refusal>, now: Timestamp) -> Vec<String> {
+    let mut taken = BTreeMap::<String, (u64, Timestamp)>::new();
+    let is_now =
+        |refusal: &Refusal| refusal.code == TOOK_OVER && now.millis_since(refusal.at) < TAKE_OVER_AGE_MS_MAX;
+    for Refusal { device, times, first_at, .. } in refusals.into_iter().filter(is_now) {
+        let (all_times, since) = taken.entry(device).or_insert((0, first_at));
+        (*all_times, *since) = (all_times.saturating_add(times), first_at.min(*since));
+    }
+    let is_often = |(_, (times, _)): &(String, (u64, Timestamp))| TAKE_OVERS_WARN <= *times;
+    let words = |(device, (times, since))| {
+        format!(
+            "connections of `{device}` have closed each other {times} times since {since}: do two clients share this \
+             id? `status --rejections` has their addresses"
+        )
+    };
+    taken.into_iter().filter(is_often).map(words).collect()
+}
+
 /// Whether the database was written anew and has everything by now: worth knowing, and no reduced mode.
 fn is_whole_again(projector: &projector::Status, head_seq: u64) -> bool {
     let written = projector.written_through;
@@ -390,6 +391,35 @@ mod tests {
         assert_eq!(reached(7, 0), Vec::<String>::new());
         assert!(reached(8, 0)[0].contains("all 8 connections are taken, 3 of them"));
         assert!(reached(7, 1)[0].contains("retained messages is full"));
+    }
+
+    #[test]
+    fn two_clients_that_share_an_id_are_asked_about_once_from_however_many_addresses() {
+        let at = Timestamp::saturating_from_millis;
+        let refusal = |code, device: &str, times, first_ms, at_ms| Refusal {
+            code,
+            device: device.to_owned(),
+            client_id: None,
+            peer: None,
+            topic: None,
+            reason: String::new(),
+            hint: String::new(),
+            payload: None,
+            times,
+            first_at: at(first_ms),
+            at: at(at_ms),
+        };
+        let refusals = vec![
+            refusal(TOOK_OVER, "shelf-01", 2, 5_000, 90_000),
+            refusal(TOOK_OVER, "shelf-01", 2, 4_000, 91_000),
+            refusal(TOOK_OVER, "shelf-02", 2, 4_000, 91_000),
+            refusal(TOOK_OVER, "shelf-03", 9, 1_000, 20_000),
+            refusal("wrong_secret", "shelf-04", 9, 4_000, 91_000),
+        ];
+        let notices = shared_ids(refusals, at(92_000));
+        assert_eq!(notices.len(), 1, "{notices:?}");
+        let words = format!("`shelf-01` have closed each other 4 times since {}", at(4_000));
+        assert!(notices[0].contains(&words), "{notices:?}");
     }
 
     #[test]

@@ -35,16 +35,19 @@ pub(crate) struct Opened {
 }
 
 const SUFFIX: &str = "seg";
+/// The greatest number that a record may have: headquarters' database has no greater ones.
+const SEQ_MAX: u64 = i64::MAX.cast_unsigned();
 
 pub(crate) fn segment_path(dir: &Path, first_seq: u64) -> PathBuf {
     dir.join(format!("{first_seq:020}.{SUFFIX}"))
 }
 
+/// `None` for a file that cannot be a segment, whoever put it there: it is left alone.
 fn first_seq_of(path: &Path) -> Option<u64> {
     if path.extension()?.to_str()? != SUFFIX {
         return None;
     }
-    path.file_stem()?.to_str()?.parse().ok()
+    path.file_stem()?.to_str()?.parse().ok().filter(|first_seq| (1..=SEQ_MAX).contains(first_seq))
 }
 
 /// Creates a segment whose header is durable before anybody relies on it.

@@ -574,6 +574,23 @@ fn a_missing_middle_segment_is_noticed_with_what_it_held() {
 }
 
 #[test]
+fn a_file_with_a_number_that_no_segment_has_is_left_alone() {
+    for first_seq in [0, u64::MAX] {
+        let disk = MemDisk::default();
+        let (journal, _) = open(&disk);
+        fill(&journal, 1..4);
+        drop(journal);
+        let stray = super::open::segment_path(Path::new(DIR), first_seq);
+        disk.create(&stray).unwrap().write_at(&[b'x'; 3_000], 0).unwrap();
+        let (journal, report) = open(&disk);
+        assert_nothing_is_missed(&report);
+        fill(&journal, 4..6);
+        assert_eq!(read_all(&journal), payloads(1..6), "beside {}", stray.display());
+        assert!(disk.open(&stray).is_ok());
+    }
+}
+
+#[test]
 fn a_journal_that_is_gone_as_a_whole_begins_a_new_epoch_above_what_others_have_seen() {
     let disk = MemDisk::default();
     let future = 1_795_378_680_000 * 2;
