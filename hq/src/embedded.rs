@@ -5,7 +5,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,6 +25,7 @@ use crate::{
     config::Admission,
     counters::Counters,
     ingest::{Downlink, Ingest, Outcome},
+    log_limit::LogLimit,
 };
 
 /// Stores that may be connected at once.
@@ -33,9 +34,6 @@ const CONNECTIONS_MAX: usize = 5_000;
 const PACKET_OVERHEAD_BYTES: usize = 1_024;
 /// How long pending acknowledgements may take at shutdown.
 pub const DRAIN: Duration = Duration::from_secs(5);
-/// Refusals that are said in the log within [`LOG_WINDOW`]; all of them are counted and listed.
-const LOG_LINES_MAX: u32 = 20;
-const LOG_WINDOW: Duration = Duration::from_secs(60);
 
 /// Starts the broker on the present runtime.
 ///
@@ -73,36 +71,27 @@ impl Downlink for EmbeddedDownlink {
     }
 }
 
-/// Stores that were refused, and how many of them the log has heard of lately.
+/// Stores that were refused. All of them are counted and listed; the log hears of some.
 pub struct Refused {
     /// Who, why, and what to do.
     pub list: Refusals,
     clock: fn() -> Timestamp,
-    logged: Mutex<(Instant, u32)>,
+    log: LogLimit,
 }
 
 impl Refused {
     /// An empty list.
     #[must_use]
     pub fn new(clock: fn() -> Timestamp) -> Self {
-        Self { list: Refusals::default(), clock, logged: Mutex::new((Instant::now(), 0)) }
+        Self { list: Refusals::default(), clock, log: LogLimit::default() }
     }
 
     fn note(&self, blame: Blame, refusal: Refusal) {
-        if self.may_log(Instant::now()) {
+        if self.log.allows(Instant::now()) {
             let Refusal { code, device, peer, topic, reason, hint, .. } = &refusal;
             tracing::warn!(code, login = ?device, ?peer, ?topic, "refused: {reason}; {hint}");
         }
         self.list.note(blame, refusal);
-    }
-
-    fn may_log(&self, now: Instant) -> bool {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if LOG_WINDOW <= now.saturating_duration_since(logged.0) {
-            *logged = (now, 0);
-        }
-        logged.1 = logged.1.saturating_add(1);
-        logged.1 <= LOG_LINES_MAX
     }
 }
 
@@ -335,13 +324,5 @@ mod tests {
         ] {
             assert_eq!(door.may_subscribe(&store, filter), allowed, "{filter}");
         }
-    }
-
-    #[test]
-    fn the_log_hears_of_so_many_refusals_a_minute_and_of_more_in_the_next() {
-        let (refused, now) = (Refused::new(crate::app::wall_clock), Instant::now());
-        let said = |now| (0..1_000).filter(|_| refused.may_log(now)).count();
-        assert_eq!(said(now), LOG_LINES_MAX as usize);
-        assert_eq!(said(now + LOG_WINDOW), LOG_LINES_MAX as usize);
     }
 }

@@ -16,4 +16,5 @@ pub mod external;
 pub mod fleet;
 pub mod http;
 pub mod ingest;
+pub mod log_limit;
 pub mod progress;

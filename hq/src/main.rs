@@ -1,7 +1,7 @@
 //! `storehub-hq`: the command line of headquarters' receiver.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -13,7 +13,7 @@ use hq::{
     app::Hq,
     config::{Config, ConfigError, Mqtt},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The configuration is wrong (BSD `EX_CONFIG`).
 const EX_CONFIG: u8 = 78;
@@ -32,7 +32,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run until SIGTERM or Ctrl-C.
+    /// Run until SIGTERM, SIGINT or SIGHUP.
     Serve {
         /// The configuration file; see `hq.example.toml`.
         #[arg(long)]
@@ -52,8 +52,10 @@ fn main() -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rumqttd=warn,rumqttc=warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        // Whoever read our log may have gone. To complain about that to the same stderr would be a panic.
+        .log_internal_errors(false)
         .init();
     let result = match cli.command {
         Command::Serve { config } => load(&config).and_then(serve),
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("storehub-hq: {error:#}");
+            complain(&format!("storehub-hq: {error:#}"));
             if error.chain().any(|cause| cause.is::<ConfigError>()) {
                 ExitCode::from(EX_CONFIG)
             } else {
@@ -70,6 +72,17 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Writes a line for people. A closed stderr is nobody's problem.
+fn complain(text: &str) {
+    writeln!(io::stderr(), "{text}").ok();
+}
+
+/// Writes a line to stdout.
+fn say(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush())
 }
 
 fn load(path: &std::path::Path) -> anyhow::Result<Config> {
@@ -87,8 +100,8 @@ fn check(config: &Config) -> anyhow::Result<()> {
         Mqtt::Embedded { listen, .. } => format!("embedded broker on {listen}"),
         Mqtt::External(external) => format!("broker {}:{}", external.host, external.port),
     };
-    println!("ok: {mqtt}, database `{}`, HTTP on {}", config.database.display(), config.http);
-    Ok(())
+    say(&format!("ok: {mqtt}, database `{}`, HTTP on {}", config.database.display(), config.http))
+        .context("failed to write to stdout")
 }
 
 fn serve(config: Config) -> anyhow::Result<()> {
@@ -100,18 +113,26 @@ fn serve(config: Config) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("failed to watch for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch for SIGINT")?;
+        let mut hangup = match is_hangup_ignored() {
+            true => None,
+            false => Some(signal(SignalKind::hangup()).context("failed to watch for SIGHUP")?),
+        };
         let mut hq = Hq::start(config).await?;
-        if let Some(addr) = hq.mqtt_addr() {
-            listening("mqtt", addr)?;
+        let (mqtt, http) = (hq.mqtt_addr(), hq.http_addr());
+        if let Some(addr) = mqtt {
+            listening("mqtt", addr);
         }
-        listening("http", hq.http_addr())?;
+        listening("http", http);
+        tracing::info!(?mqtt, %http, version = env!("CARGO_PKG_VERSION"), "headquarters serves");
         let failure = tokio::select! {
             _ = terminate.recv() => None,
             _ = interrupt.recv() => None,
+            () = hung_up(hangup.as_mut()) => None,
             reason = hq.failure() => Some(reason),
         };
         tracing::info!("draining");
         hq.shutdown().await;
+        tracing::info!("headquarters has ended");
         match failure {
             Some(reason) => Err(anyhow::anyhow!("{reason}; start headquarters anew")),
             None => Ok(()),
@@ -119,9 +140,27 @@ fn serve(config: Config) -> anyhow::Result<()> {
     })
 }
 
-/// One line for whoever started us: tests and supervisors read the address from it.
-fn listening(what: &str, addr: SocketAddr) -> anyhow::Result<()> {
+/// One line for whoever started us: tests and supervisors read the address from it. Stores are served without a reader
+/// too.
+fn listening(what: &str, addr: SocketAddr) {
     let line = serde_json::json!({ "listening": what, "addr": addr.to_string() });
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("failed to write to stdout")
+    if let Err(error) = say(&line.to_string()) {
+        tracing::warn!(what, %addr, %error, "nobody reads stdout, where the address is said");
+    }
+}
+
+/// Whether whoever started this process had SIGHUP ignored, as `nohup` does: then it stays so.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // SIGHUP is signal 1, which is bit 0.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
+}
+
+/// A terminal that closes ends headquarters as SIGTERM does: drained.
+async fn hung_up(hangup: Option<&mut Signal>) {
+    match hangup {
+        Some(hangup) => drop(hangup.recv().await),
+        None => std::future::pending().await,
+    }
 }

@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where its world is not as it must be")]
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::Path,
     process::{Child, Command as Process, Stdio},
@@ -374,6 +374,7 @@ async fn a_store_gets_in_with_its_secret_and_touches_no_other_store() {
 struct Program {
     child: Child,
     mqtt: SocketAddr,
+    http: SocketAddr,
 }
 
 impl Drop for Program {
@@ -386,24 +387,83 @@ impl Drop for Program {
 
 impl Program {
     fn start(dir: &Path) -> Self {
+        Self::start_with(dir, OPEN, Stdio::null())
+    }
+
+    fn start_with(dir: &Path, admission: &str, stderr: Stdio) -> Self {
         let config = dir.join("hq.toml");
-        std::fs::write(&config, config_text(OPEN)).unwrap();
+        std::fs::write(&config, config_text(admission)).unwrap();
         let mut child = Process::new(env!("CARGO_BIN_EXE_storehub-hq"))
             .args(["serve", "--config"])
             .arg(&config)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .unwrap();
-        let mut mqtt = None;
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        for line in stdout.lines().take(2) {
-            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            if line["listening"] == "mqtt" {
-                mqtt = Some(line["addr"].as_str().unwrap().parse().unwrap());
+        let said: Vec<Value> =
+            stdout.lines().take(2).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+        let addr = |what| {
+            let line = said.iter().find(|line| line["listening"] == what).expect("it says where it listens");
+            line["addr"].as_str().unwrap().parse().unwrap()
+        };
+        Self { mqtt: addr("mqtt"), http: addr("http"), child }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Process::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Its end; `LIMIT` is far more than it may take to drain.
+    async fn ended(&mut self) -> Option<i32> {
+        let end = async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status.code();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-        }
-        Self { child, mqtt: mqtt.expect("the program says where it listens") }
+        };
+        timeout(LIMIT, end).await.expect("it ends in time")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_its_log_may_go_and_refusals_still_reach_who_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let listed = "[stores.hz-1]\nsecret = \"secret-of-hz\"";
+    let mut program = Program::start_with(dir.path(), listed, Stdio::piped());
+    // The reader of stdout has gone with `start_with`; now that of stderr goes.
+    drop(program.child.stderr.take().unwrap());
+    for _ in 0..3 {
+        let mut wrong = Store::open(program.mqtt, "hz-1", Some("another-secret"));
+        let refused = timeout(LIMIT, wrong.inbox.recv()).await.unwrap().unwrap().unwrap_err();
+        assert!(refused.contains("refused") || refused.contains("BadUserNamePassword"), "{refused}");
+    }
+    let mut store = Store::connect(program.mqtt, "hz-1", Some("secret-of-hz")).await;
+    store.batch(0, [1]).await;
+    store.acked_through(1).await;
+    let refusals = get_json(program.http, "/api/refusals").await;
+    assert_eq!(refusals["refusals"][0]["times"], 3, "{refusals}");
+    program.signal("TERM");
+    assert_eq!(program.ended().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_closes_ends_it_drained_and_its_log_says_who_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = Program::start_with(dir.path(), OPEN, Stdio::piped());
+    let mut store = Store::connect(program.mqtt, "hz-1", None).await;
+    store.birth().await;
+    store.batch(0, [1]).await;
+    store.acked_through(1).await;
+    program.signal("HUP");
+    assert_eq!(program.ended().await, Some(0));
+    let mut log = String::new();
+    program.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    for said in ["headquarters serves", "a store has come store=hz-1", "draining", "headquarters has ended"] {
+        assert!(log.contains(said), "{said}: {log}");
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{
     counters::Counters,
     fleet::{Fleet, StreamState},
     ingest::{Document, Done, DownlinkSlot, Entry, Job, Outcome},
+    log_limit::LogLimit,
     progress::{Progress, Range, Step},
 };
 
@@ -176,6 +177,8 @@ struct Writer {
     /// How full `conflicts` is.
     conflicts: HashMap<StoreId, Room>,
     commands: u64,
+    /// Stores that come and go; the page shows all of them.
+    log: LogLimit,
     _lock: Lock,
 }
 
@@ -252,7 +255,8 @@ impl Writer {
         }
         drop(stores);
         let conflicts = load_conflicts(&connection).map_err(failed)?;
-        Ok(Self { connection, around, records, resends: HashMap::new(), conflicts, commands: 0, _lock: lock })
+        let (resends, log) = (HashMap::new(), LogLimit::default());
+        Ok(Self { connection, around, records, resends, conflicts, commands: 0, log, _lock: lock })
     }
 
     fn take_group(&mut self, first: Job, jobs: &flume::Receiver<Entry>) -> Next {
@@ -552,6 +556,14 @@ impl Writer {
             let was_online = state.online;
             if !state.take_status(status) {
                 self.around.counters.count("statuses_ignored_old_will");
+            }
+            if state.online != was_online && self.log.allows(Instant::now()) {
+                let version = state.birth.as_ref().map(|birth| birth.version.as_str());
+                let waiting_rows = state.status.as_ref().map(|status| status.waiting_rows);
+                match state.online {
+                    true => tracing::info!(%store, version, waiting_rows, "a store has come"),
+                    false => tracing::info!(%store, version, waiting_rows, "a store has gone"),
+                }
             }
             if state.online && !was_online {
                 came_online.push(store);
