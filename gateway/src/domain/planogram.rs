@@ -213,6 +213,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_example_is_a_planogram() {
+        let planogram: Planogram = include_str!("../../planogram.example.toml").parse().unwrap();
+        assert_eq!(planogram.shelves().count(), 2);
+    }
+
+    #[test]
     fn a_planogram_gives_its_shelves() {
         let text = r#"
             [shelf.shelf-01]

@@ -7,7 +7,7 @@ const WORDS = {
     out: "出店", "sensors-silent": "传感器异常", uplink: "总部连接", waiting: "待上传", "restock-list": "补货清单",
     shelves: "货架库存", lockers: "取货柜", zones: "区域客流", climate: "温湿度", sensors: "传感器", counters: "计数",
     live: "实时", connecting: "连接中", lost: "连接中断", updated: "更新于", ago: "前", online: "在线", offline: "离线",
-    unknown: "未知", pieces: "件", of: "共", full: "货架充足", nothing: "暂无数据", open: "开", closed: "关",
+    unknown: "未知", pieces: "件", of: "共", full: "货架充足", "full-but": "已知货架充足；其余货架件数未知，请在 planogram.toml 中补充。", uncounted: "未计件", heard: "有数据", nothing: "暂无数据", open: "开", closed: "关",
     used: "有物", free: "空", tamper: "异动", people: "人", dwell: "平均停留", lag: "延迟", doors: "门",
     need: "建议补", degraded: "系统运行受限", notice: "提示", battery: "电量", none: "无",
     stuck: "打不开", help: "顾客求助", "left-open": "柜门未关上", waiting_courier: "待配送的订单",
@@ -20,7 +20,8 @@ const WORDS = {
     out: "Left", "sensors-silent": "Sensors silent", uplink: "Headquarters", waiting: "Waiting", "restock-list": "Restock list",
     shelves: "Shelves", lockers: "Lockers", zones: "Zones", climate: "Climate", sensors: "Sensors", counters: "Counters",
     live: "Live", connecting: "Connecting", lost: "Connection lost", updated: "updated", ago: "ago", online: "Online", offline: "Offline",
-    unknown: "Unknown", pieces: "pcs", of: "of", full: "Every shelf is well stocked", nothing: "Nothing yet", open: "open", closed: "closed",
+    unknown: "Unknown", pieces: "pcs", of: "of", full: "Every shelf is well stocked", "full-but": "Every counted shelf is well stocked. The others need an entry in planogram.toml.",
+    uncounted: "not counted", heard: "Heard", nothing: "Nothing yet", open: "open", closed: "closed",
     used: "in use", free: "free", tamper: "tamper", people: "people", dwell: "mean stay", lag: "lag", doors: "doors",
     need: "add", degraded: "Running in a reduced mode", notice: "Note", battery: "battery", none: "none",
     stuck: "stuck", help: "Help wanted", "left-open": "door left open", waiting_courier: "Orders on their way",
@@ -109,14 +110,18 @@ function ago(at) {
 
 const nameOf = (shelf) => (shelf.name && (shelf.name[lang] || shelf.name.zh || shelf.name.en)) || shelf.gtin || shelf.shelf;
 const share = (shelf) => (shelf.capacity && shelf.pieces !== undefined ? shelf.pieces / shelf.capacity : null);
+const isUncounted = (shelf) => shelf.pieces === undefined;
 const isLow = (shelf) => shelf.pieces === 0 || (share(shelf) !== null && share(shelf) <= LOW_SHARE);
 const isSilent = (sensor) => sensor.online === false || ageOf(sensor.last_seen) > SILENT_MS;
 
 function showShelves() {
   const low = view.stock.filter(isLow).sort((a, b) => (share(a) ?? 0) - (share(b) ?? 0));
   text(byId("restock-count"), low.length);
-  byId("restock-count").parentElement.className = low.length ? "tile warn" : "tile good";
-  byId("restock").dataset.empty = view.stock.length ? "full" : "nothing";
+  // What nobody can count is no shelf that is well stocked.
+  const uncounted = view.stock.filter(isUncounted).length;
+  text(byId("restock-sub"), `${t("shelves-unit")}${uncounted ? ` · ${uncounted} ${t("uncounted")}` : ""}`);
+  byId("restock-count").parentElement.className = `tile${low.length ? " warn" : uncounted || !view.stock.length ? "" : " good"}`;
+  byId("restock").dataset.empty = view.stock.length === uncounted ? "nothing" : uncounted ? "full-but" : "full";
   byId("restock").className = low.length ? "list" : "";
   sync(byId("restock"), low, (shelf) => shelf.shelf, "data-restock", () => {
     const node = make("div", "item");
@@ -146,7 +151,8 @@ function showShelves() {
     text(pieces, shelf.pieces ?? "?");
     bar.hidden = share(shelf) === null;
     fill.style.width = `${Math.min(100, 100 * (share(shelf) ?? 0))}%`;
-    text(id, shelf.capacity ? `${shelf.shelf} · ${t("of")} ${shelf.capacity}` : shelf.shelf);
+    const more = isUncounted(shelf) ? t("uncounted") : shelf.capacity ? `${t("of")} ${shelf.capacity}` : "";
+    text(id, [shelf.shelf, more].filter(Boolean).join(" · "));
     text(at, ago(shelf.at));
   });
 }
@@ -247,7 +253,8 @@ function showSensors() {
   }, (node, sensor) => {
     const [name, state, at] = parts(node, "name", "state", "at");
     text(name, `${sensor.device} · ${t("kind")[sensor.kind] || sensor.kind}`);
-    const word = sensor.online === undefined ? "unknown" : sensor.online ? "online" : "offline";
+    // A sensor without a status topic is known by what it sends.
+    const word = sensor.online === undefined ? (isSilent(sensor) ? "unknown" : "heard") : sensor.online ? "online" : "offline";
     const battery = sensor.battery_pct === undefined ? "" : ` · ${t("battery")} ${sensor.battery_pct.toFixed(0)} %`;
     text(state, t(word) + battery);
     state.className = sensor.online === false ? "bad-text" : isSilent(sensor) ? "warn-text" : sensor.online ? "good-text" : "quiet";
