@@ -12,6 +12,7 @@
 //! - What a store says that its journal has lost is kept in `lost`.
 //! - How far a stream is, and what is kept beyond its gaps, changes in the same transaction as its rows.
 //! - One process at a time: a lock on `<file>.lock` says so before anything is opened.
+//! - Its files can be read by their owner alone: codes stand in them for a while, and what happens in stores for ever.
 //!
 //! Units: `at`, `received_at`, `committed_at` and `last_seen` are milliseconds since 1970.
 
@@ -20,6 +21,7 @@ pub mod writer;
 use std::{
     fs::{File, TryLockError},
     io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -111,6 +113,14 @@ pub enum DatabaseError {
         /// What the system said.
         source: io::Error,
     },
+    /// The file cannot be made or written.
+    #[error("failed to create or write `{path}`")]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// It cannot be opened, or is no database.
     #[error("failed to open the database `{path}`")]
     Open {
@@ -148,16 +158,55 @@ pub enum DatabaseError {
 pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read: closing it releases the lock")] File);
 
 pub(crate) fn lock(path: &Path) -> Result<Lock, DatabaseError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let lock_path = PathBuf::from(name);
+    let lock_path = beside(path, LOCK);
     let failed = |source| DatabaseError::Lock { path: lock_path.clone(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
+    let file = open_or_create(&lock_path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(DatabaseError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// What the file of the lock has after the database's name.
+pub(crate) const LOCK: &str = ".lock";
+/// What the database's own files have after its name. SQLite makes the later ones with the mode of the first.
+pub(crate) const FILES: [&str; 3] = ["", "-wal", "-shm"];
+/// Its owner alone.
+const MODE: u32 = 0o600;
+/// What nobody else may.
+const MODE_OF_OTHERS: u32 = 0o077;
+
+/// A file whose name is the database's and something more.
+pub(crate) fn beside(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(more);
+    PathBuf::from(name)
+}
+
+fn open_or_create(path: &Path) -> io::Result<File> {
+    File::options().create(true).truncate(false).write(true).mode(MODE).open(path)
+}
+
+/// Makes the file when it is missing, and shuts its files to others. The lock is held.
+pub(crate) fn keep_private(path: &Path) -> Result<(), DatabaseError> {
+    open_or_create(path).map_err(|source| DatabaseError::Create { path: path.to_owned(), source })?;
+    for file in FILES.iter().chain([&LOCK]).map(|more| beside(path, more)) {
+        let Ok(found) = std::fs::metadata(&file) else { continue };
+        let mode = found.permissions().mode();
+        if mode & MODE_OF_OTHERS == 0 {
+            continue;
+        }
+        let shut = std::fs::set_permissions(&file, PermissionsExt::from_mode(MODE));
+        let (file, was) = (file.display(), format!("{:o}", mode & 0o777));
+        match shut {
+            Ok(()) => tracing::warn!(%file, was, "others could read it: now its owner alone can"),
+            Err(error) => {
+                tracing::warn!(%file, was, %error, "others can read it, and that cannot be changed")
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How long SQLite waits for another connection's lock.

@@ -8,6 +8,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command as Process, Stdio},
     time::Duration,
@@ -368,6 +369,91 @@ async fn a_store_gets_in_with_its_secret_and_touches_no_other_store() {
     assert_eq!(hq.counters().value("batches_refused_envelope"), 1);
     drop((store, foreign, intruder));
     hq.shutdown().await;
+}
+
+/// A POST of JSON: the status.
+async fn post(addr: SocketAddr, path: &str, body: &Value) -> (u16, Value) {
+    let body = body.to_string();
+    let fetch = async {
+        let mut socket = TcpStream::connect(addr).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = timeout(LIMIT, fetch).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+}
+
+fn order(id: &str, code: &str) -> Value {
+    serde_json::json!({
+        "id": id, "command": "order.place", "order": id, "pick_up_code": code, "deposit_code": "955555",
+        "goods": [{ "gtin": "2000000000015", "name": { "en": "Serum" }, "quantity": 1 }],
+        "expires_at": "2099-01-01T00:00:00Z",
+    })
+}
+
+const DATABASE_FILES: [&str; 3] = ["hq.db", "hq.db-wal", "hq.db-shm"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_store_has_done_its_orders_their_codes_are_in_none_of_the_files_while_headquarters_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let hq = start(dir.path(), OPEN).await;
+    let mut store = Store::connect(hq.mqtt_addr().unwrap(), "hz-1", None).await;
+    store.birth().await;
+    store.batch(0, [1]).await;
+    store.acked_through(1).await;
+    // More than one page of them, so that pages are split and freed while the codes are there.
+    let codes: Vec<String> = (0..60).map(|n| format!("9421{n:02}")).chain(["955555".to_owned()]).collect();
+    let found = || {
+        let files = DATABASE_FILES.map(|file| std::fs::read(dir.path().join(file)).unwrap());
+        let has = |code: &&String| files.iter().any(|file| file.windows(6).any(|six| six == code.as_bytes()));
+        codes.iter().filter(has).count()
+    };
+    for (n, code) in codes[..60].iter().enumerate() {
+        let (status, answer) =
+            post(hq.http_addr(), "/api/stores/hz-1/commands", &order(&format!("o-{n}"), code)).await;
+        assert_eq!(status, 202, "{answer}");
+    }
+    assert_eq!(found(), codes.len(), "until then they must survive a power cut");
+    let mut answered = std::collections::BTreeSet::new();
+    while answered.len() < 60 {
+        let (topic, _) = store.hears().await;
+        if topic.contains("/command/") && answered.insert(topic.clone()) {
+            store.publish(format!("{topic}/result"), br#"{"state":"done"}"#.to_vec()).await;
+        }
+    }
+    timeout(LIMIT, async {
+        while found() != 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("{} codes are still there", found()));
+    drop(store);
+    hq.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_files_are_its_owners_alone_also_those_that_an_earlier_release_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let mode = |file: &str| std::fs::metadata(dir.path().join(file)).unwrap().permissions().mode() & 0o777;
+    for _ in 0..2 {
+        let hq = start(dir.path(), OPEN).await;
+        for file in DATABASE_FILES.into_iter().chain(["hq.db.lock"]) {
+            assert_eq!(mode(file), 0o600, "{file}");
+        }
+        hq.shutdown().await;
+        for file in ["hq.db", "hq.db.lock"] {
+            std::fs::set_permissions(dir.path().join(file), PermissionsExt::from_mode(0o644)).unwrap();
+        }
+    }
 }
 
 /// The program itself, killed when dropped.

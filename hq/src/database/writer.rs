@@ -30,7 +30,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{DatabaseError, Lock, lock, open_for_writing, raw, signed, unsigned};
+use super::{DatabaseError, Lock, keep_private, lock, open_for_writing, raw, signed, unsigned};
 use crate::{
     counters::Counters,
     fleet::{Fleet, StreamState},
@@ -245,6 +245,7 @@ struct Committed {
 impl Writer {
     fn open(path: &Path, around: Surroundings) -> Result<Self, DatabaseError> {
         let lock = lock(path)?;
+        keep_private(path)?;
         let connection = open_for_writing(path)?;
         let failed = |source| DatabaseError::Open { path: path.to_owned(), source };
         let records = load_records(&connection).map_err(failed)?;
