@@ -496,6 +496,13 @@ fn forget_retained(broker: &broker::Handle, devices: &[(Instant, String)]) {
     }
 }
 
+/// The reduced modes that are in the first list and not in the second; one whose numbers have changed is the same.
+fn only_in<'a>(reasons: &'a [String], others: &[String]) -> Vec<&'a String> {
+    let words = |reason: &str| reason.replace(|c: char| c.is_ascii_digit(), "");
+    let known: Vec<String> = others.iter().map(|other| words(other)).collect();
+    reasons.iter().filter(|reason| !known.contains(&words(reason))).collect()
+}
+
 /// The slow rhythm of the hub: devices that came or went, health, and the picture for the screens.
 async fn pulse(
     monitor: Arc<Monitor>,
@@ -508,7 +515,7 @@ async fn pulse(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pulses = 0_u32;
     let mut said = None;
-    let (mut removed, mut fault) = (Vec::<(Instant, String)>::new(), None);
+    let mut removed = Vec::<(Instant, String)>::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -526,13 +533,14 @@ async fn pulse(
             continue;
         }
         save_boot(&monitor, &dir);
-        let new_fault = monitor.gatekeeper.fault();
-        if let Some(error) = new_fault.as_ref().filter(|_| new_fault != fault) {
-            tracing::error!(error, "the devices stay as they were");
-        }
-        fault = new_fault;
         let health = monitor.health();
         degraded.send_if_modified(|words| {
+            for reason in only_in(&health.degraded, words) {
+                tracing::warn!(reason, "a reduced mode begins");
+            }
+            for reason in only_in(words, &health.degraded) {
+                tracing::info!(reason, "a reduced mode has ended");
+            }
             let is_new = *words != health.degraded;
             words.clone_from(&health.degraded);
             is_new

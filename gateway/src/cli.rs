@@ -32,6 +32,8 @@ const EX_FAILURE: u8 = 1;
 const EX_UNAVAILABLE: u8 = 69;
 /// A part of the running hub died (BSD `EX_SOFTWARE`).
 const EX_SOFTWARE: u8 = 70;
+/// The hub is there, and this user may not speak to it (BSD `EX_NOPERM`).
+const EX_NOPERM: u8 = 77;
 /// The configuration is wrong (BSD `EX_CONFIG`).
 const EX_CONFIG: u8 = 78;
 
@@ -47,7 +49,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 69 no hub is running, 70 a part of the hub \
-died, 78 the configuration is wrong.";
+died, 77 this user may not, 78 the configuration is wrong.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -157,7 +159,14 @@ pub fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         complain(&format!("error: {error:#}"));
-        let code = if error.chain().any(|cause| cause.is::<ConfigError>()) { EX_CONFIG } else { EX_FAILURE };
+        let may_not = |cause: &(dyn std::error::Error + 'static)| {
+            matches!(cause.downcast_ref(), Some(ControlError::NotPermitted { .. }))
+        };
+        let code = match &error {
+            error if error.chain().any(|cause| cause.is::<ConfigError>()) => EX_CONFIG,
+            error if error.chain().any(may_not) => EX_NOPERM,
+            _ => EX_FAILURE,
+        };
         ExitCode::from(code)
     })
 }
@@ -189,6 +198,8 @@ fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Said on stderr, and by a panic where nobody reads it any more: the hub outlives whoever reads its log.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .init();
     runtime()?.block_on(async {
@@ -205,7 +216,8 @@ fn run(config_file: &Path) -> anyhow::Result<ExitCode> {
         let addrs = gateway.addrs();
         for (name, addr) in [("mqtt", addrs.mqtt), ("http", addrs.http)] {
             if let Some(addr) = addr {
-                say(&format!("{{\"listening\":\"{name}\",\"addr\":\"{addr}\"}}"))?;
+                // For whoever waits for it; the hub does not depend on being heard.
+                say(&format!("{{\"listening\":\"{name}\",\"addr\":\"{addr}\"}}")).ok();
             }
         }
         tracing::info!(%store, mqtt = ?addrs.mqtt, http = ?addrs.http, "the hub runs");

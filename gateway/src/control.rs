@@ -48,6 +48,17 @@ pub enum ControlError {
         /// Why.
         source: io::Error,
     },
+    /// The socket is another user's, whether a hub answers on it or not.
+    #[error(
+        "this user may not speak to the hub's socket `{}`; ask as the user that the hub runs as, or with `sudo`",
+        path.display()
+    )]
+    NotPermitted {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Somebody answers, but not in time or not as a hub does.
     #[error("the hub on `{}` did not answer: {reason}", path.display())]
     NoAnswer {
@@ -145,8 +156,7 @@ pub async fn tell(data_dir: &Path, question: &Value) -> Result<Value, ControlErr
         let dir = std::fs::File::open(data_dir)?;
         UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET_NAME}", dir.as_raw_fd())).await
     };
-    let mut stream =
-        connect.await.map_err(|source| ControlError::NotRunning { path: path.clone(), source })?;
+    let mut stream = connect.await.map_err(|source| not_reached(&path, source))?;
     if !question.is_null() {
         // A hub that has gone is noticed by its missing answer.
         stream.write_all(question.to_string().as_bytes()).await.ok();
@@ -162,11 +172,28 @@ pub async fn tell(data_dir: &Path, question: &Value) -> Result<Value, ControlErr
     serde_json::from_slice(&answer).map_err(|error| no_answer(error.to_string()))
 }
 
+/// Why nobody could be spoken to.
+fn not_reached(path: &Path, source: io::Error) -> ControlError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => ControlError::NotPermitted { path, source },
+        _ => ControlError::NotRunning { path, source },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_socket_of_another_user_is_not_called_a_hub_that_does_not_run() {
+        let said = |kind: io::ErrorKind| not_reached(Path::new("data/control.sock"), kind.into()).to_string();
+        let denied = said(io::ErrorKind::PermissionDenied);
+        assert!(denied.contains("may not speak") && denied.contains("sudo"), "{denied}");
+        assert!(said(io::ErrorKind::ConnectionRefused).contains("storehub-gateway run"));
+    }
 
     #[tokio::test]
     async fn a_running_hub_answers_also_in_a_folder_with_a_long_name_and_a_missing_one_is_said() {

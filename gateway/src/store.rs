@@ -387,6 +387,7 @@ fn open_unguarded(path: &Path) -> Result<Opened, StoreError> {
     let sled_error = |operation| move |source| StoreError::Sled { operation, path: path.to_owned(), source };
     let io_error = |operation| move |source| StoreError::Io { operation, path: path.to_owned(), source };
     fs::create_dir_all(path).map_err(io_error("create"))?;
+    let is_new = fs::read_dir(path).map_err(io_error("read"))?.next().is_none();
     let db = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE_BYTES)
@@ -420,7 +421,13 @@ fn open_unguarded(path: &Path) -> Result<Opened, StoreError> {
     let place = match places.get(PLACE_KEY).map_err(sled_error("read"))? {
         Some(bytes) => decode_place(&bytes)
             .ok_or_else(|| StoreError::Damaged { tree: PLACE_TREE, key: PLACE_TREE.to_owned() })?,
-        None => Place::default(),
+        None if is_new => {
+            // Where files are and no place is, sled has made nothing of what it found.
+            places.insert(PLACE_KEY, encode_place(Place::default())).map_err(sled_error("write to"))?;
+            db.flush().map_err(sled_error("flush"))?;
+            Place::default()
+        }
+        None => return Err(StoreError::Incomplete { path: path.to_owned() }),
     };
     trees.push(places);
     if place.digest != digest {

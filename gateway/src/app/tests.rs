@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Gateway, StartError};
+use super::{Gateway, StartError, only_in};
 use crate::{
     clock::{Clock as _, SystemClock},
     config::Config,
@@ -238,4 +238,13 @@ async fn a_broker_that_cannot_go_on_ends_the_hub_by_name() {
     assert_eq!(part, "mqtt");
     gateway.shutdown().await;
     site.start().await.shutdown().await;
+}
+
+#[test]
+fn a_reduced_mode_begins_and_ends_once_however_its_numbers_change() {
+    let reasons = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let before = reasons(&["the screens lag 20100 records behind", "the disk is full"]);
+    let now = reasons(&["the screens lag 31 records behind", "records 1 to 9 are missing"]);
+    assert_eq!(only_in(&now, &before), ["records 1 to 9 are missing"]);
+    assert_eq!(only_in(&before, &now), ["the disk is full"]);
 }

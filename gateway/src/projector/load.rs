@@ -55,11 +55,16 @@ pub fn load(paths: &Paths, clock: &dyn Clock) -> Loaded {
     {
         let reason = chain(error);
         tracing::error!(error = reason, "the database is damaged and is rebuilt from snapshot and journal");
-        loaded.rebuilt = Some(reason);
         let name = quarantine_name(clock);
-        if let Err(error) = store::quarantine(&paths.sled, &paths.quarantine, &name) {
-            tracing::error!(error = %chain(&error), "the damaged database could not be set aside");
-        }
+        let aside = match store::quarantine(&paths.sled, &paths.quarantine, &name) {
+            Ok(aside) => format!("is set aside in `{}`", aside.display()),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(error, "the damaged database could not be set aside");
+                format!("could not be set aside: {error}")
+            }
+        };
+        loaded.rebuilt = Some(format!("it was damaged ({reason}) and {aside}"));
         opened = Store::open(&paths.sled);
     }
     match opened {

@@ -78,6 +78,28 @@ fn a_ruined_database_is_an_error_and_never_a_panic_and_quarantine_makes_room() {
 }
 
 #[test]
+fn a_database_that_sled_takes_for_an_empty_one_is_damaged_and_not_new() {
+    for (junk_conf, db_bytes) in [(true, 300_000), (false, 300_000), (false, 0), (true, 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sled");
+        let mut store = Store::open(&path).unwrap().store;
+        store.write(&changes(&[("a", Some("1"))]), 7, 10).unwrap();
+        drop(store);
+        if junk_conf {
+            fs::write(path.join("conf"), b"this is no configuration of sled").unwrap();
+        }
+        let noise = (0..db_bytes).map(|n: u32| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]);
+        fs::write(path.join("db"), noise.collect::<Vec<u8>>()).unwrap();
+        let error = Store::open(&path).err().unwrap_or_else(|| panic!("{junk_conf} {db_bytes} is noticed"));
+        assert!(error.is_damage(), "{error:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sled");
+    drop(Store::open(&path).unwrap());
+    assert_eq!(Store::open(&path).unwrap().place, Place::default(), "a new one is as it was left");
+}
+
+#[test]
 fn a_snapshot_reads_back_and_a_damaged_one_gives_way_to_the_older() {
     let dir = tempfile::tempdir().unwrap();
     let entries: Vec<_> = (0..3).map(|n| (entry(&n.to_string()), vec![n; 100])).collect();

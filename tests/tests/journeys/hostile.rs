@@ -3,11 +3,15 @@
 //! Method: beside each bad client a good one publishes throughout; its readings must all be acknowledged, and the hub must
 //! count what the bad one did.
 
+use std::{fs, io, process::Stdio};
+
 use e2e::{
-    harness::{Hub, HubSetup, PATIENCE, Publisher, wait_for},
+    harness::{Hub, HubSetup, PATIENCE, Publisher, program, wait_for},
     raw::{self, RawClient, Version, kind},
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tokio::{process::Command, time::timeout};
 
 /// A hub with a good sensor and a bad one; gives the bad one's secret.
 async fn store() -> (Hub, Publisher, String) {
@@ -55,6 +59,45 @@ async fn garbage_costs_its_sender_the_connection_and_nobody_else() {
     hub.counted("mqtt.closed_", 10).await;
     hub.counted("mqtt.connect_refused_", 10).await;
     hub.stop().await;
+}
+
+/// Its log has a line about the devices' file that was damaged, and one about its end: nobody reads either.
+#[tokio::test]
+async fn a_hub_whose_output_nobody_reads_any_more_goes_on_acknowledging() {
+    let folder = HubSetup::new().write();
+    let secret = folder.add_device("shelf-good", "shelf").await;
+    let (stdout, stderr) = (io::pipe().expect("a pipe"), io::pipe().expect("a pipe"));
+    let mut hub = Command::new(program("storehub-gateway"))
+        .args(["run", "--config", "gateway.toml"])
+        .current_dir(folder.dir())
+        .stdin(Stdio::null())
+        .stdout(stdout.1)
+        .stderr(stderr.1)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the hub can be started");
+    drop((stdout.0, stderr.0));
+    let mqtt = wait_for("the hub says where it listens", PATIENCE, async || {
+        let status = folder.status().await?;
+        let addr = status["addresses"]["mqtt"].as_str().and_then(|addr| addr.parse().ok());
+        addr.ok_or(status.to_string())
+    })
+    .await;
+    let mut sensor = Publisher::new(mqtt, Version::V5, "shelf-good", Some(secret));
+    sensor.publish_until_acked(10).await;
+    fs::write(folder.data_dir().join("devices.json"), "no JSON").expect("our own folder is writable");
+    wait_for("the hub has seen the damaged file", PATIENCE, async || {
+        let status = folder.status().await?;
+        let degraded = status["health"]["degraded"].to_string();
+        if degraded.contains("devices.json") { Ok(()) } else { Err(degraded) }
+    })
+    .await;
+    sensor.publish_until_acked(20).await;
+    let id = hub.id().expect("the hub still runs");
+    let id = Pid::from_raw(id.cast_signed()).expect("a process id is not 0");
+    kill_process(id, Signal::TERM).expect("our own child can be told to end");
+    let ended = timeout(PATIENCE, hub.wait()).await.expect("the hub ends").expect("our own child");
+    assert!(ended.success(), "it drained and ended with {ended}");
 }
 
 #[tokio::test]
