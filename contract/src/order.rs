@@ -3,13 +3,15 @@
 //! An order is placed, extended and cancelled by [`OrderCommand`]s of headquarters. Its goods lie
 //! in a compartment already, or a courier brings them with a code of its own.
 
+mod mistake;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{DeviceId, OrderId},
-    kiosk::{CodeError, PickUpCode},
+    kiosk::PickUpCode,
     time::Timestamp,
 };
 
@@ -60,15 +62,23 @@ pub enum CommandError {
         /// Its size.
         len: usize,
     },
-    /// No JSON of a command that this release knows.
-    #[error("not the JSON of a command that is known here: line {line}, column {column}{field}")]
+    /// No JSON at all.
+    #[error("not JSON from line {line}, column {column} on")]
     Json {
         /// From 1.
         line: usize,
-        /// From 1, 0 when it is about the whole.
+        /// From 1.
         column: usize,
-        /// The field that is missing or unknown, or that a code is none, where it is that.
+    },
+    /// A field that is missing, unknown, or has another value than it needs.
+    #[error("{}{reason}", named(field, value))]
+    Field {
+        /// With the tables and lists that it is in; empty when it is about the whole.
         field: String,
+        /// What stands there as JSON, shortened; empty when nothing does. Never a code.
+        value: String,
+        /// What is needed.
+        reason: String,
     },
     /// An order that cannot be.
     #[error("{cause}")]
@@ -76,6 +86,36 @@ pub enum CommandError {
         /// What is wrong with it.
         cause: OrderError,
     },
+}
+
+fn named(field: &str, value: &str) -> String {
+    match (field, value) {
+        ("", "") => String::new(),
+        ("", value) => format!("{value}: "),
+        (field, "") => format!("`{field}` "),
+        (field, value) => format!("`{field}` = {value}: "),
+    }
+}
+
+impl CommandError {
+    /// Which field it is about; empty when it is about the whole.
+    #[must_use]
+    pub fn field(&self) -> String {
+        match self {
+            Self::TooLarge { .. } | Self::Json { .. } => String::new(),
+            Self::Field { field, .. } => field.clone(),
+            Self::Order { cause } => cause.field(),
+        }
+    }
+
+    /// What stands there, where that may be shown.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Field { value, .. } => value,
+            Self::TooLarge { .. } | Self::Json { .. } | Self::Order { .. } => "",
+        }
+    }
 }
 
 impl OrderCommand {
@@ -87,23 +127,34 @@ impl OrderCommand {
         if COMMAND_BYTES_MAX < payload.len() {
             return Err(CommandError::TooLarge { len: payload.len() });
         }
-        let command: Self = serde_json::from_slice(payload).map_err(|error| {
-            let text = error.to_string();
-            // These messages name fields of ours or the sender's, never values.
-            let names = ["missing field `", "unknown field `", "unknown variant `"];
-            let field = names.iter().find(|name| text.starts_with(**name)).and_then(|name| {
-                let name: String = text.chars().skip(name.len()).take_while(|c| *c != '`').take(40).collect();
-                let is_name = name.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.'));
-                is_name.then(|| format!(", see `{name}`"))
-            });
-            let code = || text.starts_with(&CodeError.to_string()).then(|| format!(": {CodeError}"));
-            let (line, column) = (error.line(), error.column());
-            CommandError::Json { line, column, field: field.or_else(code).unwrap_or_default() }
-        })?;
+        let command: Self = serde_json::from_slice(payload).map_err(|_| mistake::find(payload))?;
         if let Self::Place(order) = &command {
             order.check().map_err(|cause| CommandError::Order { cause })?;
         }
         Ok(command)
+    }
+
+    /// Checks what whoever takes a command first can know of it, and no store later: a GTIN is right or mistyped, and a
+    /// time that is past now was wrong from the beginning.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn check_as_new(&self, now: Timestamp) -> Result<(), OrderError> {
+        let (goods, expires_at) = match self {
+            Self::Place(order) => (&order.goods[..], order.expires_at),
+            Self::Extend(order) => (&[][..], order.expires_at),
+            Self::Cancel(_) => return Ok(()),
+        };
+        if expires_at <= now {
+            return Err(OrderError::Past { expires_at, now });
+        }
+        for (index, Good { gtin, .. }) in goods.iter().enumerate() {
+            let expected = check_digit(gtin.get(..gtin.len().saturating_sub(1)).unwrap_or_default());
+            if !gtin.ends_with(expected) {
+                return Err(OrderError::CheckDigit { index, gtin: gtin.clone(), expected });
+            }
+        }
+        Ok(())
     }
 
     /// The order that the command is about.
@@ -125,6 +176,18 @@ impl OrderCommand {
             Self::Extend(_) => "order.extend",
         }
     }
+}
+
+/// The last digit of a GTIN that begins with these digits: weights 3, 1, 3, 1 … from the right.
+fn check_digit(digits: &str) -> char {
+    let weights = [3, 1].into_iter().cycle();
+    let sum: u32 = digits
+        .chars()
+        .rev()
+        .zip(weights)
+        .map(|(digit, weight)| digit.to_digit(10).unwrap_or(0) * weight)
+        .sum();
+    char::from_digit((10 - sum % 10) % 10, 10).expect("a digit")
 }
 
 /// Largest command in bytes.
@@ -226,9 +289,44 @@ pub enum OrderError {
         /// Which entry.
         index: usize,
     },
+    /// A digit of a GTIN is mistyped.
+    #[error(
+        "`goods[{index}].gtin` = `{gtin}`: a digit is wrong, for its check digit (the last one) would be {expected}"
+    )]
+    CheckDigit {
+        /// Which entry.
+        index: usize,
+        /// Its GTIN.
+        gtin: String,
+        /// The digit that its other digits have.
+        expected: char,
+    },
+    /// It would have expired before it is placed.
+    #[error("`expires_at` = `{expires_at}` is past: it is {now} now")]
+    Past {
+        /// The end.
+        expires_at: Timestamp,
+        /// When it was checked.
+        now: Timestamp,
+    },
     /// The two codes are the same.
     #[error("`deposit_code` and `pick_up_code` are the same: the courier would have the customer's code")]
     SameCodes,
+}
+
+impl OrderError {
+    /// Which field it is about.
+    #[must_use]
+    pub fn field(&self) -> String {
+        match self {
+            Self::Way | Self::SameCodes => "deposit_code".to_owned(),
+            Self::Goods { .. } => "goods".to_owned(),
+            Self::Quantity { index, .. } => format!("goods[{index}].quantity"),
+            Self::Gtin { index } | Self::CheckDigit { index, .. } => format!("goods[{index}].gtin"),
+            Self::Name { index } => format!("goods[{index}].name"),
+            Self::Past { .. } => "expires_at".to_owned(),
+        }
+    }
 }
 
 impl PlaceOrder {
@@ -394,9 +492,108 @@ mod tests {
             assert!(!error.contains("94213"), "{wrong}: {error}");
         }
         let short = OrderCommand::parse(place.replace("942137", "94213").as_bytes()).unwrap_err().to_string();
-        assert!(short.contains("a code has exactly 6 digits"), "{short}");
+        assert!(short.contains("`pick_up_code` = (a text of 5 characters): needs six digits"), "{short}");
         let missing = OrderCommand::parse(br#"{"command":"order.cancel"}"#).unwrap_err();
         assert!(missing.to_string().contains("`order`"), "{missing}");
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_field_its_value_and_what_is_needed() {
+        let place = r#"{"command":"order.place","order":"o-1","pick_up_code":"942137","goods":[{"gtin":"2000000000015","name":{"en":"Serum"},"quantity":1}],"expires_at":"2026-01-02T00:00:00Z","deposit_code":"555555"}"#;
+        let cases = [
+            (
+                "\"942137\"",
+                "\"42\"",
+                "pick_up_code",
+                "`pick_up_code` = (a text of 2 characters): needs six digits",
+            ),
+            (
+                "\"942137\"",
+                "942137",
+                "pick_up_code",
+                "`pick_up_code` = (a number): needs six digits as a text",
+            ),
+            (
+                "\"deposit_code\":\"555555\"",
+                "\"compartment\":3",
+                "compartment",
+                "`compartment` = 3: needs a bank and a door",
+            ),
+            (
+                "\"deposit_code\":\"555555\"",
+                "\"compartment\":{\"bank\":\"a\"}",
+                "compartment.compartment",
+                "`compartment.compartment` is missing; needs the number on the door",
+            ),
+            (
+                "2026-01-02T00:00:00Z",
+                "2030-01-01",
+                "expires_at",
+                "`expires_at` = \"2030-01-01\": needs a time with an offset",
+            ),
+            (
+                "{\"en\":\"Serum\"}",
+                "\"serum\"",
+                "goods[0].name",
+                "`goods[0].name` = \"serum\": needs names by language",
+            ),
+            ("{\"en\":\"Serum\"}", "null", "goods[0].name", "`goods[0].name` = null: needs names"),
+            (
+                "\"quantity\":1",
+                "\"quantity\":\"1\"",
+                "goods[0].quantity",
+                "`goods[0].quantity` = \"1\": needs a number",
+            ),
+            (
+                "\"quantity\":1",
+                "\"pieces\":1",
+                "goods[0].pieces",
+                "is not known; there are `gtin`, `name`, `quantity`",
+            ),
+            ("\"quantity\":1", "\"quantity\":0", "goods[0].quantity", "`goods[0].quantity` is 0"),
+            ("o-1", "O-1", "order", "`order` = \"O-1\": needs 1 to 64"),
+            ("o-1", "O942137", "order", "`order` = (digits that may be a code): needs 1 to 64"),
+            (
+                "order.place",
+                "order.plaec",
+                "command",
+                "`command` = \"order.plaec\": is not known; there are `order.place`, `order.cancel`, `order.extend`",
+            ),
+            ("\"order\":\"o-1\"", "\"order\":\"o-1\",\"order\":\"o-1\"", "", "stands there twice"),
+        ];
+        for (from, to, field, reason) in cases {
+            let text = place.replace(from, to);
+            assert_ne!(text, place, "{from}");
+            let error = OrderCommand::parse(text.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(reason), "{to}: {error}");
+            assert_eq!(error.field(), field, "{error}");
+        }
+        let cut = OrderCommand::parse(&place.as_bytes()[..40]).unwrap_err();
+        assert_eq!(cut, CommandError::Json { line: 1, column: 40 });
+        let list = OrderCommand::parse(b"[]").unwrap_err();
+        assert!(list.to_string().contains("needs a JSON object"), "{list}");
+    }
+
+    #[test]
+    fn a_new_command_has_a_gtin_that_checks_and_an_end_that_is_to_come() {
+        let placed = |gtin: &str| {
+            let goods = vec![Good { gtin: gtin.to_owned(), name: BTreeMap::new(), quantity: 1 }];
+            OrderCommand::Place(PlaceOrder { goods, ..order() })
+        };
+        let before = Timestamp::saturating_from_millis(-1);
+        for gtin in ["2000000000015", "96385074", "036000291452", "06901234567892"] {
+            assert_eq!(placed(gtin).check_as_new(before), Ok(()), "{gtin}");
+        }
+        let wrong = placed("2000000000016").check_as_new(before).unwrap_err();
+        assert_eq!(wrong.to_string().matches("`2000000000016`: a digit is wrong").count(), 1, "{wrong}");
+        assert_eq!(wrong.field(), "goods[0].gtin");
+        let extend =
+            OrderCommand::Extend(ExtendOrder { order: order().order, expires_at: Timestamp::UNIX_EPOCH });
+        for command in [placed("2000000000015"), extend] {
+            assert_eq!(command.check_as_new(before), Ok(()));
+            let past = command.check_as_new(Timestamp::UNIX_EPOCH).unwrap_err();
+            assert_eq!(past.field(), "expires_at", "{past}");
+        }
     }
 
     #[test]

@@ -399,6 +399,31 @@ fn order(id: &str, code: &str) -> Value {
     })
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_with_a_mistake_is_refused_with_the_field_that_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let hq = start(dir.path(), OPEN).await;
+    let mut store = Store::connect(hq.mqtt_addr().unwrap(), "hz-1", None).await;
+    store.batch(0, [1]).await;
+    store.acked_through(1).await;
+    let good = serde_json::json!({ "gtin": "2000000000016", "quantity": 1 });
+    for (key, value, field) in [
+        ("pick_up_code", "42".into(), "pick_up_code"),
+        ("expires_at", "2020-01-01T00:00:00Z".into(), "expires_at"),
+        ("goods", serde_json::json!([good]), "goods[0].gtin"),
+        ("command", "order.move".into(), "command"),
+        ("deposit_code", Value::Null, "deposit_code"),
+    ] {
+        let mut command = order("o-1", "942137");
+        command[key] = value;
+        let (status, answer) = post(hq.http_addr(), "/api/stores/hz-1/commands", &command).await;
+        assert_eq!((status, &answer["field"]), (400, &field.into()), "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(&format!("`{field}`")), "{answer}");
+    }
+    drop(store);
+    hq.shutdown().await;
+}
+
 const DATABASE_FILES: [&str; 3] = ["hq.db", "hq.db-wal", "hq.db-shm"];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,8 +96,13 @@ async fn place(
         Err(refused) => return *refused,
     };
     let bad = |field: &str, reason: &str| problem(StatusCode::BAD_REQUEST, field, "", reason);
-    let Ok(Value::Object(mut fields)) = serde_json::from_slice::<Value>(&body) else {
-        return bad("body", "needs a JSON object");
+    let mut fields = match serde_json::from_slice::<Value>(&body) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) => return bad("body", "needs a JSON object"),
+        Err(error) => {
+            let reason = format!("not JSON from line {}, column {} on", error.line(), error.column());
+            return bad("body", &reason);
+        }
     };
     let command_id = match fields.remove("id") {
         None => fresh_id(),
@@ -109,9 +114,14 @@ async fn place(
     };
     let command = match OrderCommand::parse(Value::Object(fields).to_string().as_bytes()) {
         Ok(command) => command,
-        // It never shows a value, since that could be a code.
-        Err(error) => return bad("command", &error.to_string()),
+        // It never shows a code.
+        Err(error) => {
+            return problem(StatusCode::BAD_REQUEST, &error.field(), error.value(), &error.to_string());
+        }
     };
+    if let Err(error) = command.check_as_new((state.clock)()) {
+        return bad(&error.field(), &error.to_string());
+    }
     let placed = state.desk.place(store, command_id.clone(), command).await;
     let answer = |status: StatusCode, state: &str| {
         (status, no_store(), Json(json!({ "id": command_id, "state": state }))).into_response()
