@@ -538,6 +538,12 @@ impl Shared {
         });
     }
 
+    /// Whether a client of this principal is connected.
+    pub(crate) fn is_connected(&self, name: &str) -> bool {
+        let sessions = self.sessions();
+        sessions.values().any(|session| &*session.principal.name == name && session.state().owner.is_some())
+    }
+
     /// Closes every connection of a principal and forgets its sessions.
     pub(crate) fn disconnect_principal(self: &Arc<Self>, name: &str) {
         let mut gone = Vec::new();

@@ -294,6 +294,11 @@ impl Handle {
         removed
     }
 
+    /// Whether a client of this principal is connected.
+    pub fn is_connected(&self, name: &str) -> bool {
+        self.shared.is_connected(name)
+    }
+
     /// Closes every connection of this principal (5.0: DISCONNECT 0x98) and forgets its sessions.
     pub fn disconnect_principal(&self, name: &str) {
         self.shared.disconnect_principal(name);

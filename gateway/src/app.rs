@@ -42,12 +42,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::orders::Question;
 pub use self::{
     data_dir::{DataDir, DataDirError, DataDirLock},
     edge::EdgeCounts,
 };
 use self::{
-    edge::Edge,
+    edge::{Edge, hub_device},
     monitor::Monitor,
     orders::{COMMANDS_MAX, Entrance, RESULTS_MAX, ResultOf},
     rows::{Cursors, Rows},
@@ -244,7 +245,13 @@ impl Gateway {
 
         let streams = config.upstream.as_ref().map(|upstream| upstream.streams.clone()).unwrap_or_default();
         let view = Arc::<Mutex<DomainView>>::default();
-        let outlet = HubOutlet { broker: broker.handle(), view: Arc::clone(&view), results: results_tx };
+        let outlet = HubOutlet {
+            broker: broker.handle(),
+            view: Arc::clone(&view),
+            results: results_tx,
+            gatekeeper: Arc::clone(&gatekeeper),
+            is_open: config.anonymous,
+        };
         let mut projector = Projector::spawn(projector::Start {
             journal: journal.clone(),
             ready,
@@ -331,6 +338,7 @@ impl Gateway {
             streams,
             uplink: uplink_status,
             view,
+            codes,
         });
         let (views_tx, views) = watch::channel(Arc::new(monitor.store_view()));
         let (failed, failures) = mpsc::channel(8);
@@ -486,12 +494,13 @@ fn save_boot(monitor: &Monitor, dir: &DataDir) {
     }
 }
 
-/// What devices have retained goes with them.
+/// What devices have retained, and what the hub has about them, goes with them.
 fn forget_retained(broker: &broker::Handle, devices: &[(Instant, String)]) {
     if !devices.is_empty() {
         broker.remove_retained(|topic| {
-            let device = SensorTopic::parse(topic).map(|topic| topic.device);
-            device.is_ok_and(|device| devices.iter().any(|(_, id)| *id == device.as_str()))
+            let is_theirs = |device: &str| devices.iter().any(|(_, id)| id == device);
+            let sensor = SensorTopic::parse(topic).map(|topic| topic.device);
+            sensor.is_ok_and(|device| is_theirs(device.as_str())) || hub_device(topic).is_some_and(is_theirs)
         });
     }
 }
@@ -561,10 +570,16 @@ struct HubOutlet {
     broker: broker::Handle,
     view: Arc<Mutex<DomainView>>,
     results: mpsc::Sender<ResultOf>,
+    gatekeeper: Arc<Gatekeeper>,
+    is_open: bool,
 }
 
 impl Outlet for HubOutlet {
     fn publish(&mut self, topic: &str, payload: &[u8]) -> bool {
+        // The journal remembers devices that were removed; nobody is told of them any more.
+        if hub_device(topic).is_some_and(|device| !self.is_open && !self.gatekeeper.knows(device)) {
+            return true;
+        }
         match self.broker.publish(topic, Bytes::copy_from_slice(payload), Qos::AtLeastOnce, true) {
             Err(broker::PublishError::QueueFull { .. }) => false,
             Err(error) => {

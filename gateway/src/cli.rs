@@ -9,16 +9,21 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use contract::{DeviceId, KioskId, order::Place};
+use contract::{
+    DeviceId, KioskId,
+    order::Place,
+    upstream::{CommandResult, CommandState},
+};
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    app::{DataDir, Gateway},
+    app::{DataDir, Gateway, Question},
     clock::{Clock as _, SystemClock},
     config::{Config, ConfigError},
     control::{self, ControlError},
@@ -39,6 +44,9 @@ const EX_CONFIG: u8 = 78;
 
 /// Worker threads: the hub's machine has two cores, and the journal and the projector have threads of their own.
 const WORKER_THREADS: usize = 2;
+/// How long a bank has to say what became of its door, and how often the hub is asked whether it has.
+const DOOR_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+const DOOR_ASKED_EVERY: Duration = Duration::from_millis(200);
 
 /// The store hub.
 #[derive(Debug, Parser)]
@@ -76,7 +84,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum LockerCommand {
-    /// Open a door, or try again at one that is stuck. Whatever the door then does counts for the order behind it.
+    /// Open a door, or try again at one that is stuck, and wait for what its bank says. Whatever the door then does
+    /// counts for the order behind it.
     Open {
         #[command(flatten)]
         place: PlaceArgs,
@@ -131,10 +140,13 @@ enum DeviceCommand {
     },
     /// Print every device.
     List(ConfigArg),
-    /// Remove a device; a running hub closes its connections.
+    /// Remove a device; a running hub closes its connections and forgets what it has retained about it.
     Remove {
         /// Its id.
         id: String,
+        /// Also a bank of lockers that holds open orders.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         config: ConfigArg,
     },
@@ -149,9 +161,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args.config, args.json),
         Command::Device(command) => device(command),
         Command::Status(args) => status(&args),
-        Command::Locker(LockerCommand::Open { place }) => {
-            act(&place.config, &StaffAction::Open(place.place()))
-        }
+        Command::Locker(LockerCommand::Open { place }) => open(&place),
         Command::Locker(LockerCommand::Resolve { place }) => {
             act(&place.config, &StaffAction::Resolve(place.place()))
         }
@@ -162,9 +172,13 @@ pub fn main() -> ExitCode {
         let may_not = |cause: &(dyn std::error::Error + 'static)| {
             matches!(cause.downcast_ref(), Some(ControlError::NotPermitted { .. }))
         };
+        let no_hub = |cause: &(dyn std::error::Error + 'static)| {
+            matches!(cause.downcast_ref(), Some(ControlError::NotRunning { .. }))
+        };
         let code = match &error {
             error if error.chain().any(|cause| cause.is::<ConfigError>()) => EX_CONFIG,
             error if error.chain().any(may_not) => EX_NOPERM,
+            error if error.chain().any(no_hub) => EX_UNAVAILABLE,
             _ => EX_FAILURE,
         };
         ExitCode::from(code)
@@ -285,8 +299,13 @@ fn device(command: DeviceCommand) -> anyhow::Result<ExitCode> {
                 }
             }
         }
-        DeviceCommand::Remove { id, config: ConfigArg { config, json } } => {
-            Registry::in_dir(&Config::from_file(&config)?.data_dir).remove(&id)?;
+        DeviceCommand::Remove { id, force, config: ConfigArg { config, json } } => {
+            let data_dir = Config::from_file(&config)?.data_dir;
+            let registry = Registry::in_dir(&data_dir);
+            if !force && registry.read()?.get(&id).is_some_and(|device| device.kind == Kind::Locker) {
+                holds_no_order(&data_dir, &id)?;
+            }
+            registry.remove(&id)?;
             if json {
                 say(&json!({ "id": id, "removed": true }).to_string())?;
             } else {
@@ -328,18 +347,95 @@ impl PlaceArgs {
 /// Tells the running hub what staff do.
 fn act(args: &ConfigArg, action: &StaffAction) -> anyhow::Result<ExitCode> {
     let config = Config::from_file(&args.config)?;
+    runtime()?.block_on(tell(&config.data_dir, action))?;
+    say(if args.json { "{\"done\":true}" } else { "done" })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has a door opened, and waits for what its bank says.
+fn open(args: &PlaceArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::from_file(&args.config.config)?;
+    let place = args.place();
+    let Place { bank, compartment } = &place;
+    let result = runtime()?.block_on(async {
+        let answer = tell(&config.data_dir, &StaffAction::Open(place.clone())).await?;
+        if answer["is_open"] == true {
+            complain(&format!("compartment {compartment} of `{bank}` is open already"));
+            return Ok(Some(CommandResult { state: CommandState::Done, reason: None }));
+        }
+        let command = answer["command"].as_str().context("the hub did not say which command it gave")?;
+        door_result(&config.data_dir, bank, command).await
+    })?;
+    let seconds = DOOR_ANSWERS_WITHIN.as_secs();
+    match result {
+        Some(CommandResult { state: CommandState::Done, .. }) => {
+            say(if args.config.json { "{\"done\":true}" } else { "done" })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(CommandResult { state: CommandState::Accepted, .. }) => anyhow::bail!(
+            "bank `{bank}` has accepted the command and did not say within {seconds} s whether compartment \
+             {compartment} has opened"
+        ),
+        Some(CommandResult { state: CommandState::Failed, reason }) => anyhow::bail!(
+            "bank `{bank}` did not open compartment {compartment}: {}",
+            printable(reason.as_deref().unwrap_or("it did not say why"))
+        ),
+        None => anyhow::bail!(
+            "bank `{bank}` did not answer within {seconds} s: look whether compartment {compartment} has opened"
+        ),
+    }
+}
+
+/// How a door command went, or how far it was when the time was over.
+async fn door_result(
+    data_dir: &Path,
+    bank: &DeviceId,
+    command: &str,
+) -> anyhow::Result<Option<CommandResult>> {
+    let question = Question::DoorResult { bank: bank.clone(), command: command.to_owned() };
+    let question = serde_json::to_value(question).context("failed to write the question as JSON")?;
+    let until = tokio::time::Instant::now() + DOOR_ANSWERS_WITHIN;
+    loop {
+        let mut answer = control::tell(data_dir, &question).await?;
+        let result = serde_json::from_value::<Option<CommandResult>>(answer["result"].take())
+            .context("the hub did not answer as expected")?;
+        let is_final = result.as_ref().is_some_and(|result| result.state != CommandState::Accepted);
+        if is_final || until <= tokio::time::Instant::now() {
+            return Ok(result);
+        }
+        tokio::time::sleep(DOOR_ASKED_EVERY).await;
+    }
+}
+
+/// Gives the hub an action; what it refuses is an error.
+async fn tell(data_dir: &Path, action: &StaffAction) -> anyhow::Result<Value> {
     let question = serde_json::to_value(action).context("failed to write the action as JSON")?;
-    match runtime()?.block_on(control::tell(&config.data_dir, &question)) {
-        Ok(answer) => match answer["error"].as_str() {
-            Some(error) => anyhow::bail!("{error}"),
-            None => {
-                say(if args.json { "{\"done\":true}" } else { "done" })?;
-                Ok(ExitCode::SUCCESS)
-            }
-        },
-        Err(error @ ControlError::NotRunning { .. }) => {
-            complain(&format!("{error}"));
-            Ok(ExitCode::from(EX_UNAVAILABLE))
+    let answer = control::tell(data_dir, &question).await?;
+    match answer["error"].as_str() {
+        Some(error) => anyhow::bail!("{error}"),
+        None => Ok(answer),
+    }
+}
+
+/// Refuses a bank that holds open orders, as far as a running hub can tell.
+fn holds_no_order(data_dir: &Path, id: &str) -> anyhow::Result<()> {
+    let bank = DeviceId::parse(id).with_context(|| format!("`{id}` is no device's id"))?;
+    let question = serde_json::to_value(Question::OrdersAt { bank }).context("failed to write JSON")?;
+    match runtime()?.block_on(control::tell(data_dir, &question)) {
+        Ok(answer) => {
+            let orders: Vec<&str> =
+                answer["orders"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            anyhow::ensure!(
+                orders.is_empty(),
+                "`{id}` holds {} open orders: {}; --force removes it all the same",
+                orders.len(),
+                orders.join(", ")
+            );
+            Ok(())
+        }
+        Err(ControlError::NotRunning { .. }) => {
+            complain(&format!("no hub runs: whether `{id}` holds open orders was not checked"));
+            Ok(())
         }
         Err(error) => Err(error.into()),
     }

@@ -4,6 +4,7 @@
 //! the journal, the database and headquarters' rows have is a keyed BLAKE2s hash, worthless without that file.
 //!
 //! A key that is lost costs the open orders: their codes are wrong from then on, and headquarters must place them anew.
+//! Each order carries its key's mark ([`Codes::mark`]), so that this is noticed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -23,6 +24,8 @@ use crate::domain::{CodeHash, HASH_BYTES};
 
 const KEY_BYTES: usize = 32;
 const KEY_FILE: &str = "codes.key";
+/// Bytes of a key's mark.
+const MARK_BYTES: usize = 4;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +80,17 @@ impl Codes {
         Ok(move |code: &PickUpCode| hash(&key, code))
     }
 
-    fn load_or_make(&self) -> Result<[u8; KEY_BYTES], CodesError> {
+    /// What tells the key from another one and says nothing else about it; `None` while there is none. Makes none.
+    #[must_use]
+    pub fn mark(&self) -> Option<String> {
+        let mut known = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            *known = self.load().ok().flatten();
+        }
+        known.as_ref().map(mark)
+    }
+
+    fn load(&self) -> Result<Option<[u8; KEY_BYTES]>, CodesError> {
         let failed = |operation| {
             let path = self.path.clone();
             move |source| CodesError::File { operation, path, source }
@@ -87,17 +100,24 @@ impl Codes {
                 let mut bytes = Vec::new();
                 file.take(4 * KEY_BYTES as u64).read_to_end(&mut bytes).map_err(failed("read"))?;
                 let len = bytes.len();
-                bytes.try_into().map_err(|_| CodesError::Length { path: self.path.clone(), len })
+                bytes.try_into().map(Some).map_err(|_| CodesError::Length { path: self.path.clone(), len })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut key = [0; KEY_BYTES];
-                getrandom::fill(&mut key)
-                    .map_err(|error| failed("make")(io::Error::other(error.to_string())))?;
-                self.write(&key).map_err(failed("write"))?;
-                Ok(key)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("open")(error)),
         }
+    }
+
+    fn load_or_make(&self) -> Result<[u8; KEY_BYTES], CodesError> {
+        if let Some(key) = self.load()? {
+            return Ok(key);
+        }
+        let failed =
+            |operation| move |source| CodesError::File { operation, path: self.path.clone(), source };
+        let mut key = [0; KEY_BYTES];
+        getrandom::fill(&mut key).map_err(|error| failed("make")(io::Error::other(error.to_string())))?;
+        self.write(&key).map_err(failed("write"))?;
+        tracing::info!(path = %self.path.display(), "a new key of the codes was made");
+        Ok(key)
     }
 
     /// Whole or not at all.
@@ -119,6 +139,13 @@ fn hash(key: &[u8; KEY_BYTES], code: &PickUpCode) -> CodeHash {
     CodeHash::new(digest)
 }
 
+fn mark(key: &[u8; KEY_BYTES]) -> String {
+    let mac = Blake2sMac::<U16>::new_from_slice(key).expect("BLAKE2s takes keys of 32 bytes");
+    // No code: those have six digits.
+    let digest: [u8; HASH_BYTES] = mac.chain("mark of the key").finalize_fixed().into();
+    digest[..MARK_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -136,6 +163,20 @@ mod tests {
         assert!(first != Codes::in_dir(here.path()).hasher().unwrap()(&PickUpCode::parse("042138").unwrap()));
         let mode = fs::metadata(here.path().join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn asking_for_the_mark_makes_no_key_and_two_keys_have_two_marks() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let codes = Codes::in_dir(here.path());
+        assert_eq!(codes.mark(), None);
+        assert!(!here.path().join(KEY_FILE).exists());
+        for dir in [here.path(), there.path()] {
+            drop(Codes::in_dir(dir).hasher().unwrap());
+        }
+        assert!(codes.mark().is_some_and(|mark| mark.len() == 2 * MARK_BYTES));
+        assert_eq!(codes.mark(), Codes::in_dir(here.path()).mark());
+        assert_ne!(codes.mark(), Codes::in_dir(there.path()).mark());
     }
 
     #[test]

@@ -40,7 +40,10 @@ use contract::{
 
 pub use self::{
     mapping::{Mapped, REFUSED_MARK, Reading, Rejection, What, map},
-    orders::{CodeHash, HASH_BYTES, STAFF_TOPIC, SealedCommand, SealedRequest, StaffAction, command_topic},
+    orders::{
+        CodeHash, HASH_BYTES, STAFF_TOPIC, SealedCommand, SealedRequest, StaffAction, command_topic,
+        door_command_id,
+    },
     planogram::{Planogram, PlanogramError, Shelf},
     state::{DomainView, RestoreError, State},
 };

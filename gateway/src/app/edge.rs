@@ -30,7 +30,10 @@ use contract::{
 };
 use tokio::sync::oneshot;
 
-use super::advice::{self, Advice};
+use super::{
+    advice::{self, Advice},
+    orders::DoorResults,
+};
 use crate::{
     clock::Clock,
     codes::Codes,
@@ -55,6 +58,7 @@ pub struct EdgeCounts {
     reasons: Mutex<BTreeMap<String, u64>>,
     /// What was refused, to whom, and what to do about it.
     pub(crate) refusals: Refusals,
+    pub(crate) door_results: DoorResults,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -222,6 +226,11 @@ fn refused_record(payload: &[u8]) -> Vec<u8> {
     [REFUSED_MARK, beginning].concat()
 }
 
+/// The device that a topic of the hub's own is about.
+pub(super) fn hub_device(topic: &str) -> Option<&str> {
+    ["hub/stock/", "hub/lockers/", "hub/climate/"].iter().find_map(|prefix| topic.strip_prefix(prefix))
+}
+
 /// A device id from any client id: what is outside the alphabet becomes `-`.
 fn anonymous_name(client_id: &str) -> String {
     let name: String = client_id
@@ -257,7 +266,11 @@ impl Hooks for Edge {
 
     fn retained_owner(&self, topic: &str) -> RetainedOwner {
         if topic.starts_with("hub/") {
-            return RetainedOwner::Host;
+            let is_gone = |device: &str| !self.is_open && !self.gatekeeper.knows(device);
+            return match hub_device(topic) {
+                Some(device) if is_gone(device) => RetainedOwner::Nobody,
+                _ => RetainedOwner::Host,
+            };
         }
         match SensorTopic::parse(topic) {
             Ok(topic) if self.is_open || self.gatekeeper.knows(topic.device.as_str()) => {
@@ -276,7 +289,10 @@ impl Hooks for Edge {
         let kept;
         let (verdict, payload) = match self.seal(&publish) {
             Sealed::Not => match self.judge(&publish, received_at) {
-                Ok(()) => (Verdict::Accepted, &*publish.payload),
+                Ok(()) => {
+                    self.counts.door_results.note(&publish.topic, &publish.payload);
+                    (Verdict::Accepted, &*publish.payload)
+                }
                 Err(rejection) => {
                     self.reject(&publish, received_at, &rejection, &publish.payload);
                     kept = refused_record(&publish.payload);
@@ -530,7 +546,8 @@ mod tests {
         for (topic, may) in cases {
             assert_eq!(edge.may_retain(&s1, topic), may, "{topic}");
         }
-        assert_eq!(edge.retained_owner("hub/stock/s1"), RetainedOwner::Host);
+        assert_eq!(edge.retained_owner("hub/health"), RetainedOwner::Host);
+        assert_eq!(edge.retained_owner("hub/stock/s1"), RetainedOwner::Nobody, "it is not registered");
         assert_eq!(edge.retained_owner("commands/s1/c1/result"), RetainedOwner::Nobody);
         assert_eq!(
             edge.retained_owner("sensors/shelf/s1/status"),
@@ -538,6 +555,7 @@ mod tests {
             "it is not registered"
         );
         edge.is_open = true;
+        assert_eq!(edge.retained_owner("hub/stock/s1"), RetainedOwner::Host);
         assert_eq!(edge.retained_owner("sensors/shelf/s1/status"), RetainedOwner::Client);
         edge.journal.close();
     }

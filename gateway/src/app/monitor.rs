@@ -11,8 +11,9 @@ use std::{
 
 use broker::Refusal;
 use contract::{
-    DeviceId, StoreId, Timestamp,
-    hub::{Health, StoreView, Uplink},
+    DeviceId, KioskId, StoreId, Timestamp,
+    hub::{Compartment, Health, OrderView, StoreView, Uplink},
+    native::Door,
     order::Place,
     upstream::Stream,
 };
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use super::{advice::TOOK_OVER, edge::EdgeCounts};
 use crate::{
     clock::Clock,
+    codes::Codes,
     devices::Gatekeeper,
     domain::DomainView,
     http,
@@ -65,14 +67,33 @@ pub(crate) struct Monitor {
     pub(crate) streams: Vec<Stream>,
     pub(crate) uplink: Option<watch::Receiver<UplinkStatus>>,
     pub(crate) view: Arc<Mutex<DomainView>>,
+    pub(crate) codes: Arc<Codes>,
 }
 
 impl Monitor {
-    /// Whether a bank has ever reported this compartment.
-    pub(crate) fn has_compartment(&self, place: &Place) -> bool {
+    /// A bank's compartment as it was shown last.
+    pub(crate) fn compartment(&self, place: &Place) -> Option<Compartment> {
         let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        let bank = view.lockers.iter().find(|bank| bank.bank == place.bank);
-        bank.is_some_and(|bank| bank.compartments.contains_key(&place.compartment))
+        let bank = view.lockers.iter().find(|bank| bank.bank == place.bank)?;
+        bank.compartments.get(&place.compartment).cloned()
+    }
+
+    /// Whether a door was open when it was seen last.
+    pub(crate) fn is_door_open(&self, place: &Place) -> bool {
+        self.compartment(place).is_some_and(|compartment| compartment.door == Door::Open)
+    }
+
+    /// Whether a kiosk waits for staff.
+    pub(crate) fn has_called(&self, kiosk: &KioskId) -> bool {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).help.kiosks.contains_key(kiosk.as_str())
+    }
+
+    /// The open orders that lie in a bank: label and stage.
+    pub(crate) fn orders_at(&self, bank: &DeviceId) -> Vec<String> {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = |order: &&OrderView| order.place.as_ref().is_some_and(|place| place.bank == *bank);
+        let open = view.orders.iter().filter(here).filter(|order| !order.stage.is_closed());
+        open.map(|order| format!("{} ({})", order.label, order.stage.as_str())).collect()
     }
 
     /// Reduced modes in words, empty when all is well.
@@ -85,8 +106,26 @@ impl Monitor {
         if let Some(fault) = self.gatekeeper.fault() {
             degraded.push(format!("changes of devices are not seen: {fault}"));
         }
+        degraded.extend(self.lost_key());
         degraded.extend(edge_limits(&self.broker.counters(), self.connections_max));
         degraded
+    }
+
+    /// Open orders whose codes are wrong, because another key has hashed them than the one that is there.
+    fn lost_key(&self) -> Option<String> {
+        let by_key = self.view.lock().unwrap_or_else(PoisonError::into_inner).open_by_key.clone();
+        if by_key.is_empty() {
+            return None;
+        }
+        let mark = self.codes.mark();
+        let lost = by_key.iter().filter(|(key, _)| Some(*key) != mark.as_ref()).map(|(_, orders)| orders);
+        let lost: usize = lost.sum();
+        (0 < lost).then(|| {
+            format!(
+                "the key of the codes is gone: {lost} open orders cannot be picked up; put `codes.key` back and \
+                 restart the hub, or cancel them and place them anew as other orders"
+            )
+        })
     }
 
     fn degraded_parts(&self) -> Vec<String> {

@@ -186,8 +186,8 @@ async fn a_device_gets_in_while_the_hub_runs_and_is_cut_off_when_it_is_removed()
     timeout(PATIENCE, shelf.read_to_end(&mut end)).await.expect("the connection ends").ok();
     let (_, code) = connect(&gateway, "shelf-01", Some(&secret)).await;
     assert_eq!(code, 4);
-    status_until(&site.data_dir(), "what it has retained is gone", |status| {
-        status["counters"]["mqtt.retained_removed_by_host"] == 1
+    status_until(&site.data_dir(), "what it and the hub have retained about it is gone", |status| {
+        status["counters"]["mqtt.retained_removed_by_host"] == 2
             && status["health"]["degraded"] == serde_json::json!([])
     })
     .await;

@@ -90,6 +90,12 @@ const COMMAND_PREFIX: &str = "headquarters/command/";
 /// The journal's topic of what staff do at the command line. No device may publish there.
 pub const STAFF_TOPIC: &str = "staff/action";
 
+/// The id of the door command that follows from a record. Unique also among journals: the time stands in it.
+#[must_use]
+pub fn door_command_id(at: Timestamp, seq: u64) -> String {
+    format!("d{:x}-{seq}", at.as_millis())
+}
+
 /// One order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Order {
@@ -105,6 +111,9 @@ struct Order {
     visit: Option<Visit>,
     /// When the stage changed last.
     changed_at: Timestamp,
+    /// The mark of the key that has hashed its codes, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 /// Somebody at an order's door.
@@ -424,6 +433,14 @@ impl Orders {
         (order.is_some(), order, self.stuck.contains_key(place))
     }
 
+    /// How many open orders have their codes hashed with which key, by its mark.
+    pub(super) fn open_by_key(&self) -> BTreeMap<String, usize> {
+        let mut by_key = BTreeMap::new();
+        let open = self.orders.values().filter(|order| !order.stage.is_closed());
+        open.filter_map(|order| order.key.clone()).for_each(|key| *by_key.entry(key).or_default() += 1);
+        by_key
+    }
+
     pub(super) fn view(&self) -> Vec<OrderView> {
         let shown = self.orders.iter().filter(|(_, order)| !order.stage.is_closed() || order.place.is_some());
         let view = shown.map(|(id, order)| OrderView {
@@ -540,9 +557,8 @@ impl Visit {
 }
 
 impl Around<'_> {
-    /// Unique also among journals: the time stands in it.
     fn command_id(&self) -> String {
-        format!("d{:x}-{}", self.now.at.as_millis(), self.seq)
+        door_command_id(self.now.at, self.seq)
     }
 
     fn order_event(&mut self, id: &OrderId, order: &Order, place: Option<&Place>, kind: &str, by: &str) {

@@ -99,6 +99,8 @@ pub struct DomainView {
     pub lockers: Vec<LockerBank>,
     /// Orders that are open or still take a compartment.
     pub orders: Vec<OrderView>,
+    /// Open orders by the mark of the key of their codes.
+    pub open_by_key: BTreeMap<String, usize>,
     /// Who waits for the staff.
     pub help: HelpCalls,
     /// Entrances today, once anything was counted.
@@ -124,7 +126,18 @@ impl DomainView {
         health: Health,
         more_counters: BTreeMap<String, u64>,
     ) -> StoreView {
-        let Self { stock, lockers, orders, help, traffic, zones, climate, sensors, mut counters } = self;
+        let Self {
+            stock,
+            lockers,
+            orders,
+            help,
+            traffic,
+            zones,
+            climate,
+            sensors,
+            mut counters,
+            open_by_key: _,
+        } = self;
         counters.extend(more_counters);
         StoreView {
             store,
@@ -439,6 +452,7 @@ impl State {
             stock: self.stock.view(&self.planogram),
             lockers: self.lockers.view(&self.orders),
             orders: self.orders.view(),
+            open_by_key: self.orders.open_by_key(),
             help: self.orders.help_calls(),
             traffic: self.traffic.view(),
             zones: self.zones.view(),

@@ -8,7 +8,7 @@ use contract::{
 };
 use e2e::{
     harness::{Hq, Hub, HubSetup, Link, PATIENCE, hub::STORE, page, wait_for},
-    raw::{RawClient, Version},
+    raw::{self, RawClient, Version, kind},
     sim::{
         bank::{self, BankFaults, BankOptions, Change},
         kiosk::SimKiosk,
@@ -311,6 +311,10 @@ async fn a_stuck_door_calls_staff_who_open_it_again() {
     store.faults(BankFaults::default()).await;
     let wrong = store.hub().folder.command(&["locker", "open", BANK, "77"]).await;
     assert!(!wrong.status.success() && wrong.said().contains("77"), "{}", wrong.said());
+    let fine = store.hub().folder.command(&["locker", "resolve", BANK, "2"]).await;
+    assert!(!fine.status.success() && fine.said().contains("not stuck"), "{}", fine.said());
+    let kept = store.hub().folder.command(&["device", "remove", BANK]).await;
+    assert!(!kept.status.success() && kept.said().contains("holds 1 open orders"), "{}", kept.said());
     let opened = store.hub().folder.command(&["locker", "open", BANK, "1"]).await;
     assert!(opened.status.success(), "{}", opened.said());
     store.is_at_headquarters("o-1001", "collected").await;
@@ -337,6 +341,92 @@ async fn goods_left_inside_are_asked_for_once_and_help_is_called() {
     let done = store.hub().folder.command(&["help-done", KIOSK]).await;
     assert!(done.status.success(), "{}", done.said());
     store.is_seen_by_staff("/help/kiosks", &json!({})).await;
+    let again = store.hub().folder.command(&["help-done", KIOSK]).await;
+    assert!(!again.status.success() && again.said().contains("no open call"), "{}", again.said());
+}
+
+#[tokio::test]
+async fn a_door_that_does_not_answer_is_not_called_open_and_a_removed_bank_leaves_nothing_on_the_hub() {
+    let mut store = Store::open(BankFaults::default(), QUICK).await;
+    store.faults(BankFaults { stuck: true, lost_result: true, ..BankFaults::default() }).await;
+    let silent = store.hub().folder.command(&["locker", "open", BANK, "1"]).await;
+    assert!(!silent.status.success() && silent.said().contains("within 10 s"), "{}", silent.said());
+    store.bank.task.abort();
+    wait_for("the hub knows that the bank has gone", PATIENCE, async || {
+        let opened = store.hub().folder.command(&["locker", "open", BANK, "1"]).await;
+        assert!(!opened.status.success(), "nobody can have opened it: {}", opened.said());
+        if opened.said().contains("is not connected") { Ok(()) } else { Err(opened.said()) }
+    })
+    .await;
+    let watcher = store.hub().folder.add_device("watcher", "kiosk").await;
+    wait_for("a kiosk is shown the bank", PATIENCE, async || {
+        match banks_shown(store.hub(), &watcher).await? {
+            1 => Ok(()),
+            banks => Err(format!("{banks} banks")),
+        }
+    })
+    .await;
+    let removed = store.hub().folder.command(&["device", "remove", BANK]).await;
+    assert!(removed.status.success(), "{}", removed.said());
+    wait_for("nobody is shown the bank any more", PATIENCE, async || {
+        match banks_shown(store.hub(), &watcher).await? {
+            0 => Ok(()),
+            banks => Err(format!("{banks} banks")),
+        }
+    })
+    .await;
+    let hub = store.hub.take().expect("the hub runs").kill().await.start().await;
+    assert_eq!(banks_shown(&hub, &watcher).await, Ok(0), "a start does not bring it back");
+}
+
+/// How many banks of lockers a kiosk is shown that has just come.
+async fn banks_shown(hub: &Hub, secret: &str) -> Result<usize, String> {
+    let words = |error: std::io::Error| error.to_string();
+    let (mut kiosk, code) =
+        RawClient::log_in(hub.mqtt, Version::V5, "watcher", Some(secret)).await.map_err(words)?;
+    if code != 0 {
+        return Err(format!("the login is refused with {code}"));
+    }
+    kiosk.send(&raw::subscribe(Version::V5, 1, "hub/lockers/+")).await.map_err(words)?;
+    kiosk.send(&raw::ping()).await.map_err(words)?;
+    let mut banks = 0;
+    loop {
+        let packet = tokio::time::timeout(PATIENCE, kiosk.reader.next()).await;
+        match packet.map_err(|_| "no answer".to_owned())?.map_err(words)?.kind() {
+            kind::PINGRESP => return Ok(banks),
+            kind::PUBLISH => banks += 1,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_key_of_the_codes_is_said_until_the_orders_that_it_costs_have_ended() {
+    let mut store = Store::open(BankFaults::default(), QUICK).await;
+    store.place("c-1", "o-1001").await;
+    store.result("c-1").await;
+    let key = store.hub().folder.data_dir().join("codes.key");
+    std::fs::remove_file(key).expect("the first order made a key");
+    store.restart_hub().await;
+    store.place("c-2", "o-1002").await;
+    store.result("c-2").await;
+    let degraded = async |store: &Store| {
+        let status = store.hub().folder.status().await?;
+        Ok::<_, String>(status["health"]["degraded"].to_string())
+    };
+    wait_for("the hub misses the key for the older order", PATIENCE, async || {
+        let words = degraded(&store).await?;
+        if words.contains("the key of the codes is gone: 1 open orders") { Ok(()) } else { Err(words) }
+    })
+    .await;
+    let cancel = json!({ "id": "c-3", "command": "order.cancel", "order": "o-1001" });
+    assert_eq!(store.post(&cancel).await.0, 202);
+    store.result("c-3").await;
+    wait_for("the hub is well again", PATIENCE, async || {
+        let words = degraded(&store).await?;
+        if words == "[]" { Ok(()) } else { Err(words) }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ impl Orders {
     }
 
     pub(super) fn place(&mut self, new: SealedOrder, around: &mut Around<'_>) -> Result<(), String> {
-        let SealedOrder { order: id, code, goods, expires_at, deposit, compartment } = new;
+        let SealedOrder { order: id, code, goods, expires_at, deposit, compartment, key } = new;
         if let Some(known) = self.orders.get(&id) {
             let same = known.code == code && known.deposit == deposit;
             return if same {
@@ -79,6 +79,7 @@ impl Orders {
             place: compartment,
             visit: None,
             changed_at: around.now.at,
+            key,
         };
         self.put(id, order, "headquarters", None, around);
         Ok(())

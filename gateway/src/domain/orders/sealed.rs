@@ -114,14 +114,18 @@ pub struct SealedOrder {
     pub(super) expires_at: Timestamp,
     pub(super) deposit: Option<CodeHash>,
     pub(super) compartment: Option<Place>,
+    /// The mark of the key that has hashed the codes; older releases did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<String>,
 }
 
 impl SealedCommand {
-    /// Replaces the codes by their hashes.
+    /// Replaces the codes by their hashes, beside the mark of the key that hashes them.
     #[must_use]
-    pub fn new(command: OrderCommand, hash: impl Fn(&PickUpCode) -> CodeHash) -> Self {
+    pub fn new(command: OrderCommand, hash: impl Fn(&PickUpCode) -> CodeHash, key: Option<String>) -> Self {
         match command {
             OrderCommand::Place(order) => Self::Place(SealedOrder {
+                key,
                 code: hash(&order.pick_up_code),
                 deposit: order.deposit_code.as_ref().map(hash),
                 order: order.order,

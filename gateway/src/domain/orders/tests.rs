@@ -115,7 +115,7 @@ impl Hub {
 
     fn command(&mut self, id: &str, command: &Value) {
         let command = OrderCommand::parse(command.to_string().as_bytes()).unwrap();
-        let payload = SealedCommand::new(command, hash).to_bytes();
+        let payload = SealedCommand::new(command, hash, Some("0badcafe".to_owned())).to_bytes();
         self.apply(Some((&command_topic(id), &payload)));
     }
 
@@ -697,4 +697,27 @@ fn request_ids_are_told_apart_by_kiosk() {
     let request = RequestId::parse("x-r").unwrap();
     let first = Asker { kiosk: one, request: request.clone() };
     assert_ne!(first.key(), Asker { kiosk: other, request }.key());
+}
+
+#[test]
+fn open_orders_are_counted_by_the_key_of_their_codes_and_those_of_an_older_release_are_read() {
+    let mut hub = Hub::new();
+    hub.place(1);
+    hub.place(2);
+    let counted = |hub: &Hub| hub.state.view().open_by_key.get("0badcafe").copied();
+    assert_eq!(counted(&hub), Some(2));
+    hub.restart(1_000);
+    assert_eq!(counted(&hub), Some(2), "it is kept");
+    for (key, value) in &mut hub.stored {
+        if key.tree == Tree::Orders && key.key.starts_with(b"order/") && key.key.ends_with(b"2") {
+            let mut order: Value = serde_json::from_slice(value).unwrap();
+            assert!(order.as_object_mut().unwrap().remove("key").is_some());
+            *value = serde_json::to_vec(&order).unwrap();
+        }
+    }
+    hub.restart(1_000);
+    assert_eq!((counted(&hub), hub.state.view().orders.len()), (Some(1), 2));
+    hub.at_ms += 2 * HOUR_MS;
+    hub.wait(1_000);
+    assert_eq!(counted(&hub), None, "it has expired");
 }
