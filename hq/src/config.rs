@@ -116,7 +116,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// A value that cannot be used.
-    #[error("{path}:{line}: `{field}` = `{value}`: {reason}")]
+    #[error("{}: `{field}` = `{value}`: {reason}", place(path, *line))]
     Value {
         /// The file.
         path: PathBuf,
@@ -129,6 +129,12 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         reason: String,
     },
+}
+
+/// A file and its line; the file alone where nothing of it is meant, since something is missing.
+fn place(path: &Path, line: usize) -> String {
+    let path = path.display();
+    if line == 0 { path.to_string() } else { format!("{path}:{line}") }
 }
 
 fn within(field: &str) -> String {
@@ -187,11 +193,27 @@ impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
-    /// When it cannot be read, is no TOML, has an unknown key, or a value that cannot be used.
+    /// When it cannot be read, is no TOML, has an unknown key, or a value that cannot be used, such as a database in a
+    /// folder that does not exist.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(path, &text)
+        let config = Self::parse(path, &text)?;
+        if let Some(folder) = Self::database_folder(&config.database)
+            && !folder.is_dir()
+        {
+            let reason = format!("needs a folder that exists: `{}` does not", folder.display());
+            let url = format!("sqlite://{}", config.database.display());
+            let file = File { path, text: &text };
+            return Err(file.error("database", "url", "database.url", &url, reason));
+        }
+        Ok(config)
+    }
+
+    /// The folder of a database, where it has one in its path.
+    #[must_use]
+    pub fn database_folder(database: &Path) -> Option<&Path> {
+        database.parent().filter(|folder| !folder.as_os_str().is_empty())
     }
 
     /// Checks the text of a file at `path`.
@@ -574,7 +596,7 @@ mod tests {
             ),
             (
                 "[database]\nurl = \"sqlite://x\"\n[mqtt]\nembedded = \"127.0.0.1:0\"\n",
-                "nobody could connect",
+                "/etc/storehub/hq.toml: `stores` = ``: nobody could connect",
             ),
             ("[database]\nurl = \"sqlite://x\"\n[mqtt]\n", "hq.toml:5: `mqtt` = ``: needs `embedded"),
             (

@@ -3,7 +3,7 @@
 use std::{
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use hq::{
     app::Hq,
+    check::{self, Findings},
     config::{Config, ConfigError, Mqtt},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -38,7 +39,7 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-    /// Read the configuration, say what is wrong with it, and change nothing.
+    /// Say what is wrong with the configuration and what would stop a start here and now; change nothing.
     Check {
         /// The configuration file.
         #[arg(long)]
@@ -58,8 +59,8 @@ fn main() -> ExitCode {
         .log_internal_errors(false)
         .init();
     let result = match cli.command {
-        Command::Serve { config } => load(&config).and_then(serve),
-        Command::Check { config } => load(&config).and_then(|config| check(&config)),
+        Command::Serve { config } => serve(&config),
+        Command::Check { config } => check(&config),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,17 +86,16 @@ fn say(text: &str) -> io::Result<()> {
     writeln!(stdout, "{text}").and_then(|()| stdout.flush())
 }
 
-fn load(path: &std::path::Path) -> anyhow::Result<Config> {
-    Ok(Config::load(path)?)
-}
-
-fn check(config: &Config) -> anyhow::Result<()> {
-    let dir = config.database.parent().filter(|dir| !dir.as_os_str().is_empty());
-    if let Some(dir) = dir {
-        let found = std::fs::metadata(dir)
-            .with_context(|| format!("`database.url`: the directory `{}` cannot be used", dir.display()))?;
-        anyhow::ensure!(found.is_dir(), "`database.url`: `{}` is no directory", dir.display());
+fn check(path: &Path) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    let Findings { problems, warnings } = check::findings(path, &config);
+    for warning in warnings {
+        complain(&format!("warning: {warning}"));
     }
+    for problem in &problems {
+        complain(&format!("problem: {problem}"));
+    }
+    anyhow::ensure!(problems.is_empty(), "headquarters would not start here and now");
     let mqtt = match &config.mqtt {
         Mqtt::Embedded { listen, .. } => format!("embedded broker on {listen}"),
         Mqtt::External(external) => format!("broker {}:{}", external.host, external.port),
@@ -104,7 +104,11 @@ fn check(config: &Config) -> anyhow::Result<()> {
         .context("failed to write to stdout")
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(path: &Path) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    for warning in check::warnings(path, &config) {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("hq-worker")

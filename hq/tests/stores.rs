@@ -632,6 +632,55 @@ async fn a_store_whose_login_is_not_its_id_is_named_with_what_to_do() {
     hq.shutdown().await;
 }
 
+/// `check` on a configuration: its exit code, and what it said.
+fn check(dir: &Path, text: &str) -> (Option<i32>, String) {
+    let config = dir.join("hq.toml");
+    std::fs::write(&config, text).unwrap();
+    let program = Process::new(env!("CARGO_BIN_EXE_storehub-hq"))
+        .args(["check", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    let said = String::from_utf8([program.stdout, program.stderr].concat()).unwrap();
+    (program.status.code(), said)
+}
+
+#[test]
+fn check_says_what_would_stop_a_start_and_what_is_open_to_others_and_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let secrets = "[stores.hz-1]\nsecret = \"secret-of-hz\"";
+    let (code, said) = check(dir.path(), &config_text(secrets).replace("hq.db", "none/hq.db"));
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("hq.toml:2: `database.url` = ") && said.contains("none` does not"), "{said}");
+    let (code, said) = check(dir.path(), &config_text(""));
+    assert!(code == Some(78) && said.contains("hq.toml: `stores`"), "{said}");
+
+    std::fs::set_permissions(dir.path().join("hq.toml"), PermissionsExt::from_mode(0o644)).unwrap();
+    let open = config_text(secrets).replacen("127.0.0.1", "0.0.0.0", 1);
+    let (code, said) = check(dir.path(), &open);
+    assert!(code == Some(0) && said.starts_with("ok: "), "{said}");
+    assert!(said.contains("`http.listen` = `0.0.0.0:0` is beyond loopback"), "{said}");
+    assert!(said.contains("hq.toml` holds secrets, and everybody can read it: chmod 600"), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "it has made nothing");
+
+    let program = Program::start(dir.path());
+    let running = config_text(OPEN).replacen("127.0.0.1:0", &program.http.to_string(), 1).replacen(
+        "127.0.0.1:0",
+        &program.mqtt.to_string(),
+        1,
+    );
+    let (code, said) = check(dir.path(), &running);
+    assert_eq!(code, Some(1), "{said}");
+    for problem in ["hq.db` is in use by another storehub-hq", "`http.listen` = ", "`mqtt.embedded` = "] {
+        assert!(said.contains(problem), "{problem}: {said}");
+    }
+    assert_eq!(said.matches("problem: ").count(), 3, "{said}");
+
+    std::fs::create_dir(dir.path().join("folder")).unwrap();
+    let (code, said) = check(dir.path(), &config_text(OPEN).replace("hq.db", "folder"));
+    assert!(code == Some(1) && said.contains("folder` cannot be written by this user"), "{said}");
+}
+
 /// A broker that lets everybody do everything, in the place of a fleet's own.
 struct Anybody;
 
