@@ -728,18 +728,19 @@ mod tests {
         RequestId::parse(id).unwrap()
     }
 
-    async fn sent(line: &Line, count: usize) -> Vec<(String, Vec<u8>)> {
-        tokio::time::timeout(Duration::from_secs(30), async {
-            loop {
-                let sent = line.0.lock().unwrap().clone();
-                if count <= sent.len() {
-                    return sent;
-                }
+    /// Looks again and again until it is so, within a limit.
+    async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let looking = async {
+            while !is_so() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-        })
-        .await
-        .expect("the desk sends")
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(30), looking).await.is_ok(), "not in time: {what}");
+    }
+
+    async fn sent(line: &Line, count: usize) -> Vec<(String, Vec<u8>)> {
+        until("the desk sends", || count <= line.0.lock().unwrap().len()).await;
+        line.0.lock().unwrap().clone()
     }
 
     #[tokio::test]
@@ -770,22 +771,11 @@ mod tests {
         assert!(has_codes(), "they stand there until the result is in");
         let done = CommandResult { state: CommandState::Done, reason: None };
         desk.results().offer(store.clone(), "c1".to_owned(), done.clone());
-        tokio::time::timeout(Duration::from_secs(30), async {
-            while !line.0.lock().unwrap().iter().any(|(topic, _)| topic.ends_with("/c2")) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-        .expect("the order's next command follows");
+        let has_second = || line.0.lock().unwrap().iter().any(|(topic, _)| topic.ends_with("/c2"));
+        until("the order's next command follows", has_second).await;
         let failed = CommandResult { state: CommandState::Failed, reason: Some("no".to_owned()) };
         desk.results().offer(store.clone(), "c2".to_owned(), failed);
-        tokio::time::timeout(Duration::from_secs(30), async {
-            while has_codes() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-        .expect("the codes are erased while headquarters runs");
+        until("the codes are erased while headquarters runs", || !has_codes()).await;
         desk.stop().await;
         thread.join();
 

@@ -164,6 +164,16 @@ fn data(prev_seq: u64, rows: Vec<Row>) -> BatchData {
     BatchData { stream: Stream::Events, epoch: EPOCH, prev_seq, sent_before_through: 0, lost: None, rows }
 }
 
+/// Looks again and again until it is so, within [`LIMIT`].
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(timeout(LIMIT, looking).await.is_ok(), "not in time: {what}");
+}
+
 /// A GET without a client library: status and body.
 async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
     let fetch = async {
@@ -454,13 +464,7 @@ async fn when_a_store_has_done_its_orders_their_codes_are_in_none_of_the_files_w
             store.publish(format!("{topic}/result"), br#"{"state":"done"}"#.to_vec()).await;
         }
     }
-    timeout(LIMIT, async {
-        while found() != 0 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await
-    .unwrap_or_else(|_| panic!("{} codes are still there", found()));
+    until("no code is left in any file", || found() == 0).await;
     drop(store);
     hq.shutdown().await;
 }
@@ -528,15 +532,13 @@ impl Program {
 
     /// Its end; `LIMIT` is far more than it may take to drain.
     async fn ended(&mut self) -> Option<i32> {
-        let end = async {
-            loop {
-                if let Some(status) = self.child.try_wait().unwrap() {
-                    return status.code();
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(LIMIT, end).await.expect("it ends in time")
+        let mut status = None;
+        until("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.and_then(|status| status.code())
     }
 }
 

@@ -323,6 +323,16 @@ fn quick() -> Tuning {
     }
 }
 
+/// Looks again and again until it is so, within [`LIMIT`].
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(timeout(LIMIT, looking).await.is_ok(), "not in time: {what}");
+}
+
 async fn wait_for(hub: &mut Hub, what: impl FnMut(&UplinkStatus) -> bool) -> UplinkStatus {
     let status = timeout(LIMIT, hub.uplink.status.wait_for(what)).await;
     status.unwrap_or_else(|_| panic!("not within {LIMIT:?}")).unwrap().clone()
@@ -420,12 +430,7 @@ async fn any_number_of_results_at_once_is_told_over_one_connection_and_rows_go_o
         let done = CommandResult { state: CommandState::Done, reason: None };
         results_sender.try_send((format!("c-{n}"), done)).unwrap();
     }
-    let all_answered = async {
-        while hooks.answered.lock().unwrap().len() < COMMANDS {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(LIMIT, all_answered).await.expect("every result is told");
+    until("every result is told", || COMMANDS <= hooks.answered.lock().unwrap().len()).await;
     let through = |status: &UplinkStatus| status.streams.get(&Stream::Events).map(|stream| stream.acked_seq);
     let status = wait_for(&mut hub, |status| through(status) == Some(500)).await;
     assert!(status.connected && !status.counters.contains_key("link_errors"), "{status:?}");
@@ -445,14 +450,8 @@ async fn each_birth_lists_the_devices_of_its_moment() {
     broker.handle().disconnect_principal("hz-1");
     wait_for(&mut hub, |status| 1 <= status.counters.get("link_errors").copied().unwrap_or_default()).await;
     wait_for(&mut hub, |status| status.connected).await;
-    let births = async || loop {
-        let births = hooks.births.lock().unwrap().clone();
-        if 2 <= births.len() {
-            return births;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
-    let births = timeout(LIMIT, births()).await.expect("a second birth");
+    until("a second birth", || 2 <= hooks.births.lock().unwrap().len()).await;
+    let births = hooks.births.lock().unwrap().clone();
     assert_ne!(births[0].devices, births[1].devices);
     hub.shutdown.cancel();
     timeout(LIMIT, hub.uplink.join).await.unwrap().unwrap();
