@@ -72,6 +72,52 @@ pub struct Code {
     /// Whether the symbol itself says that it holds GS1 element strings (FNC1 in first position).
     #[serde(skip)]
     pub is_gs1: bool,
+    /// The modules of a matrix symbol, as they were read; `None` for bar codes.
+    #[serde(skip)]
+    pub modules: Option<Modules>,
+}
+
+/// The modules of a matrix symbol, upright as it was printed, without its quiet zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Modules {
+    columns: u32,
+    dark: Vec<bool>,
+}
+
+impl Modules {
+    /// Row by row from the top left module on, `true` where it is dark. `None` unless there are whole rows, at least
+    /// one, of at least one column.
+    #[must_use]
+    pub fn new(columns: u32, dark: Vec<bool>) -> Option<Self> {
+        let rows = u32::try_from(dark.len()).ok()?.checked_div(columns)?;
+        (0 < rows && dark.len() == columns as usize * rows as usize).then_some(Self { columns, dark })
+    }
+
+    /// Modules in a row.
+    #[must_use]
+    pub fn columns(&self) -> u32 {
+        self.columns
+    }
+
+    /// Modules in a column.
+    #[must_use]
+    pub fn rows(&self) -> u32 {
+        u32::try_from(self.dark.len()).expect("checked in `new`") / self.columns
+    }
+
+    /// Height by width.
+    #[must_use]
+    pub fn aspect(&self) -> f64 {
+        f64::from(self.rows()) / f64::from(self.columns)
+    }
+
+    /// Whether a module is dark; what lies around the symbol is light.
+    #[must_use]
+    pub fn is_dark(&self, column: i64, row: i64) -> bool {
+        let (Ok(column), Ok(row)) = (usize::try_from(column), usize::try_from(row)) else { return false };
+        let columns = self.columns as usize;
+        column < columns && self.dark.get(row * columns + column) == Some(&true)
+    }
 }
 
 /// How hard a reader tries.
@@ -196,7 +242,17 @@ fn code(found: &zxingcpp::Barcode) -> Option<Code> {
         mirrored: reversed || found.is_mirrored(),
         symbology: found.symbology_identifier(),
         is_gs1: found.content_type() == ContentType::GS1,
+        modules: matches!(format, Format::Qr | Format::DataMatrix).then(|| modules(found)).flatten(),
     })
+}
+
+/// The decoder keeps the modules that it read: its picture of the symbol at one pixel a module.
+fn modules(found: &zxingcpp::Barcode) -> Option<Modules> {
+    let symbol = found.to_image_with(&zxingcpp::write().scale(1).add_quiet_zones(false)).ok()?;
+    Modules::new(
+        u32::try_from(symbol.width()).ok()?,
+        symbol.data().iter().map(|level| *level < 128).collect(),
+    )
 }
 
 /// Corners in the symbol's order → clockwise from the top left as seen, where the symbol's first corner

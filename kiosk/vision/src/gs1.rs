@@ -664,6 +664,7 @@ mod tests {
             mirrored: false,
             symbology: symbology.to_owned(),
             is_gs1: matches!(symbology, "]d2" | "]Q3"),
+            modules: None,
         }
     }
 

@@ -22,6 +22,7 @@ mod inference;
 pub mod landmarks;
 pub mod lips;
 pub mod picture;
+pub mod pose;
 pub mod skin;
 
 pub use analyser::{AnalyseError, Analyser, LoadError};

@@ -21,6 +21,7 @@ use vision::{
     camera::{self, Identity, Node, Sizes},
     codes::{self, Code, Effort, Zxing},
     gs1,
+    pose::{self, ASSUMED_HFOV_DEG, Fit, Intrinsics, SymbolPose},
     skin::Status,
 };
 
@@ -41,6 +42,24 @@ enum Command {
         /// Look for more codes where a fast pass has found some: slower.
         #[arg(long)]
         thorough: bool,
+    },
+    /// Say where QR codes and DataMatrix symbols are in space, taken as flat.
+    ///
+    /// Each pose takes points of the symbol (origin in its centre, x along its top edge, y down, z into the paper) to
+    /// the camera's frame (x to the right, y down, z forward).
+    Pose {
+        #[command(flatten)]
+        pictures: Pictures,
+        /// How wide the symbols are printed, in millimetres, without their light borders; without it lengths are in
+        /// widths of the symbol.
+        #[arg(long, value_name = "MM", value_parser = positive)]
+        width_mm: Option<f64>,
+        /// The calibrated camera: focal lengths and principal point in pixels.
+        #[arg(long, value_name = "FX,FY,CX,CY", value_parser = intrinsics, conflicts_with = "hfov_deg")]
+        intrinsics: Option<Intrinsics>,
+        /// The camera's horizontal field of view, in degrees [default: 64.4, a common webcam's, and said to be assumed].
+        #[arg(long, value_name = "DEGREES", value_parser = positive)]
+        hfov_deg: Option<f64>,
     },
     /// Find faces, their eyes, noses and mouths.
     Face {
@@ -119,9 +138,10 @@ fn main() -> ExitCode {
 impl Command {
     fn is_json(&self) -> bool {
         match self {
-            Self::Codes { pictures, .. } | Self::Face { pictures, .. } | Self::Skin { pictures, .. } => {
-                pictures.json
-            }
+            Self::Codes { pictures, .. }
+            | Self::Pose { pictures, .. }
+            | Self::Face { pictures, .. }
+            | Self::Skin { pictures, .. } => pictures.json,
             Self::Camera { json, .. } => *json,
         }
     }
@@ -131,6 +151,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Codes { pictures, thorough } => {
             each(&pictures, |picture| read_codes(picture, thorough), shown_codes)
+        }
+        Command::Pose { pictures, width_mm, intrinsics, hfov_deg } => {
+            let find = |picture: &Picture| find_poses(picture, width_mm, intrinsics, hfov_deg);
+            each(&pictures, find, shown_poses)
         }
         Command::Face { pictures, models } => {
             let analyser = load(&models)?;
@@ -306,6 +330,137 @@ fn shown_codes(found: &CodesFound) -> String {
         }
     }
     if text.is_empty() { "  no code".to_owned() } else { text }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite() && 0.0 < *value)
+        .ok_or_else(|| "must be a number more than 0".to_owned())
+}
+
+fn intrinsics(text: &str) -> Result<Intrinsics, String> {
+    let numbers: Vec<f64> =
+        text.split(',').map(|number| number.trim().parse()).collect::<Result<_, _>>().unwrap_or_default();
+    let [fx, fy, cx, cy] = numbers[..] else { return Err("must be four numbers: FX,FY,CX,CY".to_owned()) };
+    Intrinsics::new(fx, fy, cx, cy).map_err(|error| error.to_string())
+}
+
+fn find_poses(
+    picture: &Picture,
+    width_mm: Option<f64>,
+    intrinsics: Option<Intrinsics>,
+    hfov_deg: Option<f64>,
+) -> anyhow::Result<PosesFound> {
+    let camera = match intrinsics {
+        Some(camera) => camera,
+        None => Intrinsics::from_horizontal_fov(
+            picture.width(),
+            picture.height(),
+            hfov_deg.unwrap_or(ASSUMED_HFOV_DEG),
+        )?,
+    };
+    let grey = picture.to_grey();
+    let mut found = PosesFound {
+        camera,
+        is_assumed: intrinsics.is_none() && hfov_deg.is_none(),
+        width_mm,
+        poses: Vec::new(),
+        without_pose: Vec::new(),
+    };
+    for code in codes::read_with(&Zxing, &grey, &[Effort::Fast, Effort::Full])? {
+        match pose::estimate(&code, &grey, &camera, width_mm.unwrap_or(1.0)) {
+            Ok(pose) => found.poses.push((code, pose)),
+            Err(reason) => found.without_pose.push((code, reason.to_string())),
+        }
+    }
+    Ok(found)
+}
+
+struct PosesFound {
+    camera: Intrinsics,
+    is_assumed: bool,
+    width_mm: Option<f64>,
+    poses: Vec<(Code, SymbolPose)>,
+    without_pose: Vec<(Code, String)>,
+}
+
+impl Serialize for PosesFound {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let [fx, fy, cx, cy] = self.camera.to_array().map(thousandths);
+        let fit = |fit: &Fit| {
+            let pose = &fit.camera_from_symbol;
+            let rows = pose.rotation.transpose().to_cols_array_2d().map(|row| row.map(millionths));
+            let length = if self.width_mm.is_some() { "translation_mm" } else { "translation_widths" };
+            let translation = pose.translation.to_array().map(thousandths);
+            json!({ "camera_from_symbol": { "rotation": rows, length: translation },
+                "agreement": thousandths(fit.agreement) })
+        };
+        let poses: Vec<Value> = self
+            .poses
+            .iter()
+            .map(|(code, pose)| {
+                let mut line = json!(code);
+                line["surface"] = json!("plane");
+                line["camera_from_symbol"] = fit(&pose.best)["camera_from_symbol"].take();
+                line["agreement"] = json!(thousandths(pose.best.agreement));
+                line["ambiguous"] = json!(pose.ambiguous);
+                line["other"] = json!(pose.other.as_ref().map(fit));
+                line
+            })
+            .collect();
+        let without: Vec<Value> = self
+            .without_pose
+            .iter()
+            .map(|(code, reason)| {
+                let mut line = json!(code);
+                line["reason"] = json!(reason);
+                line
+            })
+            .collect();
+        json!({
+            "camera": { "fx": fx, "fy": fy, "cx": cx, "cy": cy, "assumed": self.is_assumed },
+            "poses": poses,
+            "without_pose": without,
+        })
+        .serialize(serializer)
+    }
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+fn millionths(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+fn shown_poses(found: &PosesFound) -> String {
+    let mut text = String::new();
+    let unit = if found.width_mm.is_some() { "mm" } else { "widths" };
+    for (code, pose) in &found.poses {
+        let place = &pose.best.camera_from_symbol;
+        let [x, y, z] = place.translation.to_array();
+        _ = writeln!(
+            text,
+            "  {} {}\n    at ({x:.1}, {y:.1}, {z:.1}) {unit}, tilted {:.1}°, agreement {:.2}{}",
+            code.format.name(),
+            code.text.escape_debug(),
+            place.tilt_deg(),
+            pose.best.agreement,
+            if pose.ambiguous { ", or tilted the other way" } else { "" }
+        );
+    }
+    for (code, reason) in &found.without_pose {
+        _ = writeln!(text, "  {} {}\n    {reason}", code.format.name(), code.text.escape_debug());
+    }
+    if text.is_empty() {
+        return "  no code".to_owned();
+    }
+    if found.is_assumed {
+        text.push_str("  the camera is assumed to see 64.4° from left to right (--hfov-deg, --intrinsics)\n");
+    }
+    text
 }
 
 fn shown_faces(found: &Value) -> String {

@@ -62,6 +62,68 @@ fn each_picture_is_a_line_and_a_bad_one_only_its_own() {
 }
 
 #[test]
+fn a_symbol_seen_straight_on_is_where_its_size_says() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let picture = qr(folder.path(), "https://id.gs1.org/01/09521234543213/10/A");
+    let (width, height) = image::image_dimensions(&picture).expect("it was just written");
+    let pose = |options: &[&str]| {
+        let output = vision().args(["pose", "--json"]).args(options).arg(&picture).output().expect("it runs");
+        assert!(output.status.success(), "{}", errors(&output));
+        lines(&output).remove(0)
+    };
+    let line = pose(&[
+        "--width-mm",
+        "29",
+        "--intrinsics",
+        &format!("500,500,{}.5,{}.5", width / 2 - 1, height / 2 - 1),
+    ]);
+    assert_eq!(line["file"].as_str(), picture.to_str());
+    assert_eq!(line["camera"]["assumed"], false);
+    let found = &line["poses"][0];
+    assert_eq!((&found["format"], &found["surface"]), (&"qr".into(), &"plane".into()));
+    let translation: [f64; 3] =
+        serde_json::from_value(found["camera_from_symbol"]["translation_mm"].clone()).expect("three numbers");
+    // The picture holds the symbol and four modules of border on each side.
+    let corners: [[f64; 2]; 4] = serde_json::from_value(found["corners"].clone()).expect("four corners");
+    let side = f64::from(width) * 29.0 / (29.0 + 8.0);
+    assert!((corners[1][0] - corners[0][0] - side).abs() < 3.0, "{found}");
+    let expected = [0.0, 0.0, 500.0 * 29.0 / side];
+    for (found, expected) in translation.iter().zip(expected) {
+        assert!((found - expected).abs() < 0.2, "{translation:?} for {expected:?}");
+    }
+    let rotation: [[f64; 3]; 3] =
+        serde_json::from_value(found["camera_from_symbol"]["rotation"].clone()).expect("three rows");
+    for (row, line) in rotation.iter().enumerate() {
+        for (column, value) in line.iter().enumerate() {
+            assert!((value - f64::from(u8::from(row == column))).abs() < 0.01, "{rotation:?}");
+        }
+    }
+    assert!(found["agreement"].as_f64().is_some_and(|agreement| 0.95 < agreement), "{found}");
+    assert_eq!(line["without_pose"], serde_json::json!([]));
+
+    // Without a size and a camera it says so instead of naming millimetres.
+    let line = pose(&[]);
+    assert_eq!(line["camera"]["assumed"], true);
+    let pose = &line["poses"][0]["camera_from_symbol"];
+    assert!(pose["translation_mm"].is_null() && pose["translation_widths"].is_array(), "{pose}");
+}
+
+#[test]
+fn a_camera_that_cannot_be_is_refused_with_the_option_and_the_value() {
+    for (option, value, reason) in [
+        ("--intrinsics", "0,500,1,1", "focal length 0 must be more than 0 pixels"),
+        ("--intrinsics", "500,500", "must be four numbers: FX,FY,CX,CY"),
+        ("--width-mm", "-3", "must be a number more than 0"),
+        ("--hfov-deg", "wide", "must be a number more than 0"),
+    ] {
+        let output =
+            vision().args(["pose", &format!("{option}={value}"), "x.png"]).output().expect("it runs");
+        let error = errors(&output);
+        assert!(error.contains(option) && error.contains(value) && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn a_device_that_is_no_camera_is_named() {
     let output = vision().args(["camera", "--probe", "/dev/null"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));

@@ -1,0 +1,214 @@
+//! Where a printed matrix symbol (QR code, DataMatrix) is in space, from one picture.
+//!
+//! Two steps. The four corners of the decoder give the two poses that a plane seen in perspective can have
+//! ([`planar`]); they are whole pixels, good to degrees. From each of them the symbol itself, every module of which is
+//! known once it is read, is aligned to the picture ([`align`]): hundreds of edges instead of four points.
+//! The better of the two is the pose; the other is kept, and where the picture does not tell them apart, that is said.
+//!
+//! Frames, both right-handed. The camera's: origin in the centre of projection, x to the right, y downwards, z forward.
+//! The symbol's: origin in its centre, x along its top edge, y down its left edge, z into the paper.
+//! `camera_from_symbol` takes a point of the symbol to the camera's frame.
+//!
+//! The symbol is taken as flat and the lens as free of distortion: on a bottle the pose is off by degrees, and
+//! [`Fit::agreement`] is low. Lengths are in the unit of the given width.
+
+mod align;
+mod planar;
+#[cfg(test)]
+mod tests;
+
+use glam::{DMat3, DVec2, DVec3};
+
+use crate::{
+    codes::{Code, Format},
+    geometry::Point,
+    picture::Grey,
+};
+
+/// The horizontal field of view of a common webcam with 16:9 pictures, in degrees: what is assumed of a camera that
+/// nobody has calibrated.
+pub const ASSUMED_HFOV_DEG: f64 = 64.4;
+
+/// A fit below this agreement is no pose of that symbol on a plane.
+///
+/// Flat symbols in rendered pictures with noise and blur reach 0.9 and more.
+pub const AGREEMENT_MIN: f64 = 0.7;
+
+/// Poses whose symbols point in directions closer than this are one pose, in degrees.
+const SAME_DEG: f64 = 1.0;
+
+/// The other pose explains the picture as well when what it leaves unexplained is at most this many times as much.
+const AMBIGUOUS_RATIO: f64 = 1.1;
+
+/// A pinhole camera without lens distortion: pixel = focal length · direction + principal point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Intrinsics {
+    focal: DVec2,
+    principal: DVec2,
+}
+
+/// Numbers that no camera has.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum IntrinsicsError {
+    /// A focal length that is no length.
+    #[error("focal length {0} must be more than 0 pixels")]
+    Focal(f64),
+    /// A principal point that is no point.
+    #[error("principal point {0} must be a number of pixels")]
+    Principal(f64),
+    /// No camera sees this much or this little.
+    #[error("horizontal field of view {0} must be more than 0 and less than 180 degrees")]
+    FieldOfView(f64),
+}
+
+impl Intrinsics {
+    /// Focal lengths and principal point, in pixels; pixel centres are at integers.
+    ///
+    /// # Errors
+    /// When a focal length is not positive, or any of the four is not finite.
+    pub fn new(fx: f64, fy: f64, cx: f64, cy: f64) -> Result<Self, IntrinsicsError> {
+        if let Some(bad) = [fx, fy].into_iter().find(|focal| !(focal.is_finite() && 0.0 < *focal)) {
+            return Err(IntrinsicsError::Focal(bad));
+        }
+        if let Some(bad) = [cx, cy].into_iter().find(|centre| !centre.is_finite()) {
+            return Err(IntrinsicsError::Principal(bad));
+        }
+        Ok(Self { focal: DVec2::new(fx, fy), principal: DVec2::new(cx, cy) })
+    }
+
+    /// A camera with square pixels that looks through the middle of a picture of this size, `degrees` from its left
+    /// edge to its right one.
+    ///
+    /// # Errors
+    /// When the angle is not between 0 and 180 degrees.
+    pub fn from_horizontal_fov(width: u32, height: u32, degrees: f64) -> Result<Self, IntrinsicsError> {
+        if !(0.0 < degrees && degrees < 180.0) {
+            return Err(IntrinsicsError::FieldOfView(degrees));
+        }
+        let focal = f64::from(width) / 2.0 / (degrees.to_radians() / 2.0).tan();
+        Self::new(focal, focal, f64::from(width) / 2.0 - 0.5, f64::from(height) / 2.0 - 0.5)
+    }
+
+    /// `[fx, fy, cx, cy]`.
+    #[must_use]
+    pub fn to_array(self) -> [f64; 4] {
+        [self.focal.x, self.focal.y, self.principal.x, self.principal.y]
+    }
+
+    /// The pixel in which a point before the camera is seen.
+    fn project(&self, point: DVec3) -> DVec2 {
+        self.focal * point.truncate() / point.z + self.principal
+    }
+
+    /// Where the ray through a pixel meets the plane one unit before the camera.
+    fn normalised(&self, pixel: Point) -> DVec2 {
+        (DVec2::new(pixel.x, pixel.y) - self.principal) / self.focal
+    }
+}
+
+/// A rotation and then a translation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rigid {
+    /// A proper rotation.
+    pub rotation: DMat3,
+    /// In the unit of the symbol's width.
+    pub translation: DVec3,
+}
+
+impl Rigid {
+    /// Takes a point from the one frame to the other.
+    #[must_use]
+    pub fn apply(&self, point: DVec3) -> DVec3 {
+        self.rotation * point + self.translation
+    }
+
+    /// The angle of the rotation from this one's to another's, in degrees.
+    #[must_use]
+    pub fn degrees_to(&self, other: &Self) -> f64 {
+        let between = self.rotation.transpose() * other.rotation;
+        let trace = between.x_axis.x + between.y_axis.y + between.z_axis.z;
+        ((trace - 1.0) / 2.0).clamp(-1.0, 1.0).acos().to_degrees()
+    }
+
+    /// The angle between the symbol's normal and the line of sight to its centre, in degrees: 0 where it is seen
+    /// straight on.
+    #[must_use]
+    pub fn tilt_deg(&self) -> f64 {
+        let cosine = self.rotation.z_axis.dot(self.translation.normalize_or_zero());
+        cosine.clamp(-1.0, 1.0).acos().to_degrees()
+    }
+}
+
+/// One pose and how well it explains the picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fit {
+    /// Takes a point of the symbol to the camera's frame.
+    pub camera_from_symbol: Rigid,
+    /// Normalised cross-correlation of the symbol and the picture, at most 1.
+    pub agreement: f64,
+}
+
+/// Where a symbol is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SymbolPose {
+    /// The pose that explains the picture best.
+    pub best: Fit,
+    /// The other pose of a plane that looks alike, where there is one.
+    pub other: Option<Fit>,
+    /// Whether the picture does not tell the two apart.
+    pub ambiguous: bool,
+}
+
+/// Why there is no pose.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum NoPose {
+    /// A bar code is a line: it gives no pose in two directions.
+    #[error("a bar code has no pose: show a QR code or DataMatrix")]
+    NoMatrix,
+    /// The symbol is seen from behind or in a mirror.
+    #[error("the symbol is seen mirrored")]
+    Mirrored,
+    /// The corners are not those of a rectangle before the camera.
+    #[error("its corners are not those of a rectangle before this camera")]
+    Corners,
+    /// The symbol as a plane does not look like the picture.
+    #[error(
+        "no flat pose looks like the picture (agreement {0:.2}, least {AGREEMENT_MIN}): is it bent or hidden?"
+    )]
+    NotFlat(f64),
+}
+
+/// Where a symbol that was read in this picture is, when its top edge is `width` long.
+///
+/// # Errors
+/// [`NoPose`] when the symbol or the picture gives none.
+pub fn estimate(code: &Code, grey: &Grey, camera: &Intrinsics, width: f64) -> Result<SymbolPose, NoPose> {
+    let modules = match (&code.modules, code.format) {
+        (Some(modules), Format::Qr | Format::DataMatrix) => modules,
+        _ => return Err(NoPose::NoMatrix),
+    };
+    if code.mirrored {
+        return Err(NoPose::Mirrored);
+    }
+    let corners = std::array::from_fn(|at| camera.normalised(code.corners[(code.symbol_origin + at) % 4]));
+    let starts = planar::poses(corners, modules.aspect()).ok_or(NoPose::Corners)?;
+    let mut fits = starts.map(|start| align::to_picture(start, modules, grey, camera)).into_iter().flatten();
+    let (Some(one), other) = (fits.next(), fits.next()) else { return Err(NoPose::Corners) };
+    let other = other.filter(|other| SAME_DEG < one.pose.degrees_to(&other.pose));
+    let (best, other) = match other {
+        Some(other) if other.unexplained < one.unexplained => (other, Some(one)),
+        other => (one, other),
+    };
+    if best.agreement < AGREEMENT_MIN {
+        return Err(NoPose::NotFlat(best.agreement));
+    }
+    let ambiguous = other.is_some_and(|other| other.unexplained <= best.unexplained * AMBIGUOUS_RATIO);
+    let scaled = |found: align::Aligned| Fit {
+        camera_from_symbol: Rigid {
+            translation: found.pose.translation * width,
+            rotation: found.pose.rotation,
+        },
+        agreement: found.agreement,
+    };
+    Ok(SymbolPose { best: scaled(best), other: other.map(scaled), ambiguous })
+}
