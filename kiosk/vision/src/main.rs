@@ -457,7 +457,7 @@ fn shown_poses(found: &PosesFound) -> String {
     if text.is_empty() {
         return "  no code".to_owned();
     }
-    if found.is_assumed {
+    if found.is_assumed && !found.poses.is_empty() {
         text.push_str("  the camera is assumed to see 64.4° from left to right (--hfov-deg, --intrinsics)\n");
     }
     text
