@@ -77,6 +77,18 @@ pub struct Code {
     pub modules: Option<Modules>,
 }
 
+impl Code {
+    /// Whether both are one symbol, read twice.
+    fn is_same_as(&self, other: &Self) -> bool {
+        let [a, _, c, _] = self.corners;
+        let reach = a.distance(c) / 4.0;
+        let centre = |code: &Self| code.corners[0].middle(code.corners[2]);
+        self.format == other.format
+            && self.text == other.text
+            && centre(self).distance(centre(other)) <= reach
+    }
+}
+
 /// The modules of a matrix symbol, upright as it was printed, without its quiet zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Modules {
@@ -159,12 +171,15 @@ pub trait CodeReader {
     fn read(&self, grey: &Grey, effort: Effort) -> Result<Vec<Code>, ReadError>;
 }
 
-/// All codes in a picture: a fast pass, and a full one when the fast one finds nothing.
+/// A fast pass, and a full one when the fast one finds nothing.
+pub const SCHEDULE: [Effort; 2] = [Effort::Fast, Effort::Full];
+
+/// All codes in a picture, by [`SCHEDULE`].
 ///
 /// A decoder that breaks down counts as one that finds nothing; use [`read_with`] to be told.
 #[must_use]
 pub fn read(picture: &Picture) -> Vec<Code> {
-    read_with(&Zxing, &picture.to_grey(), &[Effort::Fast, Effort::Full]).unwrap_or_default()
+    read_with(&Zxing, &picture.to_grey(), &SCHEDULE).unwrap_or_default()
 }
 
 /// Runs passes in this order until one finds a code.
@@ -182,6 +197,29 @@ pub fn read_with(reader: &dyn CodeReader, grey: &Grey, schedule: &[Effort]) -> R
         }
     }
     first_error.map_or(Ok(Vec::new()), Err)
+}
+
+/// What both passes find together: each finds some that the other does not.
+///
+/// # Errors
+/// When no pass found a code and at least one could not work.
+pub fn read_all(reader: &dyn CodeReader, grey: &Grey) -> Result<Vec<Code>, ReadError> {
+    let fast = read_with(reader, grey, &[Effort::Fast]);
+    let mut found = match (fast, read_with(reader, grey, &[Effort::Full])) {
+        (Ok(mut fast), Ok(full)) => {
+            fast.extend(full);
+            fast
+        }
+        (Ok(one), Err(_)) | (Err(_), Ok(one)) if !one.is_empty() => one,
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let mut unlike: Vec<Code> = Vec::with_capacity(found.len());
+    for code in found.drain(..) {
+        if unlike.len() < CODES_MAX && !unlike.iter().any(|known| known.is_same_as(&code)) {
+            unlike.push(code);
+        }
+    }
+    Ok(unlike)
 }
 
 /// The decoder of the zxing-cpp project.
@@ -344,6 +382,17 @@ mod tests {
             }
         }
         Picture::from_rgb(h, w, rgb).unwrap()
+    }
+
+    #[test]
+    fn both_passes_together_name_each_symbol_once() {
+        let (first, _) = qr("one", 4, 20, 20, 160, 130);
+        let (second, _) = qr("one", 4, 20, 20, 160, 130);
+        let rgb = [first.rgb(), second.rgb()].concat();
+        let picture = Picture::from_rgb(160, 260, rgb).unwrap();
+        let found = read_all(&Zxing, &picture.to_grey()).unwrap();
+        assert_eq!(found.len(), 2, "two symbols that say the same: {found:?}");
+        assert!(read_all(&Broken, &picture.to_grey()).is_err(), "a pass that broke down is told");
     }
 
     #[test]

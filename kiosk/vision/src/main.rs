@@ -19,9 +19,10 @@ use serde_json::{Value, json};
 use vision::{
     Analyser, Picture,
     camera::{self, Identity, Node, Sizes},
-    codes::{self, Code, Effort, Zxing},
+    codes::{self, Code, ReadError, Zxing},
     gs1,
-    pose::{self, ASSUMED_HFOV_DEG, Fit, Intrinsics, SymbolPose},
+    picture::Grey,
+    pose::{self, FOV_DEG, Fit, Intrinsics, SymbolPose},
     skin::Status,
 };
 
@@ -35,30 +36,36 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read QR, EAN-13, EAN-8, UPC-A and DataMatrix codes.
+    /// Read QR, EAN-13, EAN-8, UPC-A and DataMatrix codes, at most 64 in a picture.
     Codes {
         #[command(flatten)]
         pictures: Pictures,
-        /// Look for more codes where a fast pass has found some: slower.
-        #[arg(long)]
-        thorough: bool,
+        #[command(flatten)]
+        effort: Thorough,
     },
     /// Say where QR codes and DataMatrix symbols are in space, taken as flat.
     ///
-    /// Each pose takes points of the symbol (origin in its centre, x along its top edge, y down, z into the paper) to
-    /// the camera's frame (x to the right, y down, z forward).
+    /// `camera_from_symbol` takes points of the symbol (origin in its centre, x along its top edge, y down, z into the
+    /// paper) to the camera's frame (x to the right, y down, z forward). `agreement` says how well the symbol in that
+    /// pose matches the picture, 1 at most. `other` is the second pose that a plane can have, where there is one, and
+    /// `ambiguous` says that the picture does not tell the two apart. Codes that have no pose stand in `without_pose`
+    /// with the reason. A photograph is turned first as its EXIF data say; the camera is that of the turned picture.
     Pose {
         #[command(flatten)]
         pictures: Pictures,
+        #[command(flatten)]
+        effort: Thorough,
         /// How wide the symbols are printed, in millimetres, without their light borders; without it lengths are in
         /// widths of the symbol.
-        #[arg(long, value_name = "MM", value_parser = positive)]
+        #[arg(long, value_name = "MM", value_parser = width_mm, allow_negative_numbers = true)]
         width_mm: Option<f64>,
         /// The calibrated camera: focal lengths and principal point in pixels.
-        #[arg(long, value_name = "FX,FY,CX,CY", value_parser = intrinsics, conflicts_with = "hfov_deg")]
-        intrinsics: Option<Intrinsics>,
-        /// The camera's horizontal field of view, in degrees [default: 64.4, a common webcam's, and said to be assumed].
-        #[arg(long, value_name = "DEGREES", value_parser = positive)]
+        #[arg(long, value_name = "FX,FY,CX,CY", value_parser = four, conflicts_with = "hfov_deg")]
+        #[arg(allow_hyphen_values = true)]
+        intrinsics: Option<[f64; 4]>,
+        /// The camera's field of view from left to right, in degrees [default: 64.4 along the longer side, a common
+        /// webcam's, and `camera.assumed` says so].
+        #[arg(long, value_name = "DEGREES", value_parser = hfov_deg, allow_negative_numbers = true)]
         hfov_deg: Option<f64>,
     },
     /// Find faces, their eyes, noses and mouths.
@@ -98,6 +105,13 @@ struct Pictures {
     /// One JSON document a line.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct Thorough {
+    /// Look for more codes where a fast pass has found some: about ten times slower.
+    #[arg(long)]
+    thorough: bool,
 }
 
 #[derive(Debug, Args)]
@@ -149,11 +163,14 @@ impl Command {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Codes { pictures, thorough } => {
-            each(&pictures, |picture| read_codes(picture, thorough), shown_codes)
+        Command::Codes { pictures, effort } => {
+            let find = |picture: &Picture| -> anyhow::Result<CodesFound> {
+                Ok(CodesFound { codes: read_codes(&picture.to_grey(), effort)? })
+            };
+            each(&pictures, find, shown_codes)
         }
-        Command::Pose { pictures, width_mm, intrinsics, hfov_deg } => {
-            let find = |picture: &Picture| find_poses(picture, width_mm, intrinsics, hfov_deg);
+        Command::Pose { pictures, effort, width_mm, intrinsics, hfov_deg } => {
+            let find = |picture: &Picture| find_poses(picture, effort, width_mm, intrinsics, hfov_deg);
             each(&pictures, find, shown_poses)
         }
         Command::Face { pictures, models } => {
@@ -257,12 +274,14 @@ fn each<T: Serialize>(
     let mut out = io::stdout().lock();
     for file in &pictures.files {
         let found = read_and(file, &analyse);
+        // A name that is no UTF-8 is no reason to say nothing about the file.
+        let name = file.to_string_lossy();
         if found.is_err() {
             code = ExitCode::FAILURE;
         }
         let line = match (&found, pictures.json) {
-            (Ok((found, ms)), true) => serde_json::to_string(&Line { file, found, ms: *ms })?,
-            (Err(error), true) => json!({ "file": file, "error": format!("{error:#}") }).to_string(),
+            (Ok((found, ms)), true) => serde_json::to_string(&Line { file: &name, found, ms: *ms })?,
+            (Err(error), true) => json!({ "file": name, "error": format!("{error:#}") }).to_string(),
             (Ok((found, ms)), false) => format!("{} ({ms} ms)\n{}", file.display(), show(found)),
             (Err(error), false) => format!("{}\n  error: {error:#}", file.display()),
         };
@@ -284,15 +303,14 @@ fn read_and<T>(file: &Path, analyse: impl Fn(&Picture) -> anyhow::Result<T>) -> 
 
 #[derive(Serialize)]
 struct Line<'a, T> {
-    file: &'a Path,
+    file: &'a str,
     #[serde(flatten)]
     found: &'a T,
     ms: f64,
 }
 
-fn read_codes(picture: &Picture, thorough: bool) -> anyhow::Result<CodesFound> {
-    let schedule: &[Effort] = if thorough { &[Effort::Full] } else { &[Effort::Fast, Effort::Full] };
-    Ok(CodesFound { codes: codes::read_with(&Zxing, &picture.to_grey(), schedule)? })
+fn read_codes(grey: &Grey, Thorough { thorough }: Thorough) -> Result<Vec<Code>, ReadError> {
+    if thorough { codes::read_all(&Zxing, grey) } else { codes::read_with(&Zxing, grey, &codes::SCHEDULE) }
 }
 
 #[derive(Debug, Serialize)]
@@ -332,43 +350,50 @@ fn shown_codes(found: &CodesFound) -> String {
     if text.is_empty() { "  no code".to_owned() } else { text }
 }
 
-fn positive(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|value: &f64| value.is_finite() && 0.0 < *value)
-        .ok_or_else(|| "must be a number more than 0".to_owned())
+/// A number within bounds.
+fn within(text: &str, (least, most): (f64, f64)) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|value| (least..=most).contains(value));
+    number.ok_or_else(|| format!("must be a number from {least} to {most}"))
 }
 
-fn intrinsics(text: &str) -> Result<Intrinsics, String> {
-    let numbers: Vec<f64> =
-        text.split(',').map(|number| number.trim().parse()).collect::<Result<_, _>>().unwrap_or_default();
-    let [fx, fy, cx, cy] = numbers[..] else { return Err("must be four numbers: FX,FY,CX,CY".to_owned()) };
-    Intrinsics::new(fx, fy, cx, cy).map_err(|error| error.to_string())
+fn width_mm(text: &str) -> Result<f64, String> {
+    within(text, (0.1, 10_000.0))
+}
+
+fn hfov_deg(text: &str) -> Result<f64, String> {
+    within(text, FOV_DEG)
+}
+
+fn four(text: &str) -> Result<[f64; 4], String> {
+    let numbers: Result<Vec<f64>, _> = text.split(',').map(|number| number.trim().parse()).collect();
+    let four = numbers.ok().and_then(|numbers| <[f64; 4]>::try_from(numbers).ok());
+    let four = four.ok_or("must be four numbers: FX,FY,CX,CY")?;
+    // The focal lengths can be judged without the picture.
+    match Intrinsics::new([four[0], four[1], 0.0, 0.0], 1, 1) {
+        Ok(_) => Ok(four),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn find_poses(
     picture: &Picture,
+    effort: Thorough,
     width_mm: Option<f64>,
-    intrinsics: Option<Intrinsics>,
+    intrinsics: Option<[f64; 4]>,
     hfov_deg: Option<f64>,
 ) -> anyhow::Result<PosesFound> {
-    let camera = match intrinsics {
-        Some(camera) => camera,
-        None => Intrinsics::from_horizontal_fov(
-            picture.width(),
-            picture.height(),
-            hfov_deg.unwrap_or(ASSUMED_HFOV_DEG),
-        )?,
+    let (width, height) = (picture.width(), picture.height());
+    let camera = match (intrinsics, hfov_deg) {
+        (Some(numbers), _) => Intrinsics::new(numbers, width, height).context("--intrinsics")?,
+        (None, Some(degrees)) => {
+            Intrinsics::from_horizontal_fov(width, height, degrees).context("--hfov-deg")?
+        }
+        (None, None) => Intrinsics::assumed(width, height),
     };
     let grey = picture.to_grey();
-    let mut found = PosesFound {
-        camera,
-        is_assumed: intrinsics.is_none() && hfov_deg.is_none(),
-        width_mm,
-        poses: Vec::new(),
-        without_pose: Vec::new(),
-    };
-    for code in codes::read_with(&Zxing, &grey, &[Effort::Fast, Effort::Full])? {
+    let is_assumed = intrinsics.is_none() && hfov_deg.is_none();
+    let mut found = PosesFound { camera, is_assumed, width_mm, poses: Vec::new(), without_pose: Vec::new() };
+    for code in read_codes(&grey, effort)? {
         match pose::estimate(&code, &grey, &camera, width_mm.unwrap_or(1.0)) {
             Ok(pose) => found.poses.push((code, pose)),
             Err(reason) => found.without_pose.push((code, reason.to_string())),
@@ -428,11 +453,12 @@ impl Serialize for PosesFound {
 }
 
 fn thousandths(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
+    // No negative zero.
+    (value * 1e3).round() / 1e3 + 0.0
 }
 
 fn millionths(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+    (value * 1e6).round() / 1e6 + 0.0
 }
 
 fn shown_poses(found: &PosesFound) -> String {
@@ -440,10 +466,10 @@ fn shown_poses(found: &PosesFound) -> String {
     let unit = if found.width_mm.is_some() { "mm" } else { "widths" };
     for (code, pose) in &found.poses {
         let place = &pose.best.camera_from_symbol;
-        let [x, y, z] = place.translation.to_array();
+        let [x, y, z] = place.translation.to_array().map(thousandths);
         _ = writeln!(
             text,
-            "  {} {}\n    at ({x:.1}, {y:.1}, {z:.1}) {unit}, tilted {:.1}°, agreement {:.2}{}",
+            "  {} {}\n    at ({x}, {y}, {z}) {unit}, seen {:.1}° from straight on, agreement {:.2}{}",
             code.format.name(),
             code.text.escape_debug(),
             place.tilt_deg(),
@@ -458,7 +484,9 @@ fn shown_poses(found: &PosesFound) -> String {
         return "  no code".to_owned();
     }
     if found.is_assumed && !found.poses.is_empty() {
-        text.push_str("  the camera is assumed to see 64.4° from left to right (--hfov-deg, --intrinsics)\n");
+        text.push_str(
+            "  the camera is assumed to see 64.4° along the longer side (--hfov-deg, --intrinsics)\n",
+        );
     }
     text
 }

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits};
 
 /// Larger files are refused unread; a 4K PNG is below 30 MiB.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -63,6 +63,9 @@ pub enum PictureError {
         /// Height in pixels.
         height: u32,
     },
+    /// A JPEG whose end is missing: the decoder would fill the rest with grey.
+    #[error("the JPEG ends before its picture does: the file is cut off")]
+    CutOff,
     /// Raw pixels whose number does not fit the size.
     #[error("{width} x {height} pixels need {expected} bytes, found {found}")]
     WrongLength {
@@ -346,12 +349,21 @@ fn check_size(width: u32, height: u32) -> Result<(), PictureError> {
     Ok(())
 }
 
+/// Whether no end marker (EOI) comes after the last start of a scan (SOS) of a JPEG.
+fn is_cut_off(jpeg: &[u8]) -> bool {
+    let last = |marker: u8| jpeg.windows(2).rposition(|pair| pair == [0xFF, marker]);
+    const SCAN: u8 = 0xDA;
+    const END: u8 = 0xD9;
+    last(END) < last(SCAN)
+}
+
 fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     let fail = |source| PictureError::Decode { source };
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|source| fail(image::ImageError::IoError(source)))?;
-    if reader.format().is_none() {
+    let format = reader.format();
+    if format.is_none() {
         return Err(PictureError::UnknownFormat);
     }
     let mut decoder = reader.into_decoder().map_err(|source| match source {
@@ -363,6 +375,9 @@ fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODER_BYTES_MAX);
     decoder.set_limits(limits).map_err(fail)?;
+    if format == Some(ImageFormat::Jpeg) && is_cut_off(bytes) {
+        return Err(PictureError::CutOff);
+    }
     let orientation = decoder.orientation().map_err(fail)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(fail)?;
     picture.apply_orientation(orientation);
@@ -401,7 +416,7 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 mod tests {
     use super::*;
 
-    fn encoded(picture: &DynamicImage, format: image::ImageFormat) -> Vec<u8> {
+    fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
         picture.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
@@ -410,7 +425,7 @@ mod tests {
     #[test]
     fn png_jpeg_and_webp_are_read() {
         let picture = DynamicImage::ImageRgb8(image::RgbImage::from_pixel(9, 5, image::Rgb([200, 100, 50])));
-        for format in [image::ImageFormat::Png, image::ImageFormat::Jpeg, image::ImageFormat::WebP] {
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
             let read = Picture::from_bytes(&encoded(&picture, format)).unwrap();
             assert_eq!((read.width(), read.height()), (9, 5), "{format:?}");
             for (found, expected) in read.pixel(8, 4).into_iter().zip([200_u8, 100, 50]) {
@@ -422,7 +437,7 @@ mod tests {
     #[test]
     fn transparent_parts_become_white() {
         let picture = DynamicImage::ImageRgba8(image::RgbaImage::from_pixel(2, 2, image::Rgba([0, 0, 0, 0])));
-        let read = Picture::from_bytes(&encoded(&picture, image::ImageFormat::Png)).unwrap();
+        let read = Picture::from_bytes(&encoded(&picture, ImageFormat::Png)).unwrap();
         assert_eq!(read.pixel(1, 1), [255, 255, 255]);
     }
 
@@ -434,7 +449,7 @@ mod tests {
                 rgb.put_pixel(x, y, image::Rgb([255, 255, 255]));
             }
         }
-        let jpeg = encoded(&DynamicImage::ImageRgb8(rgb), image::ImageFormat::Jpeg);
+        let jpeg = encoded(&DynamicImage::ImageRgb8(rgb), ImageFormat::Jpeg);
         // APP1 with one IFD entry: orientation (0x0112), short, one value, 6 = turn clockwise.
         let exif: [u8; 36] =
             *b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
@@ -460,8 +475,7 @@ mod tests {
 
     #[test]
     fn a_decompression_bomb_is_refused_before_it_is_unpacked() {
-        let mut png =
-            encoded(&DynamicImage::ImageLuma8(image::GrayImage::new(1, 1)), image::ImageFormat::Png);
+        let mut png = encoded(&DynamicImage::ImageLuma8(image::GrayImage::new(1, 1)), ImageFormat::Png);
         // The size stands in the first chunk; its checksum must fit, or the decoder stops earlier.
         png[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
         let crc = crc32(&png[12..29]);

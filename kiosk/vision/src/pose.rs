@@ -9,8 +9,8 @@
 //! The symbol's: origin in its centre, x along its top edge, y down its left edge, z into the paper.
 //! `camera_from_symbol` takes a point of the symbol to the camera's frame.
 //!
-//! The symbol is taken as flat and the lens as free of distortion: on a bottle the pose is off by degrees, and
-//! [`Fit::agreement`] is low. Lengths are in the unit of the given width.
+//! The symbol is taken as flat and the lens as free of distortion. On a bottle the pose is off by degrees, on a thin
+//! tube by up to twenty, and [`Fit::agreement`] does not tell that. Lengths are in the unit of the given width.
 
 mod align;
 mod planar;
@@ -25,9 +25,13 @@ use crate::{
     picture::Grey,
 };
 
-/// The horizontal field of view of a common webcam with 16:9 pictures, in degrees: what is assumed of a camera that
+/// The field of view along the longer side of a common webcam's picture, in degrees: what is assumed of a camera that
 /// nobody has calibrated.
-pub const ASSUMED_HFOV_DEG: f64 = 64.4;
+pub const ASSUMED_FOV_DEG: f64 = 64.4;
+/// Focal lengths in pixels.
+pub const FOCAL_PX: (f64, f64) = (1.0, 1e6);
+/// Horizontal fields of view, in degrees; what is wider is no pinhole camera.
+pub const FOV_DEG: (f64, f64) = (0.1, 170.0);
 
 /// A fit below this agreement is no pose of that symbol on a plane.
 ///
@@ -50,28 +54,38 @@ pub struct Intrinsics {
 /// Numbers that no camera has.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum IntrinsicsError {
-    /// A focal length that is no length.
-    #[error("focal length {0} must be more than 0 pixels")]
+    /// A focal length that is none.
+    #[error("focal length {0} must be from {least} to {most} pixels", least = FOCAL_PX.0, most = FOCAL_PX.1)]
     Focal(f64),
-    /// A principal point that is no point.
-    #[error("principal point {0} must be a number of pixels")]
-    Principal(f64),
+    /// A camera looks through its picture.
+    #[error("principal point {x}, {y} lies outside the picture of {width} x {height} pixels")]
+    Principal {
+        /// Pixels to the right.
+        x: f64,
+        /// Pixels downwards.
+        y: f64,
+        /// Width of the picture in pixels.
+        width: u32,
+        /// Height of the picture in pixels.
+        height: u32,
+    },
     /// No camera sees this much or this little.
-    #[error("horizontal field of view {0} must be more than 0 and less than 180 degrees")]
+    #[error("field of view {0} must be from {least} to {most} degrees", least = FOV_DEG.0, most = FOV_DEG.1)]
     FieldOfView(f64),
 }
 
 impl Intrinsics {
-    /// Focal lengths and principal point, in pixels; pixel centres are at integers.
+    /// Focal lengths and principal point in pixels of a picture of this size; pixel centres are at integers.
     ///
     /// # Errors
-    /// When a focal length is not positive, or any of the four is not finite.
-    pub fn new(fx: f64, fy: f64, cx: f64, cy: f64) -> Result<Self, IntrinsicsError> {
-        if let Some(bad) = [fx, fy].into_iter().find(|focal| !(focal.is_finite() && 0.0 < *focal)) {
+    /// When a focal length is not within [`FOCAL_PX`], or the principal point lies outside the picture.
+    pub fn new([fx, fy, cx, cy]: [f64; 4], width: u32, height: u32) -> Result<Self, IntrinsicsError> {
+        if let Some(bad) = [fx, fy].into_iter().find(|focal| !(FOCAL_PX.0..=FOCAL_PX.1).contains(focal)) {
             return Err(IntrinsicsError::Focal(bad));
         }
-        if let Some(bad) = [cx, cy].into_iter().find(|centre| !centre.is_finite()) {
-            return Err(IntrinsicsError::Principal(bad));
+        let inside = |at: f64, side: u32| (-0.5..=f64::from(side) - 0.5).contains(&at);
+        if !(inside(cx, width) && inside(cy, height)) {
+            return Err(IntrinsicsError::Principal { x: cx, y: cy, width, height });
         }
         Ok(Self { focal: DVec2::new(fx, fy), principal: DVec2::new(cx, cy) })
     }
@@ -80,13 +94,34 @@ impl Intrinsics {
     /// edge to its right one.
     ///
     /// # Errors
-    /// When the angle is not between 0 and 180 degrees.
+    /// When the angle is not within [`FOV_DEG`].
     pub fn from_horizontal_fov(width: u32, height: u32, degrees: f64) -> Result<Self, IntrinsicsError> {
-        if !(0.0 < degrees && degrees < 180.0) {
+        Self::through_the_middle(width, height, width, degrees)
+    }
+
+    /// A common webcam, held either way: [`ASSUMED_FOV_DEG`] along the longer side.
+    #[must_use]
+    pub fn assumed(width: u32, height: u32) -> Self {
+        Self::through_the_middle(width, height, width.max(height), ASSUMED_FOV_DEG)
+            .expect("a picture has pixels, and the angle is one")
+    }
+
+    fn through_the_middle(width: u32, height: u32, side: u32, degrees: f64) -> Result<Self, IntrinsicsError> {
+        if !(FOV_DEG.0..=FOV_DEG.1).contains(&degrees) {
             return Err(IntrinsicsError::FieldOfView(degrees));
         }
-        let focal = f64::from(width) / 2.0 / (degrees.to_radians() / 2.0).tan();
-        Self::new(focal, focal, f64::from(width) / 2.0 - 0.5, f64::from(height) / 2.0 - 0.5)
+        let focal = f64::from(side) / 2.0 / (degrees.to_radians() / 2.0).tan();
+        let middle = |side: u32| f64::from(side) / 2.0 - 0.5;
+        Self::new(
+            [focal.max(FOCAL_PX.0), focal.max(FOCAL_PX.0), middle(width), middle(height)],
+            width,
+            height,
+        )
+    }
+
+    /// The same camera when its picture is scaled.
+    fn scaled(&self, by: DVec2) -> Self {
+        Self { focal: self.focal * by, principal: (self.principal + 0.5) * by - 0.5 }
     }
 
     /// `[fx, fy, cx, cy]`.
@@ -192,7 +227,15 @@ pub fn estimate(code: &Code, grey: &Grey, camera: &Intrinsics, width: f64) -> Re
     }
     let corners = std::array::from_fn(|at| camera.normalised(code.corners[(code.symbol_origin + at) % 4]));
     let starts = planar::poses(corners, modules.aspect()).ok_or(NoPose::Corners)?;
-    let mut fits = starts.map(|start| align::to_picture(start, modules, grey, camera)).into_iter().flatten();
+    let (smaller, scale) = align::comfortable(&starts[0], modules, grey, camera);
+    let align_one = |start| match &smaller {
+        Some(smaller) => {
+            let found = align::to_picture(start, modules, smaller, &camera.scaled(scale))?;
+            align::refined(found.pose, modules, grey, camera)
+        }
+        None => align::to_picture(start, modules, grey, camera),
+    };
+    let mut fits = starts.map(align_one).into_iter().flatten();
     let (Some(one), other) = (fits.next(), fits.next()) else { return Err(NoPose::Corners) };
     let other = other.filter(|other| SAME_DEG < one.pose.degrees_to(&other.pose));
     let (best, other) = match other {

@@ -111,16 +111,55 @@ fn a_symbol_seen_straight_on_is_where_its_size_says() {
 #[test]
 fn a_camera_that_cannot_be_is_refused_with_the_option_and_the_value() {
     for (option, value, reason) in [
-        ("--intrinsics", "0,500,1,1", "focal length 0 must be more than 0 pixels"),
+        ("--intrinsics", "0,500,1,1", "focal length 0 must be from 1 to 1000000 pixels"),
+        ("--intrinsics", "-500,500,1,1", "focal length -500 must be from 1 to 1000000 pixels"),
         ("--intrinsics", "500,500", "must be four numbers: FX,FY,CX,CY"),
-        ("--width-mm", "-3", "must be a number more than 0"),
-        ("--hfov-deg", "wide", "must be a number more than 0"),
+        ("--width-mm", "-3", "must be a number from 0.1 to 10000"),
+        ("--width-mm", "1e308", "must be a number from 0.1 to 10000"),
+        ("--hfov-deg", "wide", "must be a number from 0.1 to 170"),
+        ("--hfov-deg", "180", "must be a number from 0.1 to 170"),
     ] {
-        let output =
-            vision().args(["pose", &format!("{option}={value}"), "x.png"]).output().expect("it runs");
+        let output = vision().args(["pose", option, value, "x.png"]).output().expect("it runs");
         let error = errors(&output);
-        assert!(error.contains(option) && error.contains(value) && error.contains(reason), "{error}");
+        for part in [option, value, reason] {
+            assert!(error.contains(part), "`{part}` in {error}");
+        }
     }
+}
+
+#[test]
+fn a_camera_that_looks_past_its_picture_and_a_name_that_is_no_text_are_lines_of_their_own() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let picture = qr(folder.path(), "x");
+    let odd = folder.path().join(std::ffi::OsString::from_vec(b"odd\xff.png".to_vec()));
+    std::fs::copy(&picture, &odd).expect("the folder is ours");
+    let output = vision().args(["pose", "--json"]).args([&odd, &picture]).output().expect("it runs");
+    assert!(output.status.success(), "{}", errors(&output));
+    let said = lines(&output);
+    assert!(said.len() == 2 && said[0]["file"].as_str().is_some_and(|name| name.contains("odd")), "{said:?}");
+    let output = vision()
+        .args(["pose", "--json", "--intrinsics", "500,500,9000,1"])
+        .arg(&picture)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let error = lines(&output)[0]["error"].as_str().unwrap_or_default().to_owned();
+    assert!(error.contains("--intrinsics") && error.contains("9000, 1 lies outside the picture"), "{error}");
+}
+
+#[test]
+fn a_photograph_that_is_cut_off_is_not_a_picture_without_codes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let picture = folder.path().join("photo.jpg");
+    image::open(qr(folder.path(), "x")).expect("it was just written").to_rgb8().save(&picture).expect("ours");
+    let whole = std::fs::read(&picture).expect("it was just written");
+    let run = || vision().args(["codes", "--json"]).arg(&picture).output().expect("it runs");
+    assert_eq!(lines(&run())[0]["codes"].as_array().map(Vec::len), Some(1));
+    std::fs::write(&picture, &whole[..whole.len() / 2]).expect("the folder is ours");
+    let output = run();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(lines(&output)[0]["error"].as_str().is_some_and(|error| error.contains("cut off")));
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn codes_are_read_as_often_as_the_best_decoders_do() {
 #[test]
 fn poses_are_those_of_the_rendered_truth() {
     let Some(folder) = eval("ar/pose/synthetic") else { return };
-    let camera = Intrinsics::new(1016.6, 1016.6, 639.5, 359.5).unwrap();
+    let camera = Intrinsics::new([1016.6, 1016.6, 639.5, 359.5], 1280, 720).unwrap();
     // (kind, largest error in degrees): a plane is right, on a tin or a bottle it is off by degrees.
     for (kind, most) in [("qrflat", 0.3), ("qrtin", 4.0), ("qrbottle", 8.0)] {
         let mut turns = Vec::new();

@@ -9,17 +9,21 @@ use glam::{DMat3, DQuat, DVec2, DVec3};
 use super::{Intrinsics, Rigid};
 use crate::{codes::Modules, picture::Grey};
 
-/// Samples of the symbol, at most; a QR code of 33 modules has about ten thousand at [`SAMPLE_STEP`].
+/// Samples of the symbol, at most; a QR code of 33 modules has about ten thousand at [`STEP_MODULES`].
 const SAMPLES_MAX: f64 = 20_000.0;
-/// The distance of samples where that many fit, in modules.
-const SAMPLE_STEP: f64 = 1.0 / 3.0;
+/// The distance of samples where that many fit: so many modules, and not more pixels than these, or edges would be lost
+/// between them.
+const STEP_MODULES: f64 = 1.0 / 3.0;
+const STEP_PX: f64 = 1.5;
 /// The light border that is compared, too: its outer edge tells most of the size. The standards want more.
 const BORDER_MODULES: u32 = 1;
 /// Standard deviation of the first blur, in modules.
 const BROAD_BLUR: f64 = 0.6;
 /// Standard deviation of the second one, in pixels: what lens and sensor do; within these bounds in modules.
 const FINE_BLUR_PX: f64 = 0.9;
-const FINE_BLUR_MODULES: (f64, f64) = (0.12, 0.6);
+const FINE_BLUR_MODULES: (f64, f64) = (0.03, 0.6);
+/// A picture with larger modules is shrunk, in pixels.
+const MODULE_PX_MAX: f64 = 6.0;
 /// Steps for each of the two blurs, at most.
 const STEPS_MAX: u32 = 20;
 /// Smaller steps end it: radians, and parts of the distance.
@@ -37,6 +41,35 @@ pub(super) struct Aligned {
     pub(super) agreement: f64,
 }
 
+/// A smaller picture in which modules have at most [`MODULE_PX_MAX`] pixels, where they have more, and its scale.
+pub(super) fn comfortable(
+    start: &Rigid,
+    modules: &Modules,
+    grey: &Grey,
+    camera: &Intrinsics,
+) -> (Option<Grey>, DVec2) {
+    let factor = (module_px(start, modules, camera) / MODULE_PX_MAX).floor();
+    if factor < 2.0 {
+        return (None, DVec2::ONE);
+    }
+    let longer = f64::from(grey.width().max(grey.height()));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the picture's side")]
+    let smaller = grey.shrunk_to((longer / factor).ceil().max(1.0) as u32);
+    let scale = DVec2::new(
+        f64::from(smaller.width()) / f64::from(grey.width()),
+        f64::from(smaller.height()) / f64::from(grey.height()),
+    );
+    (Some(smaller), scale)
+}
+
+/// How large a module is in the symbol's centre, along its shorter side, in pixels.
+fn module_px(pose: &Rigid, modules: &Modules, camera: &Intrinsics) -> f64 {
+    let step = 1.0 / f64::from(modules.columns());
+    let centre = camera.project(pose.translation);
+    let along = |axis: DVec3| camera.project(pose.apply(axis * step)).distance(centre);
+    along(DVec3::X).min(along(DVec3::Y))
+}
+
 /// Aligns from a pose that is right within about half a module. `None` when the symbol leaves the picture.
 pub(super) fn to_picture(
     start: Rigid,
@@ -44,22 +77,16 @@ pub(super) fn to_picture(
     grey: &Grey,
     camera: &Intrinsics,
 ) -> Option<Aligned> {
-    let step = 1.0 / f64::from(modules.columns());
-    let centre = camera.project(start.translation);
-    let module_px = [DVec3::X, DVec3::Y]
-        .map(|axis| camera.project(start.apply(axis * step)).distance(centre))
-        .into_iter()
-        .fold(f64::INFINITY, f64::min);
-    let fine = (FINE_BLUR_PX / module_px).clamp(FINE_BLUR_MODULES.0, FINE_BLUR_MODULES.1);
-    let mut pose = start;
-    let mut found = None;
-    for blur in [BROAD_BLUR, fine] {
-        let samples = samples(modules, blur);
-        let end = minimise(pose, &samples, grey, camera)?;
-        pose = end.pose;
-        found = Some(end);
-    }
-    found
+    let module_px = module_px(&start, modules, camera);
+    let broad = minimise(start, &samples(modules, BROAD_BLUR, module_px), grey, camera)?;
+    refined(broad.pose, modules, grey, camera)
+}
+
+/// Aligns from a pose that is right within a few pixels.
+pub(super) fn refined(start: Rigid, modules: &Modules, grey: &Grey, camera: &Intrinsics) -> Option<Aligned> {
+    let module_px = module_px(&start, modules, camera);
+    let blur = (FINE_BLUR_PX / module_px).clamp(FINE_BLUR_MODULES.0, FINE_BLUR_MODULES.1);
+    minimise(start, &samples(modules, blur, module_px), grey, camera)
 }
 
 /// A point of the symbol and how light it is there, from 0 to 1.
@@ -68,11 +95,11 @@ struct Sample {
     light: f64,
 }
 
-fn samples(modules: &Modules, blur: f64) -> Vec<Sample> {
+fn samples(modules: &Modules, blur: f64, module_px: f64) -> Vec<Sample> {
     let (columns, rows) = (f64::from(modules.columns()), f64::from(modules.rows()));
     let border = f64::from(BORDER_MODULES);
     let (width, height) = (columns + 2.0 * border, rows + 2.0 * border);
-    let step = SAMPLE_STEP.max((width * height / SAMPLES_MAX).sqrt());
+    let step = STEP_MODULES.min(STEP_PX / module_px).max((width * height / SAMPLES_MAX).sqrt());
     // Samples in modules from the symbol's top left corner; symmetric about its centre.
     let line = |length: f64| -> Vec<f64> {
         let count = (length / step).floor();

@@ -12,7 +12,7 @@ const WIDTH: u32 = 320;
 const HEIGHT: u32 = 240;
 
 fn camera() -> Intrinsics {
-    Intrinsics::new(350.0, 353.0, 162.0, 117.0).unwrap()
+    Intrinsics::new([350.0, 353.0, 162.0, 117.0], WIDTH, HEIGHT).unwrap()
 }
 
 /// The digits of `index` in this base, behind the point: spreads poses evenly without chance (Halton's sequence).
@@ -215,7 +215,7 @@ fn where_two_poses_look_alike_that_is_said_and_one_of_them_is_right() {
     // From ever further away, with ever longer lenses: perspective fades, and with it what tells the two apart.
     let mut ambiguous = Vec::new();
     for focal in [1_000.0, 16_000.0, 64_000.0] {
-        let camera = Intrinsics::new(focal, focal, 160.0, 120.0).unwrap();
+        let camera = Intrinsics::new([focal, focal, 160.0, 120.0], WIDTH, HEIGHT).unwrap();
         let (mut unsure, mut read) = (0, 0);
         for index in 1..=8 {
             let truth = any_pose(index, &camera, modules.columns(), 45.0);
@@ -267,13 +267,54 @@ fn what_has_no_pose_says_why() {
 }
 
 #[test]
+fn large_sharp_modules_are_found_as_exactly_as_small_ones() {
+    let camera = camera();
+    // Eight modules across: with these lenses 12 and 25 pixels each, most of them far from any edge.
+    let modules =
+        Modules::new(8, (0..64).map(|at| at % 8 == 0 || 56 <= at || (at * 7 + at / 8) % 3 == 0).collect());
+    let modules = modules.unwrap();
+    for (index, module_px) in (1..=6).flat_map(|index| [(index, 12.0), (index, 25.0)]) {
+        let mut truth = any_pose(index, &camera, modules.columns(), 30.0);
+        truth.translation *= camera.focal.x / (8.0 * module_px) / truth.translation.z;
+        let grey = seen_flat(&camera, &modules, &truth).to_grey();
+        // What a decoder says: whole pixels, a pixel off.
+        let corners = [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)].map(|(x, y)| {
+            let seen = camera.project(truth.apply(DVec3::new(x, y, 0.0)));
+            Point::new((seen.x + 1.0).round(), seen.y.round())
+        });
+        let code = Code {
+            format: Format::DataMatrix,
+            text: String::new(),
+            corners,
+            symbol_origin: 0,
+            mirrored: false,
+            symbology: "]d1".to_owned(),
+            is_gs1: false,
+            modules: Some(modules.clone()),
+        };
+        let found = estimate(&code, &grey, &camera, 1.0).unwrap().best.camera_from_symbol;
+        let shift = camera.project(found.translation).distance(camera.project(truth.translation));
+        let turn = truth.degrees_to(&found);
+        assert!(shift < 0.3 && turn < 0.5, "{index}, {module_px} px: {shift:.3} px, {turn:.3}°");
+    }
+}
+
+#[test]
 fn a_camera_is_made_of_numbers_that_cameras_have() {
-    assert_eq!(Intrinsics::new(0.0, 1.0, 0.0, 0.0), Err(IntrinsicsError::Focal(0.0)));
-    assert!(Intrinsics::new(1.0, f64::NAN, 0.0, 0.0).is_err());
-    assert_eq!(Intrinsics::new(1.0, 1.0, f64::INFINITY, 0.0), Err(IntrinsicsError::Principal(f64::INFINITY)));
+    let camera = |numbers| Intrinsics::new(numbers, 640, 480);
+    assert_eq!(camera([0.0, 1.0, 0.0, 0.0]), Err(IntrinsicsError::Focal(0.0)));
+    for bad in [[1.0, f64::NAN, 0.0, 0.0], [1e9, 1e9, 320.0, 240.0]] {
+        assert!(matches!(camera(bad), Err(IntrinsicsError::Focal(_))));
+    }
+    for [x, y] in [[f64::NAN, 0.0], [640.0, 0.0], [0.0, -1.0], [3_000.0, 240.0]] {
+        let refused = camera([500.0, 500.0, x, y]);
+        assert!(matches!(refused, Err(IntrinsicsError::Principal { .. })), "{refused:?}");
+    }
     for degrees in [0.0, 180.0, -5.0, f64::NAN] {
         assert!(Intrinsics::from_horizontal_fov(1280, 720, degrees).is_err(), "{degrees}");
     }
     let [fx, fy, cx, cy] = Intrinsics::from_horizontal_fov(1280, 720, 90.0).unwrap().to_array();
     assert!((fx - 640.0).abs() < 1e-9 && fx == fy && (cx, cy) == (639.5, 359.5));
+    let held = |width, height| Intrinsics::assumed(width, height).to_array()[0];
+    assert_eq!(held(1280, 720), held(720, 1280), "a camera that is turned sees as much");
 }
