@@ -32,6 +32,7 @@ pub mod shot;
 pub mod skin;
 pub mod staff;
 mod tap;
+pub mod textures;
 pub mod theme;
 pub mod try_on;
 pub mod watchdog;
@@ -44,7 +45,10 @@ use std::{
 
 use bevy::{
     prelude::*,
-    render::error_handler::{RenderErrorHandler, RenderErrorPolicy},
+    render::{
+        error_handler::{RenderErrorHandler, RenderErrorPolicy},
+        settings::{MemoryHints, RenderCreation, WgpuSettings},
+    },
 };
 
 use crate::{
@@ -69,7 +73,7 @@ use crate::{
 
 /// Every feature and every screen, without what needs the machine: threads, fonts, sockets.
 pub(crate) fn features(app: &mut App) {
-    app.add_plugins(tap::plugin).add_plugins((
+    app.add_plugins((tap::plugin, textures::plugin)).add_plugins((
         i18n::plugin,
         session::plugin,
         link::plugin,
@@ -124,6 +128,12 @@ impl Plugin for KioskPlugin {
 const LOSSES_MAX: usize = 3;
 const LOSSES_WITHIN: Duration = Duration::from_secs(60);
 
+/// How the graphics device is opened: in small blocks of memory, since a kiosk is a few textures on a small machine.
+#[must_use]
+pub fn graphics() -> RenderCreation {
+    WgpuSettings { memory_hints: MemoryHints::MemoryUsage, ..default() }.into()
+}
+
 /// When graphics devices were lost lately.
 #[derive(Resource, Default)]
 struct Losses(VecDeque<Instant>);
@@ -149,7 +159,7 @@ fn on_render_error(
     match error.ty {
         ErrorType::Validation => RenderErrorPolicy::Ignore,
         ErrorType::DeviceLost if world.get_resource_or_init::<Losses>().may_recover(Instant::now()) => {
-            RenderErrorPolicy::Recover(bevy::render::settings::RenderCreation::default())
+            RenderErrorPolicy::Recover(graphics())
         }
         ErrorType::DeviceLost | ErrorType::OutOfMemory | ErrorType::Internal => {
             world.write_message(AppExit::from_code(exits::BLIND));

@@ -242,6 +242,8 @@ pub(crate) enum Order {
     },
     /// Tell the hub sooner or later.
     Experience(Vec<u8>),
+    /// Begin a new connection, so that nothing of a visitor is left in the buffers of this one.
+    Renew,
 }
 
 /// The near ends of the thread's channels. The thread ends when this is dropped.
@@ -275,6 +277,14 @@ impl Link {
     /// Hands a request to the thread; not when its queue is full.
     fn ask(&self, id: RequestId, payload: Zeroizing<Vec<u8>>) -> bool {
         self.orders.try_send(Order::Request { id, payload }).is_ok()
+    }
+
+    /// Forgets what went through the connection's buffers.
+    fn renew(&self) {
+        if self.orders.try_send(Order::Renew).is_err() {
+            // The thread does not keep up, or has ended; the next visit asks again.
+            debug!("the connection to the hub is not renewed: its queue is full");
+        }
     }
 
     /// Tells the hub an anonymous event, sooner or later; what is lost is counted.
@@ -340,6 +350,7 @@ impl Played {
             match order {
                 Order::Request { id, .. } => asked.push(id.into()),
                 Order::Experience(event) => told.push(event),
+                Order::Renew => {}
             }
         }
         (asked, told)
@@ -348,11 +359,15 @@ impl Played {
 
 fn take_in(mut link: ResMut<Link>, mut facts: ResMut<StoreFacts>, mut desk: ResMut<Desk>) {
     let now = Instant::now();
-    let events = link.bypass_change_detection().events.get_mut().unwrap_or_else(PoisonError::into_inner);
+    let link = link.bypass_change_detection();
+    let events = link.events.get_mut().unwrap_or_else(PoisonError::into_inner);
+    let mut is_spent = false;
     for _ in 0..MESSAGES_PER_FRAME_MAX {
         match events.try_recv() {
             Ok(LinkEvent::Online { can_ask }) => {
-                info!("the hub is there");
+                if facts.link != LinkState::Online {
+                    info!("the hub is there");
+                }
                 facts.connected(now);
                 desk.connected(can_ask);
             }
@@ -368,7 +383,7 @@ fn take_in(mut link: ResMut<Link>, mut facts: ResMut<StoreFacts>, mut desk: ResM
             }
             Ok(LinkEvent::Reply { id, payload }) => {
                 facts.bypass_change_detection().heard_at = Some(now);
-                desk.hear(&id, &payload);
+                is_spent |= !desk.hear(&id, &payload);
             }
             Ok(LinkEvent::Unsent { id }) => desk.unsent(&id),
             Err(TryRecvError::Empty) => break,
@@ -380,6 +395,9 @@ fn take_in(mut link: ResMut<Link>, mut facts: ResMut<StoreFacts>, mut desk: ResM
                 break;
             }
         }
+    }
+    if is_spent {
+        link.renew();
     }
     if facts.is_stale(now) {
         facts.forget_stale();

@@ -142,7 +142,11 @@ impl Studio {
                     exit_condition: ExitCondition::DontExit,
                     ..default()
                 })
-                .set(RenderPlugin { synchronous_pipeline_compilation: true, ..default() })
+                .set(RenderPlugin {
+                    render_creation: crate::graphics(),
+                    synchronous_pipeline_compilation: true,
+                    ..default()
+                })
                 .disable::<WinitPlugin>(),
         )
         .add_plugins(KioskPlugin);

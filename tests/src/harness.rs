@@ -6,6 +6,7 @@ pub mod display;
 pub mod hq;
 pub mod hub;
 pub mod link;
+pub mod memory;
 pub mod page;
 pub mod process;
 pub mod publisher;

@@ -9,20 +9,22 @@ use std::sync::{
 };
 
 use bevy::{
-    asset::{AssetId, RenderAssetUsages},
+    asset::AssetId,
     prelude::*,
     render::{
         Extract, ExtractSchedule, Render, RenderApp, RenderSystems,
         render_asset::RenderAssets,
-        render_resource::{Extent3d, TexelCopyBufferLayout, TextureDimension, TextureFormat, TextureUsages},
-        renderer::RenderQueue,
+        renderer::{RenderDevice, RenderQueue},
         texture::GpuImage,
     },
 };
 use vision::Picture;
 
 use super::{Camera, Which};
-use crate::paint::Painting;
+use crate::{
+    paint::Painting,
+    textures::{self, Darkroom},
+};
 
 /// Longer sides are halved, thirded and so on: no place on a screen is larger.
 const SIDE_MAX: u32 = 1280;
@@ -167,14 +169,7 @@ fn resize(camera: Res<Camera>, mut image: ResMut<PreviewImage>, mut images: ResM
         return;
     }
     let extent = size.unwrap_or(UVec2::ONE);
-    let mut blank = Image::new_fill(
-        Extent3d { width: extent.x, height: extent.y, depth_or_array_layers: 1 },
-        TextureDimension::D2,
-        &[0, 0, 0, 0],
-        TextureFormat::Rgba8UnormSrgb,
-        RenderAssetUsages::RENDER_WORLD,
-    );
-    blank.texture_descriptor.usage = TextureUsages::TEXTURE_BINDING | TextureUsages::COPY_DST;
+    let blank = textures::blank(extent.x, extent.y);
     match &image.handle {
         Some(handle) => {
             // The handle is ours, so its place is there.
@@ -231,22 +226,20 @@ fn extract(
 }
 
 /// Writes the newest frame into the texture.
-fn upload(target: Res<Target>, images: Res<RenderAssets<GpuImage>>, queue: Res<RenderQueue>) {
+fn upload(
+    target: Res<Target>,
+    images: Res<RenderAssets<GpuImage>>,
+    mut darkroom: ResMut<Darkroom>,
+    device: Res<RenderDevice>,
+    queue: Res<RenderQueue>,
+) {
     let (Some(previews), Some(image)) = (&target.previews, target.image) else { return };
-    let Some(texture) = images.get(image) else { return };
-    let size = texture.texture_descriptor.size;
-    let Some(preview) = previews.take(UVec2::new(size.width, size.height)) else { return };
-    queue.write_texture(
-        texture.texture.as_image_copy(),
-        &preview.0.rgba,
-        TexelCopyBufferLayout {
-            offset: 0,
-            bytes_per_row: Some(size.width * 4),
-            rows_per_image: Some(size.height),
-        },
-        size,
-    );
-    previews.uploads.fetch_add(1, Ordering::Relaxed);
+    let Some(texture) = images.get(image).map(|shown| &shown.texture) else { return };
+    let Some(preview) = previews.take(UVec2::new(texture.width(), texture.height())) else { return };
+    // While the device is behind, a frame is skipped: a newer one comes.
+    if darkroom.expose((&device, &queue), image, texture, &preview.0.rgba) {
+        previews.uploads.fetch_add(1, Ordering::Relaxed);
+    }
     previews.give_back(preview);
 }
 

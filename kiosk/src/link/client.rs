@@ -3,6 +3,9 @@
 //! Reconnects for ever with a growing pause. Towards the frame a full queue makes the connection wait, so nothing is
 //! lost here; what the hub does with a reader that waits too long is the hub's affair. From the frame, a request goes
 //! out at once or not at all: a door must not open when its visitor has left. Experience events wait in an [`Outbox`].
+//!
+//! A connection's buffers keep what went through them until other packets come to lie there. After a visit that asked
+//! for something the connection is therefore renewed: it ends in order, and its buffers are freed and wiped.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,7 +21,10 @@ use rumqttc::{
     AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS, SubAck, SubscribeFilter,
     SubscribeReasonCode,
 };
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::{
+    sync::mpsc::{Receiver, Sender},
+    time::Instant,
+};
 use zeroize::Zeroizing;
 
 use super::{LinkEvent, Order, outbox::Outbox};
@@ -28,6 +34,8 @@ use crate::config::Hub;
 const PACKET_BYTES_MAX: usize = 256 * 1024;
 /// Packets of ours that may wait for the connection: subscriptions, some requests, one experience event.
 const PACKETS_MAX: usize = 16;
+/// What a visit leaves to be told (its experience events) goes out before its connection is renewed.
+const RENEWED_AFTER: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// First and longest pause before another attempt to connect.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -101,6 +109,14 @@ enum Sent {
     Experience,
 }
 
+/// Why a connection has ended.
+enum End {
+    /// We have ended it, to begin another one at once.
+    Renewal,
+    /// It was lost or never stood.
+    Failure(String),
+}
+
 /// One connection after another, until nobody listens.
 async fn talk(options: MqttOptions, kiosk: &KioskId, wires: &mut Wires) {
     let (client, mut connection) = AsyncClient::new(options, PACKETS_MAX);
@@ -108,18 +124,18 @@ async fn talk(options: MqttOptions, kiosk: &KioskId, wires: &mut Wires) {
     let mut pause = PAUSE_MIN;
     loop {
         let Some(step) = line.step(&mut connection, wires).await else { return };
+        if step.is_err() {
+            // Nothing of a connection is sent on the next one: the outbox knows what is still to be said, and a
+            // request that was cut off is asked again by whoever still wants it.
+            connection.clean();
+            connection.pending.clear();
+            line.cut();
+            wires.outbox.release();
+        }
         let (event, is_failure) = match step {
             Ok(Some(event)) => (event, false),
-            Ok(None) => continue,
-            Err(reason) => {
-                // Nothing of a connection is sent on the next one: the outbox knows what is still to be said, and a
-                // request that was cut off is asked again by whoever still wants it.
-                connection.clean();
-                connection.pending.clear();
-                line.cut();
-                wires.outbox.release();
-                (LinkEvent::Offline(reason), true)
-            }
+            Ok(None) | Err(End::Renewal) => continue,
+            Err(End::Failure(reason)) => (LinkEvent::Offline(reason), true),
         };
         if wires.events.send(event).await.is_err() {
             return;
@@ -153,11 +169,23 @@ struct Line<'a> {
     handed: VecDeque<Sent>,
     /// Sent and not yet acknowledged.
     unacked: HashMap<u16, Sent>,
+    /// When the connection is to be renewed, or later, as soon as everything that was sent is acknowledged.
+    spent_at: Option<Instant>,
+    /// Whether its end is on its way.
+    is_leaving: bool,
 }
 
 impl<'a> Line<'a> {
     fn new(client: AsyncClient, kiosk: &'a KioskId) -> Self {
-        Self { client, kiosk, is_online: false, handed: VecDeque::new(), unacked: HashMap::new() }
+        Self {
+            client,
+            kiosk,
+            is_online: false,
+            handed: VecDeque::new(),
+            unacked: HashMap::new(),
+            spent_at: None,
+            is_leaving: false,
+        }
     }
 
     /// Waits for the next thing that the connection says, and takes orders meanwhile; nothing when nobody listens.
@@ -165,19 +193,29 @@ impl<'a> Line<'a> {
         &mut self,
         connection: &mut EventLoop,
         wires: &mut Wires,
-    ) -> Option<Result<Option<LinkEvent>, String>> {
+    ) -> Option<Result<Option<LinkEvent>, End>> {
         // An order must not cancel the poll: half a packet may be on its way.
         let mut poll = pin!(connection.poll());
         let polled = loop {
+            let spent_at = self.spent_at;
             tokio::select! {
                 () = wires.events.closed() => return None,
                 order = wires.orders.recv() => self.take(order?, wires).await,
+                () = wait_until(spent_at), if spent_at.is_some_and(|at| Instant::now() < at) => {
+                    self.leave_when_spent(&wires.outbox);
+                }
                 polled = &mut poll => break polled,
             }
         };
         Some(match polled {
-            Ok(event) => self.hear(event, wires),
-            Err(error) => Err(crate::chain(&error)),
+            Ok(Event::Outgoing(Outgoing::Disconnect)) => Err(End::Renewal),
+            Ok(event) => {
+                let said = self.hear(event, wires).map_err(End::Failure);
+                self.leave_when_spent(&wires.outbox);
+                said
+            }
+            Err(_) if self.is_leaving => Err(End::Renewal),
+            Err(error) => Err(End::Failure(crate::chain(&error))),
         })
     }
 
@@ -235,6 +273,19 @@ impl<'a> Line<'a> {
                 wires.outbox.put(payload);
                 self.send_next(&wires.outbox);
             }
+            Order::Renew => {
+                // A connection that does not stand has no buffers.
+                self.spent_at = self.is_online.then(|| Instant::now() + RENEWED_AFTER);
+            }
+        }
+    }
+
+    /// Ends the connection in order, once nothing is on its way.
+    fn leave_when_spent(&mut self, outbox: &Outbox) {
+        let is_spent = self.spent_at.is_some_and(|at| at <= Instant::now());
+        let is_quiet = self.handed.is_empty() && self.unacked.is_empty() && outbox.len() == 0;
+        if is_spent && self.is_online && is_quiet && self.client.try_disconnect().is_ok() {
+            (self.is_online, self.is_leaving) = (false, true);
         }
     }
 
@@ -259,9 +310,15 @@ impl<'a> Line<'a> {
     }
 
     fn cut(&mut self) {
-        self.is_online = false;
+        (self.is_online, self.spent_at, self.is_leaving) = (false, None, false);
         self.handed.clear();
         self.unacked.clear();
+    }
+}
+
+async fn wait_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
     }
 }
 

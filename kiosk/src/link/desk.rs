@@ -37,7 +37,7 @@ pub(super) fn plugin(app: &mut App) {
     app.init_resource::<Desk>()
         .add_systems(PreUpdate, keep_time.after(TakeIn))
         .add_systems(PostUpdate, send)
-        .add_observer(|_: On<SessionEnded>, mut desk: ResMut<Desk>| desk.wipe());
+        .add_observer(forget_visitor);
 }
 
 /// What requests are about; one of each is in flight at most.
@@ -97,6 +97,8 @@ pub struct Desk {
     open: [Option<Open>; 2],
     answers: VecDeque<HubReply>,
     can_ask: bool,
+    /// Whether something was sent since the last wipe.
+    has_sent: bool,
     /// Answers that nobody waited for.
     pub late: u64,
     /// Answers that could not be understood.
@@ -112,6 +114,7 @@ impl Default for Desk {
             open: [None, None],
             answers: VecDeque::new(),
             can_ask: true,
+            has_sent: false,
             late: 0,
             refused: 0,
         }
@@ -188,19 +191,19 @@ impl Desk {
         }
     }
 
-    /// The hub has answered the request `id`.
-    pub(super) fn hear(&mut self, id: &str, payload: &[u8]) {
+    /// The hub has answered the request `id`; `false` when nobody waits for that any more.
+    pub(super) fn hear(&mut self, id: &str, payload: &[u8]) -> bool {
         let Some(matter) = self.of(id) else {
             self.late += 1;
             debug!("dropped an answer to a request that nobody waits for");
-            return;
+            return false;
         };
         let Ok(Reply { state, .. }) = serde_json::from_slice::<Reply>(payload) else {
             // Not shown: it could hold what a visitor ordered.
             warn!("the hub's answer to a request cannot be understood ({} bytes)", payload.len());
             self.refused += 1;
             self.close(matter, Said::Unknown);
-            return;
+            return true;
         };
         if let Some(open) = &mut self.open[matter as usize] {
             open.is_answered = true;
@@ -210,6 +213,7 @@ impl Desk {
             self.open[matter as usize] = None;
         }
         self.say(matter, Said::State(state));
+        true
     }
 
     /// The request `id` did not go out.
@@ -248,6 +252,7 @@ impl Desk {
             if is_online && can_ask && hand_over(&open.id, &open.payload) {
                 open.sent = Some(Duration::ZERO);
                 open.is_out = true;
+                self.has_sent = true;
             } else if !open.is_out {
                 self.close(matter, Said::Unreachable);
             }
@@ -261,6 +266,15 @@ impl Desk {
 
     fn is_idle(&self) -> bool {
         self.open.iter().all(Option::is_none)
+    }
+}
+
+fn forget_visitor(_: On<SessionEnded>, mut desk: ResMut<Desk>, link: Option<Res<Link>>) {
+    desk.wipe();
+    if std::mem::take(&mut desk.has_sent)
+        && let Some(link) = link
+    {
+        link.renew();
     }
 }
 

@@ -246,7 +246,11 @@ pub(super) fn footer(
     );
 }
 
-/// A title with a line of explanation.
+/// A title's line of explanation.
+#[derive(Component)]
+pub(super) struct Note;
+
+/// A title with a [`Note`].
 pub(super) fn title(
     parent: &mut ChildSpawnerCommands,
     theme: &Theme,
@@ -255,7 +259,7 @@ pub(super) fn title(
 ) {
     parent.spawn(Node { flex_shrink: 0.0, ..widgets::column(space::TIGHT / 2.0) }).with_children(|head| {
         head.spawn(widgets::text(theme, Type::Title, Colour::Ink, Words::key(title)));
-        head.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key(note)));
+        head.spawn((Note, widgets::text(theme, Type::Body, Colour::InkSoft, Words::key(note))));
     });
 }
 

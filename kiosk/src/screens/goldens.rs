@@ -39,6 +39,10 @@ use crate::{
 };
 use likeness::{TOLERANCE, Unlikeness, quarter};
 
+/// How each state is looked at: both languages, and the strong colours in the one whose signs are the finest.
+const VIEWS: [(Locale, Look); 3] =
+    [(Locale::ZhCn, Look::Light), (Locale::En, Look::Light), (Locale::ZhCn, Look::HighContrast)];
+
 /// Set to make the kept pictures anew instead of comparing with them.
 const REMAKE: &str = "STOREHUB_REMAKE_GOLDENS";
 
@@ -92,8 +96,12 @@ fn failures_of(orientation: Orientation) -> PathBuf {
     target.join("goldens-failed").join(folder_of(orientation).file_name().expect("it has a name"))
 }
 
-fn file_of(state: &str, locale: Locale) -> String {
-    format!("{}.{}.png", state.replace(", ", "-").replace(' ', "-"), locale.tag())
+fn file_of(state: &str, locale: Locale, look: Look) -> String {
+    let look = match look {
+        Look::Light => "",
+        Look::HighContrast => ".high-contrast",
+    };
+    format!("{}.{}{look}.png", state.replace(", ", "-").replace(' ', "-"), locale.tag())
 }
 
 fn save(folder: &Path, file: &str, picture: &RgbImage) {
@@ -115,10 +123,10 @@ fn walk(orientation: Orientation) {
     let mut faults = Vec::new();
     fs::remove_dir_all(&failed).ok();
     for state in &STATES {
-        for locale in Locale::ALL {
-            states::enter(&mut studio.app, state, locale, Look::Light);
+        for (locale, look) in VIEWS {
+            states::enter(&mut studio.app, state, locale, look);
             let seen = quarter(&studio.picture().expect("a picture is drawn in time"), width, height);
-            let file = file_of(state.name, locale);
+            let file = file_of(state.name, locale, look);
             if is_remade {
                 save(&kept, &file, &likeness::coarse(seen));
                 continue;

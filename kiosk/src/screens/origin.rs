@@ -13,6 +13,7 @@ use crate::{
     i18n::Words,
     link::StoreFacts,
     origin::{Answer, Finding, OriginTrouble, OriginView, Product, STEPS_WITH_WORDS, Trace, verdict_key},
+    textures::Pictures,
     theme::{
         Colour, Edge, Ground, Raised, Theme, Type, space, verdict_colour,
         widgets::{self, ButtonKind},
@@ -47,7 +48,7 @@ fn show(
     theme: Res<Theme>,
     view: Res<OriginView>,
     slot: Single<(Entity, Ref<Slot>)>,
-    mut images: ResMut<Assets<Image>>,
+    mut pictures: Pictures,
 ) {
     let (slot, marker) = slot.into_inner();
     if !view.is_changed() && !marker.is_added() {
@@ -69,11 +70,11 @@ fn show(
             };
             widgets::notice(slot, theme, Words::key(key), Words::key(format!("{key}-note")));
         }
-        OriginView::Found(finding) => found(slot, theme, finding, &mut images),
+        OriginView::Found(finding) => found(slot, theme, finding, &mut pictures),
     });
 }
 
-fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &Finding, images: &mut Assets<Image>) {
+fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &Finding, pictures: &mut Pictures) {
     let wide = theme.is_wide();
     let column = |gap| Node { flex_grow: 1.0, flex_basis: px(0), min_height: px(0), ..widgets::column(gap) };
     let body = Node {
@@ -94,7 +95,7 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &Finding, imag
         };
         let seen = if wide { column(space::LINE) } else { widgets::column(space::LINE) };
         body.spawn(seen).with_children(|seen| {
-            widgets::picture(seen, images, &finding.painting, box_size);
+            widgets::picture(seen, pictures, &finding.painting, box_size);
             match &finding.answer {
                 Answer::NoCode => {
                     banner(seen, theme, Colour::Calm, Words::key("no-code"), Words::key("no-code-note"))

@@ -121,6 +121,7 @@ fn build(
     camera: Res<Camera>,
     session: Res<Session>,
     mut slot: Single<(Entity, &mut Slot)>,
+    mut note: Single<&mut Node, With<chrome::Note>>,
 ) {
     let (entity, slot) = &mut *slot;
     let shown = Shown {
@@ -141,6 +142,9 @@ fn build(
         return;
     }
     let theme = &*theme;
+    // Once a door is concerned, a screen that lies needs the room of the explanation for the order.
+    let is_explained = !theme.is_wide() || matches!(shown.stage, Stage::Typing | Stage::Checking);
+    note.display = if is_explained { Display::Flex } else { Display::None };
     commands.entity(*entity).despawn_children().with_children(|slot| match &shown.stage {
         Stage::Typing => pad(slot, theme, &shown),
         Stage::Checking => waiting(slot, theme),

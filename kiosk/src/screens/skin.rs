@@ -4,7 +4,7 @@
 //! Reads [`SkinView`]; triggers [`Measure`] when it is entered and on request; writes nothing else. Says on every
 //! result that it is uncalibrated and cosmetic.
 
-use bevy::{image::Image, prelude::*};
+use bevy::prelude::*;
 use vision::skin::{Metric, Status, Tone};
 
 use super::{Screen, chrome, route::asks};
@@ -13,6 +13,7 @@ use crate::{
     i18n::Words,
     link::StoreFacts,
     skin::{Measure, SkinFinding, SkinPose, SkinTrouble, SkinView},
+    textures::Pictures,
     theme::{
         Colour, Edge, Ground, Raised, Theme, Type, measured, space,
         widgets::{self, ButtonKind},
@@ -57,7 +58,7 @@ fn show(
     theme: Res<Theme>,
     view: Res<SkinView>,
     slot: Single<(Entity, Ref<Slot>)>,
-    mut images: ResMut<Assets<Image>>,
+    mut pictures: Pictures,
     mut was_live: Local<bool>,
 ) {
     let (slot, marker) = slot.into_inner();
@@ -82,7 +83,7 @@ fn show(
                 slot.spawn((NeedsCamera(Which::Visitors), Node::default()));
             }
         }
-        SkinView::Found(finding) => found(slot, theme, finding, &mut images),
+        SkinView::Found(finding) => found(slot, theme, finding, &mut pictures),
     });
 }
 
@@ -118,7 +119,7 @@ fn count(view: Res<SkinView>, pose: Res<SkinPose>, mut line: Query<&mut Words, W
     }
 }
 
-fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, images: &mut Assets<Image>) {
+fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, pictures: &mut Pictures) {
     let wide = theme.is_wide();
     let box_size = if wide { Vec2::new(760.0, 590.0) } else { Vec2::new(984.0, 450.0) };
     slot.spawn(Node {
@@ -130,7 +131,7 @@ fn found(slot: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding, 
         ..default()
     })
     .with_children(|body| {
-        widgets::picture(body, images, &finding.painting, box_size);
+        widgets::picture(body, pictures, &finding.painting, box_size);
         let place =
             Node { flex_grow: 1.0, flex_basis: px(0), min_height: px(0), ..widgets::column(space::LINE) };
         widgets::scroller(body, theme, place, |results| {

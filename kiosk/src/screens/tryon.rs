@@ -14,6 +14,7 @@ use crate::{
     camera::{CameraView, NeedsCamera, Which},
     i18n::Words,
     link::StoreFacts,
+    textures::Pictures,
     theme::{
         Colour, Edge, Raised, Theme, Type, product, space,
         widgets::{self, ButtonKind},
@@ -76,7 +77,7 @@ fn show(
     view: Res<TryOnView>,
     shades: Res<Shades>,
     slot: Single<(Entity, Ref<Slot>)>,
-    mut images: ResMut<Assets<Image>>,
+    mut pictures: Pictures,
     mut was_live: Local<bool>,
 ) {
     let (slot, marker) = slot.into_inner();
@@ -103,7 +104,7 @@ fn show(
                 slot.spawn((NeedsCamera(Which::Visitors), Node::default()));
             }
         }
-        TryOnView::Found(looks) => found(slot, theme, looks, &shades, &mut images),
+        TryOnView::Found(looks) => found(slot, theme, looks, &shades, &mut pictures),
     });
 }
 
@@ -145,7 +146,7 @@ fn found(
     theme: &Theme,
     looks: &Looks,
     shades: &Shades,
-    images: &mut Assets<Image>,
+    pictures: &mut Pictures,
 ) {
     let wide = theme.is_wide();
     slot.spawn(Node {
@@ -155,8 +156,8 @@ fn found(
         ..default()
     })
     .with_children(|body| {
-        let before = widgets::image_of(&looks.before, images);
-        let after: Vec<_> = looks.after.iter().map(|look| widgets::image_of(look, images)).collect();
+        let before = pictures.show(&looks.before);
+        let after: Vec<_> = looks.after.iter().map(|look| pictures.show(look)).collect();
         let size = widgets::fitted(&looks.before, box_size(theme));
         body.spawn((
             Name::new("Portrait"),

@@ -1,7 +1,6 @@
 //! The pieces that screens are made of. Each takes its words and a role; nothing here knows a screen.
 
 use bevy::{
-    asset::RenderAssetUsages,
     picking::events::{Drag, Pointer},
     prelude::*,
     text::LineHeight,
@@ -14,7 +13,7 @@ use super::{
     icon::{self, Icon},
     space,
 };
-use crate::{i18n::Words, paint::Painting};
+use crate::{i18n::Words, paint::Painting, textures::Pictures};
 
 /// Height of a button, and width of a round one; more than [`super::TOUCH_PX_MIN`], for hurried fingers.
 pub const BUTTON_PX: f32 = 88.0;
@@ -246,19 +245,6 @@ pub fn drawn_notice(
         });
 }
 
-/// A painting as an image that lives as long as somebody shows it.
-pub fn image_of(painting: &Painting, images: &mut Assets<Image>) -> Handle<Image> {
-    use bevy::render::render_resource::{Extent3d, TextureDimension, TextureFormat};
-    let size = Extent3d { width: painting.width, height: painting.height, depth_or_array_layers: 1 };
-    images.add(Image::new(
-        size,
-        TextureDimension::D2,
-        painting.rgba.clone(),
-        TextureFormat::Rgba8UnormSrgb,
-        RenderAssetUsages::RENDER_WORLD,
-    ))
-}
-
 /// How large a painting is when it fits into a box.
 #[must_use]
 pub fn fitted(painting: &Painting, box_size: Vec2) -> Vec2 {
@@ -270,11 +256,11 @@ pub fn fitted(painting: &Painting, box_size: Vec2) -> Vec2 {
 /// A painting in a rounded frame, as large as fits into `box_size`.
 pub fn picture(
     parent: &mut ChildSpawnerCommands,
-    images: &mut Assets<Image>,
+    pictures: &mut Pictures,
     painting: &Painting,
     box_size: Vec2,
 ) {
-    let image = image_of(painting, images);
+    let image = pictures.show(painting);
     let shown = fitted(painting, box_size);
     parent.spawn((
         Name::new("Picture"),
@@ -329,9 +315,11 @@ pub fn scroller<'a>(
         let mut more = icon_button(place, theme, "More", ButtonKind::Primary, Icon::Down, Words::key("more"));
         more.insert((ShowsMore(area), Visibility::Hidden)).observe(show_more);
         more.entry::<Node>().and_modify(|mut node| {
-            node.position_type = PositionType::Absolute;
-            node.bottom = px(0);
+            // Under the area and never over it, where it would hide what it offers.
+            node.display = Display::None;
             node.align_self = AlignSelf::Center;
+            node.flex_shrink = 0.0;
+            node.margin = UiRect::top(px(space::TIGHT));
         });
     });
     place
@@ -358,13 +346,21 @@ fn show_more(
     }
 }
 
-/// The button is there exactly while something lies below.
+/// The button is there exactly while something lies below. Its room is there as long as the area does not fit without
+/// it, so that nothing moves at the end of the way.
 pub(super) fn tell_more(
-    areas: Query<(&ComputedNode, &ScrollPosition)>,
-    mut buttons: Query<(&ShowsMore, &mut Visibility)>,
+    areas: Query<(&ComputedNode, &ScrollPosition, &ChildOf)>,
+    places: Query<&ComputedNode>,
+    mut buttons: Query<(&ShowsMore, &mut Node, &mut Visibility)>,
 ) {
-    for (ShowsMore(area), mut visibility) in &mut buttons {
-        let Ok((node, position)) = areas.get(*area) else { continue };
+    for (ShowsMore(area), mut button, mut visibility) in &mut buttons {
+        let Ok((node, position, place)) = areas.get(*area) else { continue };
+        let Ok(place) = places.get(place.parent()) else { continue };
+        let needs_room = place.size().y + HIDDEN_PX_MIN < node.content_size().y;
+        let display = if needs_room { Display::Flex } else { Display::None };
+        if button.display != display {
+            button.display = display;
+        }
         let has_more = HIDDEN_PX_MIN < hidden(node) - position.y;
         visibility.set_if_neq(if has_more { Visibility::Inherited } else { Visibility::Hidden });
     }

@@ -21,6 +21,8 @@ use tokio::{sync::mpsc, task::JoinHandle};
 const BANK: &str = "pick-up-1";
 const KIOSK: &str = "kiosk-1";
 pub(super) const CODE: &str = "942137";
+/// The goods' GTIN.
+pub(super) const GOODS: &str = "2000000000015";
 const COURIER: &str = "955551";
 
 /// A store with headquarters, a bank of lockers and a kiosk.
@@ -517,7 +519,7 @@ async fn a_command_from_anybody_but_headquarters_is_refused() {
 fn place(id: &str, order: &str) -> Value {
     json!({
         "id": id, "command": "order.place", "order": order, "pick_up_code": CODE, "deposit_code": COURIER,
-        "goods": [{ "gtin": "2000000000015", "name": { "zh": "精华液", "en": "Serum" }, "quantity": 1 }],
+        "goods": [{ "gtin": GOODS, "name": { "zh": "精华液", "en": "Serum" }, "quantity": 1 }],
         "expires_at": "2099-01-01T00:00:00Z",
     })
 }
