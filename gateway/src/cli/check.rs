@@ -57,9 +57,8 @@ pub(super) fn check(config_file: &Path, json: bool) -> anyhow::Result<ExitCode> 
             return Ok(ExitCode::from(EX_CONFIG));
         }
     };
-    let shelves = config.planogram.shelves().count();
     let mut findings = vec![good("config", format!("`{}` is valid", config_file.display()))];
-    findings.push(good("planogram", format!("{shelves} shelves")));
+    findings.push(planogram(&config, config_file));
     let is_running = data_dir(&config, &mut findings);
     findings.push(disk(&config));
     findings.push(clock());
@@ -97,6 +96,21 @@ fn warning(what: &'static str, words: impl Into<String>) -> Finding {
 
 fn bad(what: &'static str, words: impl Into<String>) -> Finding {
     Finding { what, outcome: Outcome::Bad, words: words.into() }
+}
+
+fn planogram(config: &Config, config_file: &Path) -> Finding {
+    let beside = config_file.with_file_name("planogram.toml");
+    match config.planogram.shelves().count() {
+        0 if beside.is_file() => warning(
+            "planogram",
+            format!(
+                "`{}` is not used: name it with `planogram = \"planogram.toml\"` under [store]",
+                beside.display()
+            ),
+        ),
+        0 => good("planogram", "no shelf is counted: `planogram` under [store] names those that are"),
+        shelves => good("planogram", format!("{shelves} shelves")),
+    }
 }
 
 /// Whether a hub runs there already, so that its ports are its own.

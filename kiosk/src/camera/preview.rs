@@ -190,7 +190,8 @@ fn fit(
     for (entity, view, mut node, has_image) in &mut views {
         if !has_image {
             let image_mode = bevy::ui::widget::NodeImageMode::Stretch;
-            commands.entity(entity).insert(ImageNode {
+            // A screen may take its place away in the same frame.
+            commands.entity(entity).try_insert(ImageNode {
                 image: handle.clone(),
                 // A visitor expects a mirror; the picture that is measured is not mirrored.
                 flip_x: true,

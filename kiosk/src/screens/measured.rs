@@ -84,13 +84,14 @@ struct Seen {
     is_button: bool,
     /// Everything that it lies in, the nearest first.
     within: Vec<Entity>,
-    /// The question and the button that says that there is more lie above the rest on purpose.
+    /// The question lies above the rest on purpose.
     layer: Option<Entity>,
 }
 
 fn seen(world: &mut World) -> Vec<Seen> {
     let mut nodes = world.query::<(
         Entity,
+        &Node,
         &ComputedNode,
         &UiGlobalTransform,
         &InheritedVisibility,
@@ -99,8 +100,9 @@ fn seen(world: &mut World) -> Vec<Seen> {
         Has<Button>,
     )>();
     let mut all = Vec::new();
-    for (entity, node, transform, visibility, clip, text, is_button) in nodes.iter(world) {
-        if !visibility.get() || (text.is_none() && !is_button) {
+    for (entity, style, node, transform, visibility, clip, text, is_button) in nodes.iter(world) {
+        let is_shown = visibility.get() && style.display != Display::None;
+        if !is_shown || (text.is_none() && !is_button) {
             continue;
         }
         let rect = Rect::from_center_size(transform.translation, node.size());
@@ -120,9 +122,7 @@ fn seen(world: &mut World) -> Vec<Seen> {
         }
         seen.layer = std::iter::once(&seen.entity)
             .chain(&seen.within)
-            .find(|entity| {
-                world.get::<Name>(**entity).is_some_and(|name| ["Idle", "More"].contains(&name.as_str()))
-            })
+            .find(|entity| world.get::<Name>(**entity).is_some_and(|name| name.as_str() == "Idle"))
             .copied();
     }
     all

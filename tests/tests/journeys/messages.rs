@@ -122,6 +122,23 @@ async fn a_login_that_headquarters_refuses_is_named_on_both_sides_until_it_is_ri
     hq.kill().await;
 }
 
+#[tokio::test]
+async fn a_planogram_that_lies_there_unnamed_is_pointed_at() {
+    let folder = HubSetup::new().write();
+    let checked = folder.command(&["check"]).await;
+    assert!(checked.said().contains(" shelves"), "{}", checked.said());
+    let path = folder.dir().join("gateway.toml");
+    let config = fs::read_to_string(&path).expect("just written");
+    let unnamed = config.replace("planogram = \"planogram.toml\"\n", "");
+    assert_ne!(config, unnamed);
+    fs::write(&path, unnamed).expect("our own folder is writable");
+    let checked = folder.command(&["check"]).await;
+    assert!(checked.status.success(), "the hub runs without shelves: {}", checked.said());
+    for part in ["planogram.toml` is not used", "under [store]"] {
+        assert!(checked.said().contains(part), "`{part}` in {}", checked.said());
+    }
+}
+
 #[test]
 fn the_example_configurations_of_a_store_and_of_headquarters_fit_each_other() {
     let root =
