@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use contract::{KioskId, topic};
+use contract::{KioskId, RequestId, topic};
 use rumqttc::{
     AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS, SubAck, SubscribeFilter,
     SubscribeReasonCode,
@@ -36,6 +36,8 @@ const PACKET_BYTES_MAX: usize = 256 * 1024;
 const PACKETS_MAX: usize = 16;
 /// What a visit leaves to be told (its experience events) goes out before its connection is renewed.
 const RENEWED_AFTER: Duration = Duration::from_secs(1);
+/// Requests that wait for the renewed connection: one of each matter, and its repetition.
+const HELD_MAX: usize = 4;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// First and longest pause before another attempt to connect.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -134,8 +136,15 @@ async fn talk(options: MqttOptions, kiosk: &KioskId, wires: &mut Wires) {
         }
         let (event, is_failure) = match step {
             Ok(Some(event)) => (event, false),
-            Ok(None) | Err(End::Renewal) => continue,
-            Err(End::Failure(reason)) => (LinkEvent::Offline(reason), true),
+            Ok(None) => continue,
+            Err(End::Renewal) => {
+                line.standing = Standing::Renewing;
+                continue;
+            }
+            Err(End::Failure(reason)) => {
+                line.give_up_held(wires).await;
+                (LinkEvent::Offline(reason), true)
+            }
         };
         if wires.events.send(event).await.is_err() {
             return;
@@ -160,19 +169,32 @@ async fn talk(options: MqttOptions, kiosk: &KioskId, wires: &mut Wires) {
     }
 }
 
+/// How the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Not.
+    Down,
+    /// Connected and subscribed.
+    Up,
+    /// Spent, and its end is on its way.
+    Leaving,
+    /// The one after a spent one is about to stand.
+    Renewing,
+}
+
 /// What is known about the connection that stands now.
 struct Line<'a> {
     client: AsyncClient,
     kiosk: &'a KioskId,
-    is_online: bool,
+    standing: Standing,
     /// Handed to `rumqttc`, which has not yet said under which packet id.
     handed: VecDeque<Sent>,
     /// Sent and not yet acknowledged.
     unacked: HashMap<u16, Sent>,
     /// When the connection is to be renewed, or later, as soon as everything that was sent is acknowledged.
     spent_at: Option<Instant>,
-    /// Whether its end is on its way.
-    is_leaving: bool,
+    /// What visitors ask between two connections.
+    held: Vec<(RequestId, Zeroizing<Vec<u8>>)>,
 }
 
 impl<'a> Line<'a> {
@@ -180,11 +202,11 @@ impl<'a> Line<'a> {
         Self {
             client,
             kiosk,
-            is_online: false,
+            standing: Standing::Down,
             handed: VecDeque::new(),
             unacked: HashMap::new(),
             spent_at: None,
-            is_leaving: false,
+            held: Vec::new(),
         }
     }
 
@@ -214,7 +236,7 @@ impl<'a> Line<'a> {
                 self.leave_when_spent(&wires.outbox);
                 said
             }
-            Err(_) if self.is_leaving => Err(End::Renewal),
+            Err(_) if self.standing == Standing::Leaving => Err(End::Renewal),
             Err(error) => Err(End::Failure(crate::chain(&error))),
         })
     }
@@ -232,7 +254,11 @@ impl<'a> Line<'a> {
             }
             Event::Incoming(Packet::SubAck(ack)) => {
                 let can_ask = granted(&ack, self.kiosk)?;
-                self.is_online = true;
+                self.standing = Standing::Up;
+                for (id, payload) in std::mem::take(&mut self.held) {
+                    // The queue of packets holds the subscriptions alone; the frame asks again if it is full all the same.
+                    self.ask(&id, payload);
+                }
                 Ok(Some(LinkEvent::Online { can_ask }))
             }
             Event::Incoming(Packet::Publish(publish)) => {
@@ -263,10 +289,16 @@ impl<'a> Line<'a> {
     async fn take(&mut self, order: Order, wires: &Wires) {
         match order {
             Order::Request { id, payload } => {
-                let topic = topic::kiosk_request(self.kiosk, &id);
-                if !self.is_online || !self.publish(&topic, payload, Sent::Request) {
-                    // The frame drains this queue; when it has ended, nobody waits for the answer.
-                    let _ = wires.events.send(LinkEvent::Unsent { id: id.into() }).await;
+                let is_taken = match self.standing {
+                    Standing::Up => self.ask(&id, payload),
+                    Standing::Leaving | Standing::Renewing if self.held.len() < HELD_MAX => {
+                        self.held.push((id.clone(), payload));
+                        true
+                    }
+                    _ => false,
+                };
+                if !is_taken {
+                    unsent(id, wires).await;
                 }
             }
             Order::Experience(payload) => {
@@ -275,7 +307,8 @@ impl<'a> Line<'a> {
             }
             Order::Renew => {
                 // A connection that does not stand has no buffers.
-                self.spent_at = self.is_online.then(|| Instant::now() + RENEWED_AFTER);
+                let stands = self.standing != Standing::Down;
+                self.spent_at = stands.then(|| Instant::now() + RENEWED_AFTER);
             }
         }
     }
@@ -284,14 +317,22 @@ impl<'a> Line<'a> {
     fn leave_when_spent(&mut self, outbox: &Outbox) {
         let is_spent = self.spent_at.is_some_and(|at| at <= Instant::now());
         let is_quiet = self.handed.is_empty() && self.unacked.is_empty() && outbox.len() == 0;
-        if is_spent && self.is_online && is_quiet && self.client.try_disconnect().is_ok() {
-            (self.is_online, self.is_leaving) = (false, true);
+        let is_due = is_spent && is_quiet && self.standing == Standing::Up;
+        if is_due && self.client.try_disconnect().is_ok() {
+            (self.standing, self.spent_at) = (Standing::Leaving, None);
+        }
+    }
+
+    /// There is no connection for what was to go out with the next one.
+    async fn give_up_held(&mut self, wires: &Wires) {
+        for (id, _) in std::mem::take(&mut self.held) {
+            unsent(id, wires).await;
         }
     }
 
     /// Sends the oldest experience event, unless one is on its way.
     fn send_next(&mut self, outbox: &Outbox) {
-        if !self.is_online {
+        if self.standing != Standing::Up {
             return;
         }
         if let Some(payload) = outbox.next()
@@ -299,6 +340,10 @@ impl<'a> Line<'a> {
         {
             outbox.release();
         }
+    }
+
+    fn ask(&mut self, id: &RequestId, payload: Zeroizing<Vec<u8>>) -> bool {
+        self.publish(&topic::kiosk_request(self.kiosk, id), payload, Sent::Request)
     }
 
     fn publish(&mut self, topic: &str, payload: Zeroizing<Vec<u8>>, sent: Sent) -> bool {
@@ -310,10 +355,20 @@ impl<'a> Line<'a> {
     }
 
     fn cut(&mut self) {
-        (self.is_online, self.spent_at, self.is_leaving) = (false, None, false);
+        if self.standing != Standing::Leaving {
+            // A visit that ends meanwhile has spent the next one.
+            self.spent_at = None;
+        }
+        self.standing = Standing::Down;
         self.handed.clear();
         self.unacked.clear();
     }
+}
+
+/// Tells the frame that a request did not go out.
+async fn unsent(id: RequestId, wires: &Wires) {
+    // The frame drains this queue; when it has ended, nobody waits for the answer.
+    let _ = wires.events.send(LinkEvent::Unsent { id: id.into() }).await;
 }
 
 async fn wait_until(at: Option<Instant>) {

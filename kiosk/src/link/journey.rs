@@ -216,6 +216,47 @@ fn an_answer_for_a_visitor_who_has_left_is_dropped() {
 }
 
 #[test]
+fn a_visit_that_asked_leaves_a_new_connection_behind_and_the_next_visitor_notices_nothing() {
+    let Some(broker) = Broker::start() else { return };
+    let heard =
+        hub(broker.address, &[r#"{"at":"2026-01-01T00:00:00.000Z","final":true,"state":"collected"}"#]);
+    assert!(matches!(next(&heard), Heard::Subscribed));
+    let mut app = app(broker.address);
+    pump(&mut app, "the hub is there", |app| is(app, LinkState::Online));
+    let connections = |app: &App| app.world().resource::<StoreFacts>().connection;
+    let first = connections(&app);
+    let mut visit = |app: &mut App| {
+        app.world_mut().resource_mut::<Session>().touch();
+        ask(app);
+        pump(app, "the order is collected", |app| {
+            assert!(is(app, LinkState::Online), "nobody is told that the hub is away");
+            match answer(app) {
+                None => false,
+                Some(said) => {
+                    assert_eq!(said, Said::State(ReplyState::Collected));
+                    true
+                }
+            }
+        });
+        app.world_mut().trigger(EndSession);
+        app.update();
+    };
+    // The second comes while the first one's connection still stands or is being renewed.
+    visit(&mut app);
+    visit(&mut app);
+    // What the visit leaves to be told goes out, too.
+    app.world().resource::<Link>().tell(b"1".to_vec());
+    pump(&mut app, "a new connection stands", |app| first < connections(app));
+    pump(&mut app, "the event has arrived", |app| app.world().resource::<Link>().waiting() == 0);
+    let renewed = connections(&app);
+    visit(&mut app);
+    pump(&mut app, "the third visit has left a new one, too", |app| renewed < connections(app));
+    let asked =
+        std::iter::from_fn(|| heard.try_recv().ok()).filter(|heard| matches!(heard, Heard::Request(_)));
+    assert!(3 <= asked.count(), "each visit has asked");
+}
+
+#[test]
 fn while_the_hub_is_away_requests_fail_at_once_and_events_wait_in_order() {
     let Some(mut broker) = Broker::start() else { return };
     let heard = hub(broker.address, &[]);
