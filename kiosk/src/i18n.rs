@@ -128,7 +128,7 @@ impl I18n {
     #[must_use]
     pub fn say(&self, words: &Words) -> String {
         match words {
-            Words::Names(names) => drawable(self.name(names)),
+            Words::Names(names) => drawable(&shortened(self.name(names))),
             Words::Verbatim(text) => drawable(text),
             Words::Number { value, places, is_difference } => self.number(*value, *places, *is_difference),
             Words::Key { key, args } => self.format(key, args),
@@ -188,10 +188,47 @@ const NO_GLYPH: [&str; 2] = [
     "AaCcCcCcCcDdEeEeEeGgGgGgGgHhHhIiIiIiJjKkkLlLlLlLlLlNnnNnOoRrRrRrSsSsSsSsTtTtTtUuUuUuWwYyYZzZzZzs",
 ];
 
-/// The text as the screen font can draw it: a letter without its accent is better than a box.
+/// Names come from the hub and from records; longer ones than fit into a card end in an ellipsis. In columns: a Chinese
+/// character takes two.
+const NAME_COLUMNS_MAX: usize = 48;
+/// So many columns fit into one line of the narrowest card.
+const WORD_COLUMNS_MAX: usize = 24;
+
+/// A name that fits: no more than [`NAME_COLUMNS_MAX`], and no word that no line holds.
+fn shortened(name: &str) -> String {
+    let mut shown = String::new();
+    let (mut columns, mut word) = (0, 0);
+    for letter in name.chars() {
+        let is_wide = '\u{1100}' <= letter;
+        let width = if is_wide { 2 } else { 1 };
+        word = if is_wide || letter.is_whitespace() || letter == '-' { 0 } else { word + 1 };
+        columns += width;
+        if NAME_COLUMNS_MAX < columns || WORD_COLUMNS_MAX < word {
+            let seen = shown.trim_end().len();
+            shown.truncate(seen);
+            shown.push('…');
+            break;
+        }
+        shown.push(letter);
+    }
+    shown
+}
+
+/// What changes the direction of a text, and what is not seen.
+fn is_format(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
+    )
+}
+
+/// The text as the screen font can draw it: a letter without its accent is better than a box, and what is no letter at
+/// all is left out.
 fn drawable(text: &str) -> String {
     let [without, with] = NO_GLYPH;
     text.chars()
+        .map(|letter| if letter.is_whitespace() { ' ' } else { letter })
+        .filter(|letter| !letter.is_control() && !is_format(*letter))
         .map(|letter| {
             let at = without.chars().position(|missing| missing == letter);
             at.and_then(|at| with.chars().nth(at)).unwrap_or(letter)
@@ -416,6 +453,16 @@ mod tests {
             drawable("Łódź, Dvořák, Château Rive d’Or, 云栖"),
             "Lódz, Dvorák, Château Rive d’Or, 云栖"
         );
+    }
+
+    #[test]
+    fn a_name_fits_into_its_card_whatever_the_hub_says() {
+        let said = |name: &str| drawable(&shortened(name));
+        assert_eq!(said("Château Rive d’Or red wine 2022"), "Château Rive d’Or red wine 2022");
+        assert_eq!(said(&"ab ".repeat(400)), format!("{}…", "ab ".repeat(16).trim_end()));
+        assert_eq!(said(&"W".repeat(1_000)), format!("{}…", "W".repeat(24)));
+        assert_eq!(said(&"婴".repeat(1_000)), format!("{}…", "婴".repeat(24)));
+        assert_eq!(said("\u{1b}[31mred\u{202e}\u{7} CBA\nnext"), "[31mred CBA next");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! `--shot` prints it on standard output. Keys and words are stable; translated words, measured numbers, pictures and
 //! outlines are left out on purpose: a visitor's report never leaves memory.
 
+use std::io::Write as _;
+
 use bevy::{
     prelude::*,
     ui::{CalculatedClip, InteractionDisabled, UiGlobalTransform},
@@ -38,7 +40,11 @@ fn say_changes(
     world: &mut World,
     buttons: &mut QueryState<Touchable, (With<Button>, Without<InteractionDisabled>)>,
     mut before: Local<Value>,
+    mut is_mute: Local<bool>,
 ) {
+    if *is_mute {
+        return;
+    }
     let Some(screen) = world.get_resource::<State<Screen>>().map(|screen| *screen.get()) else { return };
     let mut said = said(world, screen);
     // Two buttons of one name would hide one another; the last one that is spawned lies on top.
@@ -54,7 +60,11 @@ fn say_changes(
         .collect();
     said["touch"] = Value::Object(places);
     if *before != said {
-        println!("{said}");
+        if let Err(error) = writeln!(std::io::stdout(), "{said}") {
+            // Visitors need no listener.
+            warn!("nobody hears what the kiosk says any more: {error}");
+            *is_mute = true;
+        }
         *before = said;
     }
 }

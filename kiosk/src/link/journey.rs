@@ -225,7 +225,7 @@ fn a_visit_that_asked_leaves_a_new_connection_behind_and_the_next_visitor_notice
     pump(&mut app, "the hub is there", |app| is(app, LinkState::Online));
     let connections = |app: &App| app.world().resource::<StoreFacts>().connection;
     let first = connections(&app);
-    let mut visit = |app: &mut App| {
+    let visit = |app: &mut App| {
         app.world_mut().resource_mut::<Session>().touch();
         ask(app);
         pump(app, "the order is collected", |app| {

@@ -163,7 +163,9 @@ fn build(
 
 /// The keypad and what is typed.
 fn pad(slot: &mut ChildSpawnerCommands, theme: &Theme, shown: &Shown) {
-    let &Shown { role, is_hub_there, may_scan, .. } = shown;
+    let &Shown { role, is_hub_there, .. } = shown;
+    // Without a hub a code that is read opens nothing, and the words about that need the room.
+    let may_scan = shown.may_scan && is_hub_there;
     let wide = theme.is_wide();
     let body = Node {
         flex_direction: if wide { FlexDirection::Row } else { FlexDirection::Column },

@@ -23,7 +23,7 @@ use crate::{
     link::{LinkState, StoreFacts},
     origin::{Answer, Finding, Form, OriginView, Product},
     paint::{Outline, Painting, paint},
-    session::{EndSession, Session},
+    session::{Consent, EndSession, Session},
     skin::{SkinFinding, SkinTrouble, SkinView},
     staff::{
         StaffRoom,
@@ -66,8 +66,15 @@ pub(super) const STATES: [State; 32] = [
     State { name: "origin of a forged item", screen: Screen::Origin, prepare: forged },
     State { name: "try-on without a camera", screen: Screen::TryOn, prepare: no_camera },
     State { name: "try-on", screen: Screen::TryOn, prepare: tried_on },
-    State { name: "pick-up without a hub", screen: Screen::PickUp, prepare: |_| {} },
-    State { name: "pick-up, typing", screen: Screen::PickUp, prepare: |app| pick_up(app, "typing") },
+    State { name: "pick-up without a hub", screen: Screen::PickUp, prepare: may_film },
+    State {
+        name: "pick-up, typing",
+        screen: Screen::PickUp,
+        prepare: |app| {
+            may_film(app);
+            pick_up(app, "typing");
+        },
+    },
     State { name: "pick-up, opening", screen: Screen::PickUp, prepare: |app| pick_up(app, "opening") },
     State { name: "pick-up, open", screen: Screen::PickUp, prepare: |app| pick_up(app, "open") },
     State {
@@ -112,6 +119,11 @@ fn canned(app: &mut App, screen: Screen, state: &str) {
 
 fn pick_up(app: &mut App, state: &str) {
     canned(app, Screen::PickUp, state);
+}
+
+/// The visitor has agreed to a camera, so that it is offered for codes, too.
+fn may_film(app: &mut App) {
+    app.world_mut().resource_mut::<Session>().answer(Consent::Given);
 }
 
 fn at_the_door(app: &mut App) {
