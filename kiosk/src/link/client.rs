@@ -193,8 +193,8 @@ struct Line<'a> {
     unacked: HashMap<u16, Sent>,
     /// When the connection is to be renewed, or later, as soon as everything that was sent is acknowledged.
     spent_at: Option<Instant>,
-    /// What visitors ask between two connections.
-    held: Vec<(RequestId, Zeroizing<Vec<u8>>)>,
+    /// What visitors ask between two connections: the frame repeats it, if they are still there, when the next one stands.
+    held: Vec<RequestId>,
 }
 
 impl<'a> Line<'a> {
@@ -255,10 +255,7 @@ impl<'a> Line<'a> {
             Event::Incoming(Packet::SubAck(ack)) => {
                 let can_ask = granted(&ack, self.kiosk)?;
                 self.standing = Standing::Up;
-                for (id, payload) in std::mem::take(&mut self.held) {
-                    // The queue of packets holds the subscriptions alone; the frame asks again if it is full all the same.
-                    self.ask(&id, payload);
-                }
+                self.held.clear();
                 Ok(Some(LinkEvent::Online { can_ask }))
             }
             Event::Incoming(Packet::Publish(publish)) => {
@@ -290,9 +287,11 @@ impl<'a> Line<'a> {
         match order {
             Order::Request { id, payload } => {
                 let is_taken = match self.standing {
-                    Standing::Up => self.ask(&id, payload),
+                    Standing::Up => {
+                        self.publish(&topic::kiosk_request(self.kiosk, &id), payload, Sent::Request)
+                    }
                     Standing::Leaving | Standing::Renewing if self.held.len() < HELD_MAX => {
-                        self.held.push((id.clone(), payload));
+                        self.held.push(id.clone());
                         true
                     }
                     _ => false,
@@ -325,7 +324,7 @@ impl<'a> Line<'a> {
 
     /// There is no connection for what was to go out with the next one.
     async fn give_up_held(&mut self, wires: &Wires) {
-        for (id, _) in std::mem::take(&mut self.held) {
+        for id in std::mem::take(&mut self.held) {
             unsent(id, wires).await;
         }
     }
@@ -340,10 +339,6 @@ impl<'a> Line<'a> {
         {
             outbox.release();
         }
-    }
-
-    fn ask(&mut self, id: &RequestId, payload: Zeroizing<Vec<u8>>) -> bool {
-        self.publish(&topic::kiosk_request(self.kiosk, id), payload, Sent::Request)
     }
 
     fn publish(&mut self, topic: &str, payload: Zeroizing<Vec<u8>>, sent: Sent) -> bool {

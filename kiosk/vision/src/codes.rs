@@ -386,9 +386,8 @@ mod tests {
 
     #[test]
     fn both_passes_together_name_each_symbol_once() {
-        let (first, _) = qr("one", 4, 20, 20, 160, 130);
-        let (second, _) = qr("one", 4, 20, 20, 160, 130);
-        let rgb = [first.rgb(), second.rgb()].concat();
+        let (one, _) = qr("one", 4, 20, 20, 160, 130);
+        let rgb = [one.rgb(), one.rgb()].concat();
         let picture = Picture::from_rgb(160, 260, rgb).unwrap();
         let found = read_all(&Zxing, &picture.to_grey()).unwrap();
         assert_eq!(found.len(), 2, "two symbols that say the same: {found:?}");

@@ -22,7 +22,7 @@ use vision::{
     codes::{self, Code, ReadError, Zxing},
     gs1,
     picture::Grey,
-    pose::{self, FOV_DEG, Fit, Intrinsics, SymbolPose},
+    pose::{self, ASSUMED_FOV_DEG, FOV_DEG, Fit, Intrinsics, SymbolPose},
     skin::Status,
 };
 
@@ -484,8 +484,9 @@ fn shown_poses(found: &PosesFound) -> String {
         return "  no code".to_owned();
     }
     if found.is_assumed && !found.poses.is_empty() {
-        text.push_str(
-            "  the camera is assumed to see 64.4° along the longer side (--hfov-deg, --intrinsics)\n",
+        _ = writeln!(
+            text,
+            "  the camera is assumed to see {ASSUMED_FOV_DEG}° along the longer side (--hfov-deg, --intrinsics)"
         );
     }
     text

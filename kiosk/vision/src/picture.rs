@@ -349,12 +349,29 @@ fn check_size(width: u32, height: u32) -> Result<(), PictureError> {
     Ok(())
 }
 
-/// Whether no end marker (EOI) comes after the last start of a scan (SOS) of a JPEG.
+/// Whether a JPEG ends before its end marker (EOI), by its own structure (ITU-T T.81, annex B): thumbnails inside of its
+/// segments and whatever a telephone appends do not count.
 fn is_cut_off(jpeg: &[u8]) -> bool {
-    let last = |marker: u8| jpeg.windows(2).rposition(|pair| pair == [0xFF, marker]);
     const SCAN: u8 = 0xDA;
     const END: u8 = 0xD9;
-    last(END) < last(SCAN)
+    let mut at = 2;
+    loop {
+        // In a scan, 0xFF before a nought is data and 0xD0 to 0xD7 are restarts; before another marker it may be repeated.
+        let is_marker = |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF);
+        let Some(found) = jpeg.get(at..).and_then(|rest| rest.windows(2).position(is_marker)) else {
+            return true;
+        };
+        at += found + 2;
+        match jpeg[at - 1] {
+            END => return false,
+            // Its header is short, and what follows it is searched for the next marker.
+            SCAN => {}
+            _ => match jpeg.get(at..at + 2) {
+                Some(length) => at += usize::from(u16::from_be_bytes([length[0], length[1]])),
+                None => return true,
+            },
+        }
+    }
 }
 
 fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {

@@ -208,7 +208,8 @@ pub enum NoPose {
     Corners,
     /// The symbol as a plane does not look like the picture.
     #[error(
-        "no flat pose looks like the picture (agreement {0:.2}, least {AGREEMENT_MIN}): is it bent or hidden?"
+        "no flat pose looks like the picture (agreement {0:.2}, least {AGREEMENT_MIN}): is it bent or hidden, or the \
+         camera another one?"
     )]
     NotFlat(f64),
 }

@@ -22,8 +22,8 @@ const BROAD_BLUR: f64 = 0.6;
 /// Standard deviation of the second one, in pixels: what lens and sensor do; within these bounds in modules.
 const FINE_BLUR_PX: f64 = 0.9;
 const FINE_BLUR_MODULES: (f64, f64) = (0.03, 0.6);
-/// A picture with larger modules is shrunk, in pixels.
-const MODULE_PX_MAX: f64 = 6.0;
+/// A picture whose modules have twice as many pixels or more is shrunk towards this.
+const MODULE_PX: f64 = 6.0;
 /// Steps for each of the two blurs, at most.
 const STEPS_MAX: u32 = 20;
 /// Smaller steps end it: radians, and parts of the distance.
@@ -41,14 +41,15 @@ pub(super) struct Aligned {
     pub(super) agreement: f64,
 }
 
-/// A smaller picture in which modules have at most [`MODULE_PX_MAX`] pixels, where they have more, and its scale.
+/// A smaller picture in which modules have about [`MODULE_PX`] pixels, where they have at least twice as many, and its
+/// scale.
 pub(super) fn comfortable(
     start: &Rigid,
     modules: &Modules,
     grey: &Grey,
     camera: &Intrinsics,
 ) -> (Option<Grey>, DVec2) {
-    let factor = (module_px(start, modules, camera) / MODULE_PX_MAX).floor();
+    let factor = (module_px(start, modules, camera) / MODULE_PX).floor();
     if factor < 2.0 {
         return (None, DVec2::ONE);
     }
