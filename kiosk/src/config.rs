@@ -528,8 +528,8 @@ impl Default for DisplayWire {
         Self {
             orientation: Orientation::Portrait,
             locale: Locale::default().tag().to_owned(),
-            font: PathBuf::from("~/.cache/storehub/fonts/NotoSansSC-Regular.otf"),
-            font_bold: PathBuf::from("~/.cache/storehub/fonts/NotoSansSC-Bold.otf"),
+            font: PathBuf::from("~/.cache/storehub/fonts/NotoSansCJKsc-Regular.otf"),
+            font_bold: PathBuf::from("~/.cache/storehub/fonts/NotoSansCJKsc-Bold.otf"),
             idle_secs: 60,
             zone: None,
         }
@@ -633,7 +633,7 @@ mod tests {
     fn paths_are_relative_to_the_file_and_the_cache_can_move() {
         let config = parse("[kiosk]\nid = \"k\"\n[camera]\nsource = \"file:face.png\"").unwrap();
         assert_eq!(config.camera, Some(CameraSource::File(PathBuf::from("/etc/storehub/face.png"))));
-        assert_eq!(config.display.font, PathBuf::from("/cache/fonts/NotoSansSC-Regular.otf"));
+        assert_eq!(config.display.font, PathBuf::from("/cache/fonts/NotoSansCJKsc-Regular.otf"));
         assert_eq!(config.display.locale, Locale::ZhCn);
     }
 

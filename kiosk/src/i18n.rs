@@ -3,12 +3,17 @@
 //! Owns the current [`Locale`] and the texts of entities with [`Words`]. Chinese is the default; a key that a
 //! language lacks would be shown in Chinese, but a test proves that both are complete.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use bevy::prelude::*;
 use fluent_bundle::{FluentArgs, FluentResource, concurrent::FluentBundle};
 use provenance::Names;
 use unic_langid::LanguageIdentifier;
+
+use crate::theme::Repertoire;
 
 /// Makes texts follow the locale.
 pub(crate) fn plugin(app: &mut App) {
@@ -86,12 +91,17 @@ impl Locale {
 #[derive(Resource)]
 pub struct I18n {
     locale: Locale,
+    repertoire: Repertoire,
     bundles: [FluentBundle<FluentResource>; 2],
 }
 
 impl Default for I18n {
     fn default() -> Self {
-        Self { locale: Locale::default(), bundles: Locale::ALL.map(bundle) }
+        Self {
+            locale: Locale::default(),
+            repertoire: Repertoire::default(),
+            bundles: Locale::ALL.map(bundle),
+        }
     }
 }
 
@@ -114,6 +124,21 @@ impl I18n {
         self.locale
     }
 
+    /// Names are written with these letters from now on. What our own words lack is logged.
+    pub fn draw_with(&mut self, repertoire: Repertoire) {
+        let letters = Locale::ALL.into_iter().flat_map(|locale| locale.source().chars());
+        let missing: BTreeSet<char> =
+            letters.filter(|letter| !letter.is_control() && !repertoire.has(*letter)).collect();
+        if !missing.is_empty() {
+            let some: String = missing.iter().take(MISSING_NAMED_MAX).collect();
+            warn!(
+                "the font has no glyph for {} letters of the kiosk's own words, such as `{some}`",
+                missing.len()
+            );
+        }
+        self.repertoire = repertoire;
+    }
+
     /// Speaks another language from now on.
     pub fn set_locale(&mut self, locale: Locale) {
         self.locale = locale;
@@ -128,11 +153,29 @@ impl I18n {
     #[must_use]
     pub fn say(&self, words: &Words) -> String {
         match words {
-            Words::Names(names) => drawable(&shortened(self.name(names))),
-            Words::Verbatim(text) => drawable(text),
+            Words::Names(names) => self.drawable(&shortened(self.name(names))),
+            Words::Verbatim(text) => self.drawable(text),
             Words::Number { value, places, is_difference } => self.number(*value, *places, *is_difference),
             Words::Key { key, args } => self.format(key, args),
         }
+    }
+
+    /// The text as the screen font can draw it: a letter without its accent is better than a box, what no face has stands
+    /// as [`NO_LETTER`], and what is no letter at all is left out.
+    fn drawable(&self, text: &str) -> String {
+        let [without, with] = UNACCENTED;
+        let letters = text.chars().map(|letter| if letter.is_whitespace() { ' ' } else { letter });
+        letters
+            .filter(|letter| !letter.is_control() && !is_format(*letter))
+            .filter_map(|letter| {
+                if self.repertoire.has(letter) {
+                    return Some(letter);
+                }
+                let at = without.chars().position(|missing| missing == letter);
+                let plain = at.and_then(|at| with.chars().nth(at));
+                plain.or_else(|| letter.is_alphanumeric().then_some(NO_LETTER))
+            })
+            .collect()
     }
 
     /// Digits in groups of three, as both of our languages write them; a real minus sign.
@@ -182,8 +225,14 @@ impl I18n {
     }
 }
 
-/// Letters of Central European names for which the screen font has no glyph, and below each the one that is drawn.
-const NO_GLYPH: [&str; 2] = [
+/// Letters of our own words that a warning names, at most.
+const MISSING_NAMED_MAX: usize = 20;
+
+/// Stands for a letter that the font lacks: the geta mark, with which Chinese and Japanese printers say so.
+const NO_LETTER: char = '〓';
+
+/// Letters of Central European names that a Chinese font may lack, and below each the one that is drawn instead.
+const UNACCENTED: [&str; 2] = [
     "ĄąĆćĈĉĊċČčĎďĔĕĖėĘęĜĝĞğĠġĢģĤĥĦħĬĭĮįİıĴĵĶķĸĹĺĻļĽľĿŀŁłŅņŉŊŋŐőŔŕŖŗŘřŚśŜŝŞşŠšŢţŤťŦŧŮůŰűŲųŴŵŶŷŸŹźŻżŽžſ",
     "AaCcCcCcCcDdEeEeEeGgGgGgGgHhHhIiIiIiJjKkkLlLlLlLlLlNnnNnOoRrRrRrSsSsSsSsTtTtTtUuUuUuWwYyYZzZzZzs",
 ];
@@ -220,20 +269,6 @@ fn is_format(letter: char) -> bool {
         letter,
         '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
     )
-}
-
-/// The text as the screen font can draw it: a letter without its accent is better than a box, and what is no letter at
-/// all is left out.
-fn drawable(text: &str) -> String {
-    let [without, with] = NO_GLYPH;
-    text.chars()
-        .map(|letter| if letter.is_whitespace() { ' ' } else { letter })
-        .filter(|letter| !letter.is_control() && !is_format(*letter))
-        .map(|letter| {
-            let at = without.chars().position(|missing| missing == letter);
-            at.and_then(|at| with.chars().nth(at)).unwrap_or(letter)
-        })
-        .collect()
 }
 
 /// What a text entity says. Replaces its [`Text`] whenever it or the language changes.
@@ -331,8 +366,6 @@ fn speak(i18n: Res<I18n>, mut texts: Query<(Ref<Words>, &mut Text)>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     /// Keys of a source with the variables that each uses.
@@ -446,18 +479,20 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_that_the_font_lacks_is_drawn_without_its_accent() {
-        let [without, with] = NO_GLYPH;
+    fn a_letter_that_the_font_lacks_is_no_box() {
+        let [without, with] = UNACCENTED;
         assert_eq!(without.chars().count(), with.chars().count());
-        assert_eq!(
-            drawable("Łódź, Dvořák, Château Rive d’Or, 云栖"),
-            "Lódz, Dvorák, Château Rive d’Or, 云栖"
-        );
+        let mut i18n = I18n::default();
+        let name = "Łódź, Dvořák, Château Rive d’Or, 云栖 🍷 𰻝ж";
+        assert_eq!(i18n.drawable(name), name, "until a font is there");
+        i18n.draw_with(Repertoire::only((' '..='ÿ').chain("’云栖".chars())));
+        assert_eq!(i18n.drawable(name), "Lódz, Dvorák, Château Rive d’Or, 云栖  〓〓");
     }
 
     #[test]
     fn a_name_fits_into_its_card_whatever_the_hub_says() {
-        let said = |name: &str| drawable(&shortened(name));
+        let i18n = I18n::default();
+        let said = |name: &str| i18n.drawable(&shortened(name));
         assert_eq!(said("Château Rive d’Or red wine 2022"), "Château Rive d’Or red wine 2022");
         assert_eq!(said(&"ab ".repeat(400)), format!("{}…", "ab ".repeat(16).trim_end()));
         assert_eq!(said(&"W".repeat(1_000)), format!("{}…", "W".repeat(24)));

@@ -15,6 +15,7 @@ pub mod camera;
 pub mod config;
 pub mod exits;
 pub mod experience;
+pub mod graphics;
 pub mod i18n;
 mod jobs;
 pub mod link;
@@ -38,18 +39,7 @@ pub mod try_on;
 pub mod watchdog;
 pub mod window;
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
-
-use bevy::{
-    prelude::*,
-    render::{
-        error_handler::{RenderErrorHandler, RenderErrorPolicy},
-        settings::{MemoryHints, RenderCreation, WgpuSettings},
-    },
-};
+use bevy::prelude::*;
 
 use crate::{
     camera::Camera,
@@ -117,54 +107,9 @@ pub struct KioskPlugin;
 
 impl Plugin for KioskPlugin {
     fn build(&self, app: &mut App) {
-        app.add_plugins(features)
-            .insert_resource(RenderErrorHandler(on_render_error))
+        app.add_plugins((features, graphics::plugin))
             // A fault in one system must not take the screen down: it is logged, and the frame goes on.
             .set_error_handler(bevy::ecs::error::error);
-    }
-}
-
-/// Devices that may be lost within [`LOSSES_WITHIN`] before the process starts anew.
-const LOSSES_MAX: usize = 3;
-const LOSSES_WITHIN: Duration = Duration::from_secs(60);
-
-/// How the graphics device is opened: in small blocks of memory, since a kiosk is a few textures on a small machine.
-#[must_use]
-pub fn graphics() -> RenderCreation {
-    WgpuSettings { memory_hints: MemoryHints::MemoryUsage, ..default() }.into()
-}
-
-/// When graphics devices were lost lately.
-#[derive(Resource, Default)]
-struct Losses(VecDeque<Instant>);
-
-impl Losses {
-    /// Counts a loss at `now`; whether another device is worth trying.
-    fn may_recover(&mut self, now: Instant) -> bool {
-        self.0.retain(|lost| now.saturating_duration_since(*lost) < LOSSES_WITHIN);
-        self.0.push_back(now);
-        self.0.len() <= LOSSES_MAX
-    }
-}
-
-/// A lost device is made anew. Where that does not help, the process ends with a code of its own and is started anew:
-/// a screen that no longer changes would lie to its visitor.
-fn on_render_error(
-    error: &bevy::render::error_handler::RenderError,
-    world: &mut World,
-    _: &mut World,
-) -> RenderErrorPolicy {
-    use bevy::render::error_handler::ErrorType;
-    error!("rendering failed: {:?}: {}", error.ty, error.description);
-    match error.ty {
-        ErrorType::Validation => RenderErrorPolicy::Ignore,
-        ErrorType::DeviceLost if world.get_resource_or_init::<Losses>().may_recover(Instant::now()) => {
-            RenderErrorPolicy::Recover(graphics())
-        }
-        ErrorType::DeviceLost | ErrorType::OutOfMemory | ErrorType::Internal => {
-            world.write_message(AppExit::from_code(exits::BLIND));
-            RenderErrorPolicy::StopRendering
-        }
     }
 }
 
@@ -174,9 +119,13 @@ fn on_render_error(
 /// When there is no font or no thread; everything else that is missing is logged and lived with.
 pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), StartError> {
     let world = app.world_mut();
-    let theme = Theme::load(&config.display, &mut world.resource_mut::<Assets<Font>>())?;
+    let (theme, repertoire) = Theme::load(&config.display, &mut world.resource_mut::<Assets<Font>>())?;
     world.insert_resource(theme);
-    world.resource_mut::<I18n>().set_locale(config.display.locale);
+    {
+        let mut i18n = world.resource_mut::<I18n>();
+        i18n.draw_with(repertoire);
+        i18n.set_locale(config.display.locale);
+    }
     {
         let mut session = world.resource_mut::<Session>();
         session.idle_max = config.display.idle;
@@ -281,18 +230,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_is_made_anew_a_few_times_and_then_the_process_is() {
-        let mut losses = Losses::default();
-        let start = Instant::now();
-        let tries: Vec<bool> = (0..5).map(|_| losses.may_recover(start)).collect();
-        assert_eq!(tries, [true, true, true, false, false]);
-        assert!(losses.may_recover(start + LOSSES_WITHIN), "that was long ago");
-    }
 }

@@ -139,7 +139,7 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     let log = log_plugin(&mut app, config.log.as_ref())?;
     let plugins = DefaultPlugins
         .set(WindowPlugin { primary_window: Some(window), ..default() })
-        .set(RenderPlugin { render_creation: graphics(), ..default() })
+        .set(RenderPlugin { render_creation: graphics::settings(), ..default() })
         .set(log);
     app.add_plugins(plugins)
         // From the first frame on the pace is what moves and who is there (`theme::motion`).

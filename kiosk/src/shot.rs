@@ -143,7 +143,7 @@ impl Studio {
                     ..default()
                 })
                 .set(RenderPlugin {
-                    render_creation: crate::graphics(),
+                    render_creation: crate::graphics::settings(),
                     synchronous_pipeline_compilation: true,
                     ..default()
                 })
@@ -175,7 +175,7 @@ impl Studio {
     }
 
     /// One frame, drawn to its end.
-    fn frame(&mut self) {
+    pub(crate) fn frame(&mut self) {
         self.app.update();
         let device = self.app.world().resource::<RenderDevice>().clone();
         // A device that is lost is the render error handler's affair; the limit ends this.

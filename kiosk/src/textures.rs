@@ -7,6 +7,9 @@
 //! Owns: the way of a [`Painting`] to the graphics device and its end there. Does not own: who shows what, and for how
 //! long; a texture is let go of when its image is dropped or replaced.
 //!
+//! A graphics device that was lost takes its textures with it: each painting is kept as long as its image, and goes to
+//! the next device from there.
+//!
 //! Invariants: a tray that lies ready holds zeros; no texture that has shown a picture is dropped with it.
 
 use std::sync::{
@@ -19,7 +22,7 @@ use bevy::{
     ecs::system::SystemParam,
     prelude::*,
     render::{
-        Render, RenderApp, RenderSystems,
+        Render, RenderApp, RenderStartup, RenderSystems,
         render_asset::RenderAssets,
         render_resource::{
             Buffer, BufferDescriptor, BufferUsages, CommandEncoderDescriptor, Extent3d, MapMode, PollType,
@@ -31,30 +34,41 @@ use bevy::{
     },
 };
 
-use crate::paint::Painting;
+use crate::{graphics::is_device_new, paint::Painting};
 
 /// Trays on their way at once, at most: one that fills, one that is copied, and one for what a screen changes meanwhile.
 const TRAYS_MAX: usize = 4;
 
 /// Takes paintings to their textures.
 pub(crate) fn plugin(app: &mut App) {
-    let waiting = Waiting::default();
-    app.insert_resource(waiting.clone())
-        .add_systems(Update, forget_dropped.run_if(resource_exists::<Assets<Image>>));
+    let album = Album::default();
+    app.insert_resource(album.clone()).add_systems(
+        Update,
+        (forget_dropped, expose_again.run_if(is_device_new)).chain().run_if(resource_exists::<Assets<Image>>),
+    );
     if let Some(render) = app.get_sub_app_mut(RenderApp) {
         render
-            .insert_resource(waiting)
+            .insert_resource(album)
             .init_resource::<Darkroom>()
+            .add_systems(RenderStartup, open)
             .add_systems(Render, develop.in_set(RenderSystems::PrepareResources));
     }
 }
 
-/// Paintings whose textures are not there yet.
-#[derive(Resource, Clone, Default)]
-struct Waiting(Arc<Mutex<Vec<(AssetId<Image>, Painting)>>>);
+/// A painting on a screen.
+struct Shown {
+    image: AssetId<Image>,
+    painting: Painting,
+    /// Whether its texture shows it.
+    is_exposed: bool,
+}
 
-impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, Vec<(AssetId<Image>, Painting)>> {
+/// What is shown, and what is about to be.
+#[derive(Resource, Clone, Default)]
+struct Album(Arc<Mutex<Vec<Shown>>>);
+
+impl Album {
+    fn lock(&self) -> MutexGuard<'_, Vec<Shown>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -63,14 +77,15 @@ impl Waiting {
 #[derive(SystemParam)]
 pub struct Pictures<'w> {
     images: ResMut<'w, Assets<Image>>,
-    waiting: Res<'w, Waiting>,
+    album: Res<'w, Album>,
 }
 
 impl Pictures<'_> {
     /// A painting as an image that lives as long as somebody holds it.
     pub fn show(&mut self, painting: &Painting) -> Handle<Image> {
         let handle = self.images.add(blank(painting.width, painting.height));
-        self.waiting.lock().push((handle.id(), painting.clone()));
+        let shown = Shown { image: handle.id(), painting: painting.clone(), is_exposed: false };
+        self.album.lock().push(shown);
         handle
     }
 }
@@ -88,8 +103,22 @@ pub(crate) fn blank(width: u32, height: u32) -> Image {
 }
 
 /// Nobody will see what belongs to an image that is gone.
-fn forget_dropped(images: Res<Assets<Image>>, waiting: Res<Waiting>) {
-    waiting.lock().retain(|(id, _)| images.contains(*id));
+fn forget_dropped(images: Res<Assets<Image>>, album: Res<Album>) {
+    album.lock().retain(|shown| images.contains(shown.image));
+}
+
+/// The next device knows no image: each gets a new texture there.
+fn expose_again(mut images: ResMut<Assets<Image>>, album: Res<Album>) {
+    for shown in album.lock().iter_mut() {
+        // It is there: what was dropped is forgotten before.
+        let _ = images.insert(shown.image, blank(shown.painting.width, shown.painting.height));
+        shown.is_exposed = false;
+    }
+}
+
+/// What was with another device is gone with it.
+fn open(mut darkroom: ResMut<Darkroom>) {
+    *darkroom = Darkroom::default();
 }
 
 /// A buffer that the graphics device reads and we write.
@@ -237,21 +266,18 @@ impl Darkroom {
 }
 
 fn develop(
-    waiting: Res<Waiting>,
+    album: Res<Album>,
     mut darkroom: ResMut<Darkroom>,
     images: Res<RenderAssets<GpuImage>>,
     device: Res<RenderDevice>,
     queue: Res<RenderQueue>,
 ) {
-    if device.is_changed() {
-        // Another device after a lost one: what was with that is gone with it.
-        *darkroom = Darkroom::default();
-    }
     let device = (&*device, &*queue);
     darkroom.tidy(device.0);
     darkroom.let_go(device, &images);
-    waiting.lock().retain(|(id, painting)| match images.get(*id) {
-        Some(image) => !darkroom.expose(device, *id, &image.texture, &painting.rgba),
-        None => true,
-    });
+    for shown in album.lock().iter_mut().filter(|shown| !shown.is_exposed) {
+        if let Some(image) = images.get(shown.image) {
+            shown.is_exposed = darkroom.expose(device, shown.image, &image.texture, &shown.painting.rgba);
+        }
+    }
 }

@@ -4,15 +4,11 @@
 //! [`TOUCH_PX_MIN`] there.
 
 mod colour;
+mod face;
 pub mod icon;
 pub mod motion;
 pub mod vector;
 pub mod widgets;
-
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
 
 use bevy::prelude::*;
 
@@ -22,6 +18,8 @@ pub use colour::{
 };
 
 use crate::config::{Display, Orientation};
+use face::Face;
+pub use face::{FontError, Repertoire};
 
 /// Smallest side of anything that is to be touched, in pixels of the design.
 pub const TOUCH_PX_MIN: f32 = 60.0;
@@ -103,41 +101,16 @@ pub struct Theme {
     pub orientation: Orientation,
 }
 
-/// Why there is no font.
-#[derive(Debug, thiserror::Error)]
-pub enum FontError {
-    /// The file cannot be read.
-    #[error("failed to read the font `{}`; run `cargo xtask setup`, or name another one in `[display]`", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file is no font.
-    #[error("`{}` is no OpenType font; run `cargo xtask setup` again, or name another one in `[display]`", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-fn read_font(path: &Path) -> Result<Font, FontError> {
-    let bytes = fs::read(path).map_err(|source| FontError::Read { path: path.to_owned(), source })?;
-    if !matches!(bytes.get(..4), Some(b"OTTO" | b"true" | [0, 1, 0, 0])) {
-        return Err(FontError::Format { path: path.to_owned() });
-    }
-    Ok(Font::from_bytes(bytes))
-}
-
 impl Theme {
-    /// Reads both faces.
+    /// Reads both faces; tells what both can draw.
     ///
     /// # Errors
     /// When a file cannot be read or is no font; the message says what to do.
-    pub fn load(display: &Display, fonts: &mut Assets<Font>) -> Result<Self, FontError> {
-        let (regular, bold) = (read_font(&display.font)?, read_font(&display.font_bold)?);
-        Ok(Self { regular: fonts.add(regular), bold: fonts.add(bold), orientation: display.orientation })
+    pub fn load(display: &Display, fonts: &mut Assets<Font>) -> Result<(Self, Repertoire), FontError> {
+        let (regular, bold) = (Face::read(&display.font)?, Face::read(&display.font_bold)?);
+        let repertoire = regular.repertoire.common(&bold.repertoire);
+        let mut add = |face: Face| fonts.add(Font::from_bytes(face.bytes));
+        Ok((Self { regular: add(regular), bold: add(bold), orientation: display.orientation }, repertoire))
     }
 
     /// A theme without faces, for tests that draw nothing.
@@ -167,19 +140,5 @@ fn fit(theme: Res<Theme>, windows: Query<&Window>, mut scale: ResMut<UiScale>) {
     let fitted = (window.width() / width as f32).min(window.height() / height as f32);
     if 0.0 < fitted && f32::EPSILON < (fitted - scale.0).abs() {
         scale.0 = fitted;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_font_and_a_file_that_is_none_say_what_to_do() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("font.otf");
-        assert!(read_font(&path).unwrap_err().to_string().contains("cargo xtask setup"));
-        fs::write(&path, b"<html>").unwrap();
-        assert!(read_font(&path).unwrap_err().to_string().contains("is no OpenType font"));
     }
 }

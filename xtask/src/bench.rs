@@ -19,9 +19,12 @@ pub(crate) fn run(places: &Places, rest: &[String]) -> Result<()> {
     if !is_dev {
         build.arg("--release");
     }
-    if with_kiosk {
-        // The selection of the tests, so that the development build is shared with them.
+    if with_kiosk && is_dev {
+        // The selection of the tests, so that the build is shared with them.
         build.args(["--workspace", "--all-targets"]);
+    } else if with_kiosk {
+        // Tests with optimisation would be linked for hours.
+        build.args(["--workspace", "--bins"]);
     } else {
         build.args(["--bins", "-p", "storehub-gateway", "-p", "storehub-hq", "-p", "e2e"]);
     }

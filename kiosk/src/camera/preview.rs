@@ -22,6 +22,7 @@ use vision::Picture;
 
 use super::{Camera, Which};
 use crate::{
+    graphics,
     paint::Painting,
     textures::{self, Darkroom},
 };
@@ -162,10 +163,16 @@ pub(super) struct PreviewImage {
     size: Option<UVec2>,
 }
 
-/// Makes the image when the first frame comes, and a blank one in its place when the size changes or the eye closes.
-fn resize(camera: Res<Camera>, mut image: ResMut<PreviewImage>, mut images: ResMut<Assets<Image>>) {
+/// Makes the image when the first frame comes, and a blank one in its place when the size changes, the eye closes, or
+/// another graphics device draws.
+fn resize(
+    camera: Res<Camera>,
+    device: Option<Res<RenderDevice>>,
+    mut image: ResMut<PreviewImage>,
+    mut images: ResMut<Assets<Image>>,
+) {
     let size = camera.eye(Which::Visitors).and_then(|eye| eye.previews().size());
-    if size == image.size && image.handle.is_some() {
+    if size == image.size && image.handle.is_some() && !graphics::is_device_new(device) {
         return;
     }
     let extent = size.unwrap_or(UVec2::ONE);

@@ -9,10 +9,10 @@ mod likeness;
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use bevy::{prelude::*, time::TimeUpdateStrategy};
+use bevy::{prelude::*, render::renderer::RenderDevice, time::TimeUpdateStrategy};
 use image::{
     ExtendedColorType, ImageEncoder as _, RgbImage,
     codecs::png::{CompressionType, FilterType, PngEncoder},
@@ -216,4 +216,31 @@ fn seen(studio: &mut Studio, orientation: Orientation) -> RgbImage {
     let (width, height) = orientation.size();
     studio.app.update();
     quarter(&studio.picture().expect("a picture is drawn in time"), width, height)
+}
+
+/// A driver takes its time to open another device.
+const RENEWAL_LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_lost_graphics_device_is_made_anew_and_what_was_on_the_screen_comes_back() {
+    let orientation = Orientation::Portrait;
+    let Some(mut studio) = studio(orientation) else { return };
+    for name in ["home of a full store", "skin, measured", "try-on"] {
+        let state = STATES.iter().find(|state| state.name == name).expect("there is such a state");
+        states::enter(&mut studio.app, state, Locale::ZhCn, Look::Light);
+        let before = seen(&mut studio, orientation);
+        let opened = |studio: &Studio| {
+            studio.app.world().get_resource_ref::<RenderDevice>().map(|it| it.last_changed())
+        };
+        let lost = opened(&studio);
+        studio.app.world().resource::<RenderDevice>().wgpu_device().destroy();
+        let limit = Instant::now() + RENEWAL_LIMIT;
+        while opened(&studio) == lost {
+            assert!(Instant::now() < limit, "{name}: the lost device is still the one that draws");
+            studio.frame();
+        }
+        // The hub says nothing here, so only the lost device makes a difference.
+        let after = seen(&mut studio, orientation);
+        assert_eq!(Unlikeness::between(&before, &after).worst(), 0.0, "{name}");
+    }
 }

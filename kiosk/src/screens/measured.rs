@@ -58,7 +58,7 @@ fn kiosk(orientation: Orientation) -> Option<App> {
     .add_plugins(crate::features)
     .insert_resource(Eye::default())
     .insert_resource(TimeUpdateStrategy::ManualDuration(Duration::ZERO));
-    let theme = Theme::load(&display, &mut app.world_mut().resource_mut::<Assets<Font>>()).unwrap();
+    let theme = Theme::load(&display, &mut app.world_mut().resource_mut::<Assets<Font>>()).unwrap().0;
     app.insert_resource(theme).insert_state(Screen::Attract);
     let (width, height) = orientation.size();
     let size = bevy::render::render_resource::Extent3d { width, height, depth_or_array_layers: 1 };

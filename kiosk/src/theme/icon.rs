@@ -14,12 +14,15 @@ use super::{
     Colour, Tint,
     vector::{Mask, Pen, Polyline, Stroke},
 };
+use crate::graphics;
 
 /// Units of an icon's side.
 const GRID: f32 = 48.0;
 
 pub(super) fn plugin(app: &mut App) {
-    app.init_resource::<Painted>().add_systems(PostUpdate, paint.before(bevy::ui::UiSystems::Prepare));
+    app.init_resource::<Painted>()
+        .add_systems(Update, paint_again.run_if(graphics::is_device_new))
+        .add_systems(PostUpdate, paint.before(bevy::ui::UiSystems::Prepare));
 }
 
 /// A drawing.
@@ -340,14 +343,22 @@ fn paint(
         let image = painted
             .0
             .entry((glyph.icon, glyph.tone, glyph.side))
-            .or_insert_with(|| images.add(image_of(&mask(*glyph))));
+            .or_insert_with(|| images.add(image_of(&mask(glyph.icon, glyph.tone, glyph.side))));
         node.image = image.clone();
     }
 }
 
-fn mask(glyph: Glyph) -> Mask {
-    let mut mask = Mask::new(u32::from(glyph.side), GRID);
-    match (glyph.icon, glyph.tone) {
+/// The next graphics device knows no image of the one before.
+fn paint_again(painted: Res<Painted>, mut images: ResMut<Assets<Image>>) {
+    for ((icon, tone, side), image) in &painted.0 {
+        // It is there: this handle keeps it.
+        let _ = images.insert(image.id(), image_of(&mask(*icon, *tone, *side)));
+    }
+}
+
+fn mask(icon: Icon, tone: Tone, side: u16) -> Mask {
+    let mut mask = Mask::new(u32::from(side), GRID);
+    match (icon, tone) {
         (Icon::Globe, Tone::Main) => globe(&mut mask),
         (Icon::Globe, Tone::Second) => routes(&mut mask),
         (icon, Tone::Main) => mask.draw(icon.strokes().0),
@@ -468,7 +479,7 @@ mod tests {
         for icon in Icon::ALL {
             // The globe is drawn with fine lines and is shown large.
             let side: u16 = if icon == Icon::Globe { 480 } else { 96 };
-            let masks = [Tone::Main, Tone::Second].map(|tone| mask(Glyph { icon, tone, side }).rgba());
+            let masks = [Tone::Main, Tone::Second].map(|tone| mask(icon, tone, side).rgba());
             let side = usize::from(side);
             let opacity = |at: usize| masks.iter().map(|rgba| rgba[at * 4 + 3]).max().unwrap_or_default();
             let inked = (0..side * side).filter(|at| 128 < opacity(*at)).count();

@@ -72,12 +72,12 @@ pub async fn run() -> Result<()> {
             &COUNTED.as_secs().to_string(),
             "--config",
         ]);
-        kiosk.arg(&config);
+        kiosk.arg(&config).envs(service_environment());
         all.push(native(&format!("kiosk, {screen}"), kiosk, &display).await?);
     }
     {
         let display = Display::start(dir.path()).await?;
-        let mut hello = Command::new(program("examples/hello"));
+        let mut hello = Command::new(program("hello"));
         hello.arg(font()?);
         all.push(native("plain Bevy, one line of text", hello, &display).await?);
     }
@@ -86,6 +86,13 @@ pub async fn run() -> Result<()> {
         None => println!("chromium is not installed: not compared with (`cargo xtask setup`)"),
     }
     show(&all)
+}
+
+/// What the service gives the kiosk beside its configuration.
+fn service_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    const SERVICE: &str = include_str!("../../../kiosk/packaging/storehub-kiosk.service");
+    let settings = SERVICE.lines().filter_map(|line| line.strip_prefix("Environment="));
+    settings.flat_map(str::split_whitespace).filter_map(|setting| setting.split_once('='))
 }
 
 /// A program of ours that says its frames on standard output.
@@ -231,7 +238,7 @@ fn font() -> Result<PathBuf> {
         || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/storehub")),
         |path| Some(path.into()),
     );
-    let font = cache.context("HOME is not set")?.join("fonts/NotoSansSC-Regular.otf");
+    let font = cache.context("HOME is not set")?.join("fonts/NotoSansCJKsc-Regular.otf");
     ensure!(font.is_file(), "`{}` is missing; `cargo xtask setup` makes it", font.display());
     Ok(font)
 }

@@ -28,10 +28,11 @@ const BUILD: [Package; 4] = [
     program("python3-pip", "pip3"),
 ];
 const BROWSER: [Package; 2] = [program("chromium", "chromium"), program("chromium-driver", "chromedriver")];
-/// The kiosk: X11 client libraries that winit loads at start, a Vulkan loader and driver, the font, a virtual display
-/// and a finger for it.
-const SCREEN: [Package; 10] = [
+/// The kiosk: X11 client libraries that winit loads at start, a Vulkan loader and driver, the font and what takes one
+/// face out of it, a virtual display and a finger for it.
+const SCREEN: [Package; 11] = [
     library("fonts-noto-cjk"),
+    program("libharfbuzz-bin", "hb-subset"),
     library("libvulkan1"),
     library("libx11-xcb1"),
     library("libxcursor1"),
