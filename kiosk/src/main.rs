@@ -54,6 +54,9 @@ struct Arguments {
     /// Draws as fast as it can for these seconds, prints how long frames took as one line of JSON, and goes on.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
     measure: Option<u64>,
+    /// A drill: loses the graphics device once, these seconds after the start.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "shot", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    lose_graphics_after: Option<u64>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -159,6 +162,9 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     }
     if let Some(seconds) = arguments.measure {
         app.add_plugins(MeasurePlugin { measured: Duration::from_secs(seconds) });
+    }
+    if let Some(seconds) = arguments.lose_graphics_after {
+        app.add_plugins(graphics::DrillPlugin { after: Duration::from_secs(seconds) });
     }
     app.insert_resource(Heart::start().context("the watchdog's thread cannot be started")?);
     Ok(app.run())

@@ -113,19 +113,27 @@ impl Display {
     /// # Errors
     /// When the display's memory cannot be read.
     pub fn has_content(&self) -> Result<bool> {
+        let rows = self.rows()?;
+        let colours: HashSet<_> = rows.chunks_exact(4).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+        Ok(COLOURS_MIN <= colours.len())
+    }
+
+    /// Some rows of what is on the screen, four bytes a pixel.
+    ///
+    /// # Errors
+    /// When the display's memory cannot be read.
+    pub fn rows(&self) -> Result<Vec<u8>> {
         let layout = &self.layout;
-        let mut row = vec![0; usize::try_from(layout.bytes_per_line)?];
-        let mut colours = HashSet::new();
+        let row_bytes = usize::try_from(layout.bytes_per_line)?;
+        let mut rows = Vec::new();
         for y in (0..layout.height).step_by(usize::try_from(ROWS_APART)?) {
+            let start = rows.len();
+            rows.resize(start + row_bytes, 0);
             self.framebuffer
-                .read_exact_at(&mut row, layout.pixels_at + y * layout.bytes_per_line)
+                .read_exact_at(&mut rows[start..], layout.pixels_at + y * layout.bytes_per_line)
                 .context("failed to read the display's memory")?;
-            colours.extend(row.chunks_exact(4).map(|pixel| [pixel[0], pixel[1], pixel[2]]));
-            if COLOURS_MIN <= colours.len() {
-                return Ok(true);
-            }
         }
-        Ok(false)
+        Ok(rows)
     }
 }
 

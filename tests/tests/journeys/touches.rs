@@ -52,10 +52,7 @@ struct Touched {
 
 impl Touched {
     async fn start(hub: Option<(std::net::SocketAddr, &str)>) -> Self {
-        let dir = TempDir::new().expect("the folder for temporary files is writable");
-        let config = configuration(hub).await.to_string();
-        fs::write(dir.path().join("kiosk.toml"), config).expect("our own folder is writable");
-        Self::start_in(dir).await
+        Self::start_in(folder(hub).await).await
     }
 
     /// With a hub, and another picture before the camera.
@@ -70,9 +67,14 @@ impl Touched {
     }
 
     async fn start_in(dir: TempDir) -> Self {
+        Self::start_with(dir, &[]).await
+    }
+
+    async fn start_with(dir: TempDir, options: &[&str]) -> Self {
         let display = Display::start(dir.path()).await.expect("there is a virtual display");
         let kiosk = Program::new("storehub-kiosk", dir.path())
             .args(["--config", "kiosk.toml", "--say"])
+            .args(options)
             .env("DISPLAY", display.name())
             .start();
         Self { display, kiosk, dir }
@@ -148,6 +150,14 @@ impl Touched {
         drop(display);
         Self::start_in(dir).await
     }
+}
+
+/// A folder of a kiosk that was never started.
+async fn folder(hub: Option<(std::net::SocketAddr, &str)>) -> TempDir {
+    let dir = TempDir::new().expect("the folder for temporary files is writable");
+    let config = configuration(hub).await.to_string();
+    fs::write(dir.path().join("kiosk.toml"), config).expect("our own folder is writable");
+    dir
 }
 
 /// The example's, with paths of this checkout, a hub if there is one, and a PIN.
@@ -291,6 +301,30 @@ async fn staff_hold_the_mark_and_a_restart_forgives_no_wrong_pin() {
     assert_eq!(kept, r#"{"version":1,"wrong":3}"#);
     assert!(!kiosk.spoken().contains(PIN) && !kiosk.spoken().contains(WRONG_PIN), "a PIN was said");
     assert!(!kiosk.spoken().contains('\u{1b}'), "colours stand in a log that is no terminal");
+}
+
+#[tokio::test]
+async fn a_visitor_goes_on_where_the_graphics_device_was_lost() {
+    if !has_hands() {
+        return;
+    }
+    let kiosk = Touched::start_with(folder(None).await, &["--lose-graphics-after", "2"]).await;
+    wait_for("another device draws", PATIENCE, async || {
+        let log = kiosk.kiosk.log_tail();
+        if log.contains("another graphics device draws") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    kiosk.touch("Start").await;
+    kiosk.is_at("home").await;
+    let see = || kiosk.display.rows().expect("the display can be read");
+    let home = see();
+    kiosk.touch("Offers").await;
+    kiosk.is_at("offers").await;
+    wait_for("the touch is seen", PATIENCE, async || {
+        if see() == home { Err("the screen stands still".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    assert_eq!(kiosk.kiosk.ended(), None);
 }
 
 /// The demonstration's face above a band of one colour that no drawing of ours has: copies that are mirrored, scaled
