@@ -4,7 +4,9 @@
 //! the value. Relative paths are relative to the file. `~/.cache/storehub` below is `STOREHUB_CACHE` where it is set.
 
 use std::{
-    fmt, fs, io,
+    fmt,
+    fs::{self, File},
+    io::{self, Read as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -23,6 +25,8 @@ pub use vision::camera::Source as CameraSource;
 
 /// Larger files are no configuration.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Larger files hold no secret of the hub.
+const SECRET_BYTES_MAX: u64 = 1024;
 /// Shortest and longest time without a touch after which a visitor's session ends, in seconds.
 const IDLE_SECS: std::ops::RangeInclusive<u64> = 10..=3600;
 /// Size of a log file in MiB, and how many there may be.
@@ -334,9 +338,10 @@ impl Checker<'_> {
     }
 
     fn hub(&self, hub: HubWire) -> Result<Hub, ConfigError> {
-        let mqtt = hub.mqtt.parse().map_err(|_| {
-            self.wrong("hub.mqtt", &hub.mqtt, "an address such as `127.0.0.1:1883` is needed")
-        })?;
+        let mqtt =
+            hub.mqtt.parse().ok().filter(|address: &SocketAddr| address.port() != 0).ok_or_else(|| {
+                self.wrong("hub.mqtt", &hub.mqtt, "an address such as `127.0.0.1:1883` is needed")
+            })?;
         let password = match (hub.password, hub.password_file) {
             (Some(_), Some(file)) => {
                 return Err(self.wrong(
@@ -345,22 +350,41 @@ impl Checker<'_> {
                     "`hub.password` stands there too",
                 ));
             }
-            (Some(password), None) => Some(password),
-            (None, Some(file)) => {
-                let file = self.file(&file);
-                let secret = fs::read_to_string(&file).map_err(|source| ConfigError::Password {
-                    path: self.path.to_owned(),
-                    file: file.clone(),
-                    source,
-                })?;
-                Some(secret.trim_end().to_owned())
+            (Some(password), None) if password.is_empty() => {
+                return Err(self.wrong("hub.password", "", "the secret that `device add` printed is needed"));
             }
+            (Some(password), None) => Some(password),
+            (None, Some(file)) => Some(self.secret(self.file(&file))?),
             (None, None) => None,
         };
-        if password.is_some() && hub.username.is_none() {
-            return Err(self.wrong("hub.username", "", "a password needs the name that it belongs to"));
+        match (&hub.username, &password) {
+            (None, Some(_)) => {
+                Err(self.wrong("hub.username", "", "a password needs the name that it belongs to"))
+            }
+            (Some(name), _) if name.is_empty() => {
+                Err(self.wrong("hub.username", "", "the id that `device add` was given is needed"))
+            }
+            (Some(name), None) => {
+                let wanted = "a name needs its `hub.password` or `hub.password_file`";
+                Err(self.wrong("hub.username", name, wanted))
+            }
+            _ => Ok(Hub { mqtt, username: hub.username, password }),
         }
-        Ok(Hub { mqtt, username: hub.username, password })
+    }
+
+    fn secret(&self, file: PathBuf) -> Result<String, ConfigError> {
+        let unreadable =
+            |source| ConfigError::Password { path: self.path.to_owned(), file: file.clone(), source };
+        let mut text = String::new();
+        File::open(&file)
+            .and_then(|opened| opened.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text))
+            .map_err(unreadable)?;
+        let secret = text.trim_end();
+        if secret.is_empty() || SECRET_BYTES_MAX < text.len() as u64 || secret.contains(['\n', '\r']) {
+            let wanted = "a file with the secret that `device add` printed, and nothing else, is needed";
+            return Err(self.wrong("hub.password_file", file.display(), wanted));
+        }
+        Ok(secret.to_owned())
     }
 
     fn display(&self, display: DisplayWire, has_hub: bool) -> Result<Display, ConfigError> {
@@ -649,6 +673,25 @@ mod tests {
         let cases = [
             ("[kiosk]\nid = \"Kiosk 1\"", "`kiosk.id` is `Kiosk 1`"),
             ("[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"hub\"", "`hub.mqtt` is `hub`"),
+            ("[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:0\"", "`hub.mqtt` is `127.0.0.1:0`"),
+            (
+                "[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:1\"\nusername = \"k\"",
+                "`hub.username` is `k`, a name needs its",
+            ),
+            (
+                "[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:1\"\nusername = \"k\"\npassword = \"\"",
+                "`hub.password` is ``",
+            ),
+            (
+                "[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:1\"\nusername = \"k\"\n\
+                 password_file = \"/dev/null\"",
+                "`hub.password_file` is `/dev/null`, a file with the secret",
+            ),
+            (
+                "[kiosk]\nid = \"k\"\n[staff]\npin_hash = \"$argon2id$v=19$m=4194304,t=2,p=1$\
+                 c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"",
+                "`staff.pin_hash` is `…`, an argon2id hash of at most 64 MiB",
+            ),
             (
                 "[kiosk]\nid = \"k\"\n[display]\nlocale = \"fr\"",
                 "`display.locale` is `fr`, known are zh-CN, en",

@@ -75,6 +75,14 @@ impl Locale {
         }
     }
 
+    /// Its large numbers, the smaller one first, and the words that count them.
+    fn scales(self) -> [(u64, &'static str); 2] {
+        match self {
+            Self::ZhCn => [(10_000, "count-large"), (100_000_000, "count-huge")],
+            Self::En => [(1_000, "count-large"), (1_000_000, "count-huge")],
+        }
+    }
+
     fn source(self) -> &'static str {
         match self {
             Self::ZhCn => include_str!("../../assets/locales/zh-CN.ftl"),
@@ -153,7 +161,8 @@ impl I18n {
     #[must_use]
     pub fn say(&self, words: &Words) -> String {
         match words {
-            Words::Names(names) => self.drawable(&shortened(self.name(names))),
+            Words::Name { names, columns_max } => self.drawable(&shortened(self.name(names), *columns_max)),
+            Words::Count(count) => self.count(*count),
             Words::Verbatim(text) => self.drawable(text),
             Words::Number { value, places, is_difference } => self.number(*value, *places, *is_difference),
             Words::Key { key, args } => self.format(key, args),
@@ -201,6 +210,19 @@ impl I18n {
         format!("{sign}{grouped}{mark}{rest}")
     }
 
+    /// From [`COUNT_EXACT_MAX`] on in the language's large numbers, rounded down: digits that nobody reads do not fit.
+    fn count(&self, count: u64) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "nothing in a store is counted beyond 2^52")]
+        let exact = |count: u64| Words::Number { value: count as f64, places: 0, is_difference: false };
+        if count <= COUNT_EXACT_MAX {
+            return self.say(&exact(count));
+        }
+        let [(large, _), (huge, _)] = self.locale.scales();
+        let (scale, key) = self.locale.scales()[usize::from(huge <= count)];
+        let shown = (count / scale).min(huge / large - 1);
+        self.say(&Words::key(key).with("count", exact(shown)))
+    }
+
     fn name<'a>(&self, names: &'a Names) -> &'a str {
         names.get(self.locale.name_key()).or_else(|| names.values().next()).map_or("", String::as_str)
     }
@@ -239,12 +261,14 @@ const UNACCENTED: [&str; 2] = [
 
 /// Names come from the hub and from records; longer ones than fit into a card end in an ellipsis. In columns: a Chinese
 /// character takes two.
-const NAME_COLUMNS_MAX: usize = 48;
+const NAME_COLUMNS_MAX: usize = 40;
+/// A larger count is not told to the last digit.
+const COUNT_EXACT_MAX: u64 = 99_999;
 /// So many columns fit into one line of the narrowest card.
 const WORD_COLUMNS_MAX: usize = 24;
 
-/// A name that fits: no more than [`NAME_COLUMNS_MAX`], and no word that no line holds.
-fn shortened(name: &str) -> String {
+/// A name that fits: no more than so many columns, and no word that no line holds.
+fn shortened(name: &str, columns_max: usize) -> String {
     let mut shown = String::new();
     let (mut columns, mut word) = (0, 0);
     for letter in name.chars() {
@@ -252,7 +276,7 @@ fn shortened(name: &str) -> String {
         let width = if is_wide { 2 } else { 1 };
         word = if is_wide || letter.is_whitespace() || letter == '-' { 0 } else { word + 1 };
         columns += width;
-        if NAME_COLUMNS_MAX < columns || WORD_COLUMNS_MAX < word {
+        if columns_max < columns || WORD_COLUMNS_MAX < word {
             let seen = shown.trim_end().len();
             shown.truncate(seen);
             shown.push('…');
@@ -283,7 +307,14 @@ pub enum Words {
         args: BTreeMap<&'static str, Words>,
     },
     /// A name that brings its own languages.
-    Names(Names),
+    Name {
+        /// What it is called in each.
+        names: Names,
+        /// Longer ones end in an ellipsis; a Chinese character takes two columns.
+        columns_max: usize,
+    },
+    /// How many there are of something.
+    Count(u64),
     /// Figures and identifiers, the same in every language.
     Verbatim(String),
     /// A number, as the language writes numbers.
@@ -308,10 +339,21 @@ impl Words {
         Self::Verbatim(text.into())
     }
 
+    /// A name that brings its own languages.
+    #[must_use]
+    pub fn name(names: Names) -> Self {
+        Self::Name { names, columns_max: NAME_COLUMNS_MAX }
+    }
+
+    /// The same where there is less room than in a card.
+    #[must_use]
+    pub fn brief(names: Names, columns_max: usize) -> Self {
+        Self::Name { names, columns_max }
+    }
+
     /// How many there are of something.
-    #[expect(clippy::cast_precision_loss, reason = "nothing in a store is counted beyond 2^52")]
     pub fn count(value: impl TryInto<u64>) -> Self {
-        Self::Number { value: value.try_into().unwrap_or(u64::MAX) as f64, places: 0, is_difference: false }
+        Self::Count(value.try_into().unwrap_or(u64::MAX))
     }
 
     /// A number with `places` digits of its fraction.
@@ -352,7 +394,7 @@ impl From<String> for Words {
 }
 impl From<Names> for Words {
     fn from(names: Names) -> Self {
-        Self::Names(names)
+        Self::name(names)
     }
 }
 
@@ -411,6 +453,22 @@ mod tests {
             }
         }
         text
+    }
+
+    #[test]
+    fn large_counts_are_told_in_the_languages_own_large_numbers() {
+        let mut i18n = I18n::default();
+        let mut told = |count: u64| {
+            let said = Locale::ALL.map(|locale| {
+                i18n.set_locale(locale);
+                i18n.say(&Words::count(count))
+            });
+            said.join(" ")
+        };
+        assert_eq!(told(99_999), "99,999 99,999");
+        assert_eq!(told(100_000), "10万 100k");
+        assert_eq!(told(12_345_678), "1,234万 12M");
+        assert_eq!(told(u64::MAX), "9,999亿 999M");
     }
 
     #[test]
@@ -492,11 +550,11 @@ mod tests {
     #[test]
     fn a_name_fits_into_its_card_whatever_the_hub_says() {
         let i18n = I18n::default();
-        let said = |name: &str| i18n.drawable(&shortened(name));
+        let said = |name: &str| i18n.drawable(&shortened(name, NAME_COLUMNS_MAX));
         assert_eq!(said("Château Rive d’Or red wine 2022"), "Château Rive d’Or red wine 2022");
-        assert_eq!(said(&"ab ".repeat(400)), format!("{}…", "ab ".repeat(16).trim_end()));
+        assert_eq!(said(&"ab ".repeat(400)), format!("{}a…", "ab ".repeat(13)));
         assert_eq!(said(&"W".repeat(1_000)), format!("{}…", "W".repeat(24)));
-        assert_eq!(said(&"婴".repeat(1_000)), format!("{}…", "婴".repeat(24)));
+        assert_eq!(said(&"婴".repeat(1_000)), format!("{}…", "婴".repeat(20)));
         assert_eq!(said("\u{1b}[31mred\u{202e}\u{7} CBA\nnext"), "[31mred CBA next");
     }
 
@@ -506,7 +564,7 @@ mod tests {
         for (words, wanted) in [
             (Words::count(7_u32), "7"),
             (Words::count(1_963_u64), "1,963"),
-            (Words::count(12_345_678_usize), "12,345,678"),
+            (Words::count(12_345_usize), "12,345"),
             (Words::decimal(-1234.5, 1), "\u{2212}1,234.5"),
             (Words::decimal(-0.04, 1), "0.0"),
             (Words::difference(0.14, 1), "+0.1"),

@@ -12,6 +12,7 @@
 //! - A part that is missing costs its own feature only: the log names it, the screen says so calmly.
 
 pub mod camera;
+pub mod check;
 pub mod config;
 pub mod exits;
 pub mod experience;
@@ -152,6 +153,14 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
     let origin =
         OriginWorker::start(store).map_err(|source| StartError::Worker { name: "origin", source })?;
     world.insert_resource(origin);
+    if let Some(dir) = &config.data_dir
+        && let Err(error) = check::try_folder(dir)
+    {
+        warn!(
+            "`kiosk.data_dir`: `{}` cannot be written, a restart forgets wrong PINs: {error}",
+            dir.display()
+        );
+    }
     let tally = Tally::in_folder(config.data_dir.as_deref());
     let wrong_pins = tally.wrong();
     let staff = StaffWorker::start(tally).map_err(|source| StartError::Worker { name: "staff", source })?;

@@ -124,8 +124,9 @@ impl Logbook {
 impl<S: tracing::Subscriber> Layer<S> for Logbook {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        // `Level` orders the most verbose last.
-        if Level::WARN < *metadata.level() {
+        // `Level` orders the most verbose last. What libraries advise is for developers.
+        let kept_from = if is_ours(metadata.target()) { Level::WARN } else { Level::ERROR };
+        if kept_from < *metadata.level() {
             return;
         }
         let mut text = Text(String::new());
@@ -137,6 +138,13 @@ impl<S: tracing::Subscriber> Layer<S> for Logbook {
             text: text.0,
         });
     }
+}
+
+/// Whether a part of the kiosk speaks.
+fn is_ours(target: &str) -> bool {
+    const CRATES: [&str; 4] = ["kiosk", "vision", "provenance", "contract"];
+    let name = target.split("::").next().unwrap_or(target);
+    CRATES.contains(&name) || name == "storehub_kiosk"
 }
 
 /// The message of an event, and its fields after it.
@@ -251,12 +259,13 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(logbook.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("all is well");
-            tracing::warn!(target: "camera", tries = 3, "no picture");
+            tracing::warn!(target: "kiosk::camera", tries = 3, "no picture");
+            tracing::warn!(target: "bevy_render::renderer", "this will be slow");
             tracing::error!("broken");
         });
         let lines = logbook.lines();
         assert_eq!(lines.iter().map(|line| line.is_error).collect::<Vec<_>>(), [true, false]);
-        assert_eq!((lines[1].part.as_str(), lines[1].text.as_str()), ("camera", "no picture tries=3"));
+        assert_eq!((lines[1].part.as_str(), lines[1].text.as_str()), ("kiosk::camera", "no picture tries=3"));
     }
 
     #[test]

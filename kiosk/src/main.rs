@@ -1,8 +1,8 @@
 //! `storehub-kiosk`: the kiosk on a screen, or one screen as a picture file.
 
 use std::{
-    io::{BufRead as _, IsTerminal as _, Read as _},
-    path::PathBuf,
+    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -11,8 +11,18 @@ use anyhow::{Context as _, bail};
 use bevy::{prelude::*, render::RenderPlugin, window::WindowResolution, winit::WinitSettings};
 use clap::{Parser, Subcommand};
 use kiosk::{
-    KioskPlugin, config::Config, equip, exits, graphics, i18n::Locale, logbook::log_plugin,
-    measure::MeasurePlugin, screens::Screen, shot, staff::pin::Pin, theme::Look, watchdog::Heart,
+    KioskPlugin,
+    check::{self, Finding, Outcome},
+    config::Config,
+    equip, exits, graphics,
+    i18n::Locale,
+    logbook::log_plugin,
+    measure::MeasurePlugin,
+    screens::Screen,
+    shot,
+    staff::pin::Pin,
+    theme::Look,
+    watchdog::Heart,
 };
 use zeroize::Zeroizing;
 use zeroizing_alloc::ZeroAlloc;
@@ -34,9 +44,9 @@ struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = screen)]
     screen: Option<Screen>,
     /// Renders the screen to a PNG without a window, prints what it says as one line of JSON, and ends.
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", value_parser = png)]
     shot: Option<PathBuf>,
-    /// With `--shot`: shows the screen in this state, with an invented order; pick-up and staff have some.
+    /// With `--shot`: shows pick-up or staff in a state, with an invented order; a wrong one names those that there are.
     #[arg(long, value_name = "STATE", requires = "shot")]
     state: Option<String>,
     /// Speaks this language instead of the configured one: zh-CN or en.
@@ -63,6 +73,15 @@ struct Arguments {
 enum Command {
     /// Asks for the staff's PIN and prints the line for `[staff]` in the configuration.
     StaffPin,
+    /// Says what would keep the kiosk from starting and which feature would be missing, without a screen.
+    Check {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// One line of JSON for each finding.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn screen(name: &str) -> Result<Screen, String> {
@@ -107,10 +126,45 @@ fn staff_pin() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn check(file: &Path, json: bool) -> anyhow::Result<AppExit> {
+    let findings = match Config::load(file) {
+        Ok(config) => check::findings(file, &config),
+        Err(error) => {
+            let words = format!("{:#}", anyhow::Error::from(error));
+            vec![Finding { what: "config", outcome: Outcome::Bad, words }]
+        }
+    };
+    let mut out = io::stdout().lock();
+    for Finding { what, outcome, words } in &findings {
+        let outcome = match outcome {
+            Outcome::Good => "ok",
+            Outcome::Warning => "warning",
+            Outcome::Bad => "bad",
+        };
+        if json {
+            writeln!(out, "{}", serde_json::json!({ "check": what, "outcome": outcome, "message": words }))?;
+        } else {
+            writeln!(out, "{outcome:<8} {what}: {words}")?;
+        }
+    }
+    let is_bad = findings.iter().any(|finding| finding.outcome == Outcome::Bad);
+    Ok(if is_bad { AppExit::error() } else { AppExit::Success })
+}
+
+fn png(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+    if is_png { Ok(path) } else { Err("a name that ends in .png is needed".to_owned()) }
+}
+
 fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
-    if let Some(Command::StaffPin) = arguments.command {
-        staff_pin()?;
-        return Ok(AppExit::Success);
+    match arguments.command {
+        Some(Command::StaffPin) => {
+            staff_pin()?;
+            return Ok(AppExit::Success);
+        }
+        Some(Command::Check { config, json }) => return check(&config, json),
+        None => {}
     }
     exits::forbid_core_dumps();
     let path = arguments.config.context("`--config FILE` is needed")?;

@@ -133,6 +133,16 @@ impl Theme {
     }
 }
 
+/// Reads both faces and keeps neither.
+///
+/// # Errors
+/// As [`Theme::load`].
+pub(crate) fn look_at_faces(display: &Display) -> Result<(), FontError> {
+    Face::read(&display.font)?;
+    Face::read(&display.font_bold)?;
+    Ok(())
+}
+
 fn fit(theme: Res<Theme>, windows: Query<&Window>, mut scale: ResMut<UiScale>) {
     let Some(window) = windows.iter().next() else { return };
     let (width, height) = theme.orientation.size();

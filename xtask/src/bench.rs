@@ -23,7 +23,7 @@ pub(crate) fn run(places: &Places, rest: &[String]) -> Result<()> {
         // The selection of the tests, so that the build is shared with them.
         build.args(["--workspace", "--all-targets"]);
     } else if with_kiosk {
-        // Tests with optimisation would be linked for hours.
+        // Tests are not run here, so they are not linked with optimisation.
         build.args(["--workspace", "--bins"]);
     } else {
         build.args(["--bins", "-p", "storehub-gateway", "-p", "storehub-hq", "-p", "e2e"]);

@@ -186,6 +186,13 @@ impl Catalogue {
     }
 }
 
+impl FromIterator<Product> for Catalogue {
+    fn from_iter<I: IntoIterator<Item = Product>>(products: I) -> Self {
+        let by_gtin = products.into_iter().map(|product| (product.gtin.clone(), product));
+        Self(std::sync::Arc::new(by_gtin.collect()))
+    }
+}
+
 /// What the store knows.
 #[derive(Debug, Default)]
 pub struct OriginStore {
@@ -239,7 +246,7 @@ impl OriginStore {
     /// All products, for those who only look them up.
     #[must_use]
     pub fn catalogue(&self) -> Catalogue {
-        Catalogue(std::sync::Arc::new(self.products.clone()))
+        self.products.values().cloned().collect()
     }
 
     /// How far a claim can be believed at `now`.

@@ -75,7 +75,7 @@ pub(super) fn figures(
                         Node {
                             flex_grow: 1.0,
                             flex_basis: px(0),
-                            padding: UiRect::horizontal(px(24)),
+                            padding: UiRect::horizontal(px(16)),
                             border: UiRect { left: px(if index == 0 { 0 } else { 2 }), ..default() },
                             justify_content: JustifyContent::Center,
                             ..widgets::column(2.0)

@@ -102,6 +102,9 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, parts: Parts) {
     });
 }
 
+/// Columns of a name in the list of shelves on a screen that lies: one line.
+const LIST_COLUMNS_MAX: usize = 22;
+
 /// Takes what is left of its place.
 fn fill(node: Node) -> Node {
     Node { flex_grow: 1.0, flex_basis: px(0), min_width: px(0), min_height: px(0), ..node }
@@ -284,10 +287,12 @@ fn shelf_line(list: &mut ChildSpawnerCommands, theme: &Theme, shelf: &ShelfStock
         fullness if fullness < 0.25 => ("pieces-few", Colour::Caution),
         _ => ("pieces", Colour::Good),
     };
+    let name = shelf.name.clone();
+    let name = if theme.is_wide() { Words::brief(name, LIST_COLUMNS_MAX) } else { Words::name(name) };
     list.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|line| {
         line.spawn((
             Node { flex_grow: 1.0, flex_basis: px(0), min_width: px(0), ..default() },
-            widgets::text(theme, Type::Body, Colour::Ink, Words::Names(shelf.name.clone())),
+            widgets::text(theme, Type::Body, Colour::Ink, name),
         ));
         if !theme.is_wide() {
             bar(line, fullness(shelf), colour);

@@ -2,7 +2,7 @@
 //!
 //! Reads [`StoreFacts`] and the [`Catalogue`]; sends intents and nothing else. Says honestly when nothing is known.
 
-use bevy::{prelude::*, ui_widgets::Activate};
+use bevy::{prelude::*, text::LineBreak, ui_widgets::Activate};
 use contract::hub::ShelfStock;
 
 use super::{Screen, chrome};
@@ -58,6 +58,10 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>, mut 
         });
     });
 }
+
+/// Columns of a name on a screen that lies, and of an origin on one that stands: what the card has room for.
+const WIDE_COLUMNS_MAX: usize = 32;
+const ORIGIN_COLUMNS_MAX: usize = 30;
 
 /// What is there only where there is more than one page.
 #[derive(Component)]
@@ -188,9 +192,17 @@ fn card(
         ))
         .with_children(|card| {
             let drawn = drawing(product);
+            let called = shelf.name.clone();
+            let called = if wide { Words::brief(called, WIDE_COLUMNS_MAX) } else { Words::name(called) };
             let name = (
-                Node { flex_grow: if wide { 1.0 } else { 0.0 }, flex_basis: basis(wide), ..default() },
-                widgets::text(theme, Type::Label, Colour::Ink, Words::Names(shelf.name.clone())),
+                Node {
+                    flex_grow: if wide { 1.0 } else { 0.0 },
+                    flex_basis: basis(wide),
+                    min_width: px(0),
+                    ..default()
+                },
+                widgets::text(theme, Type::Label, Colour::Ink, called),
+                TextLayout::linebreak(LineBreak::WordOrCharacter),
             );
             if wide {
                 card.spawn(Node { align_items: AlignItems::Start, ..widgets::row(space::LINE) })
@@ -200,11 +212,11 @@ fn card(
                     });
                 card.spawn(Node { flex_grow: 1.0, ..default() });
             } else {
-                icon::disc(card, drawn, 184, Colour::AccentSoft, Colour::Brand, Colour::AccentInk);
+                icon::disc(card, drawn, 144, Colour::AccentSoft, Colour::Brand, Colour::AccentInk);
                 card.spawn(Node { flex_grow: 1.0, ..default() });
                 card.spawn(name);
                 if let Some(product) = product {
-                    let origin = Words::Names(product.origin.clone());
+                    let origin = Words::brief(product.origin.clone(), ORIGIN_COLUMNS_MAX);
                     card.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, origin));
                 }
             }

@@ -160,7 +160,7 @@ fn product_line(
                     theme,
                     Type::Heading,
                     Colour::Ink,
-                    Words::Names(product.name.clone()),
+                    Words::name(product.name.clone()),
                 ));
                 lines.spawn(widgets::text(
                     theme,

@@ -529,7 +529,7 @@ fn goods(parent: &mut ChildSpawnerCommands, theme: &Theme, errand: &Errand) {
                 let name = if good.name.is_empty() {
                     Words::verbatim(good.gtin.clone())
                 } else {
-                    Words::Names(good.name.clone())
+                    Words::name(good.name.clone())
                 };
                 line.spawn(Node { flex_grow: 1.0, flex_basis: px(0), ..default() }).with_children(|place| {
                     place.spawn(widgets::text(theme, Type::Body, Colour::Ink, name));

@@ -242,20 +242,16 @@ fn room_of_staff(slot: &mut ChildSpawnerCommands, theme: &Theme, machine: &Machi
     };
     slot.spawn((Name::new("Room"), body)).with_children(|body| {
         if wide {
-            body.spawn(half()).with_children(|first| {
-                parts(first, theme, machine);
-                versions(first, theme, machine);
-            });
+            body.spawn(half()).with_children(|first| parts(first, theme, machine));
             body.spawn(half()).with_children(|second| camera(second, theme));
             body.spawn(half()).with_children(|third| {
-                errors(third);
+                errors(third, theme);
                 exit(third, theme);
             });
         } else {
             parts(body, theme, machine);
             camera(body, theme);
-            versions(body, theme, machine);
-            errors(body);
+            errors(body, theme);
             exit(body, theme);
         }
     });
@@ -334,6 +330,10 @@ fn parts(column: &mut ChildSpawnerCommands, theme: &Theme, machine: &Machine) {
         ] {
             line(card, theme, Words::key(label), Words::verbatim("—")).insert(fact);
         }
+        for (part, version) in &machine.versions {
+            let version: String = version.chars().take(DIGEST_CHARS).collect();
+            line(card, theme, Words::key(*part), Words::verbatim(version));
+        }
     });
 }
 
@@ -370,32 +370,24 @@ fn camera(column: &mut ChildSpawnerCommands, theme: &Theme) {
     });
 }
 
-fn versions(column: &mut ChildSpawnerCommands, theme: &Theme, machine: &Machine) {
-    column.spawn(tight_card("Versions")).with_children(|card| {
-        card.spawn(widgets::text(theme, Type::Label, Colour::Ink, Words::key("staff-versions")));
-        for (part, version) in &machine.versions {
-            let version: String = version.chars().take(DIGEST_CHARS).collect();
-            line(card, theme, Words::key(*part), Words::verbatim(version));
-        }
-    });
-}
-
-fn errors(column: &mut ChildSpawnerCommands) {
-    column.spawn((
-        Name::new("Errors"),
-        Lines(None),
-        widgets::scrolling(Node {
-            flex_grow: 1.0,
-            flex_basis: px(0),
-            min_height: px(120),
-            padding: UiRect::axes(px(28), px(20)),
-            border: UiRect::all(px(2)),
-            border_radius: BorderRadius::all(px(space::RADIUS)),
-            ..widgets::column(6.0)
-        }),
-        Ground(Colour::Card),
-        Edge(Colour::CardEdge),
-    ));
+fn errors(column: &mut ChildSpawnerCommands, theme: &Theme) {
+    let node = Node {
+        flex_grow: 1.0,
+        flex_basis: px(0),
+        min_height: px(120),
+        padding: UiRect::axes(px(28), px(20)),
+        border: UiRect::all(px(2)),
+        border_radius: BorderRadius::all(px(space::RADIUS)),
+        ..widgets::column(6.0)
+    };
+    widgets::scroller(column, theme, node, |list| {
+        list.spawn((
+            Name::new("Errors"),
+            Lines(None),
+            Node { flex_shrink: 0.0, width: percent(100), ..widgets::column(6.0) },
+        ));
+    })
+    .insert((Ground(Colour::Card), Edge(Colour::CardEdge)));
 }
 
 fn show_pin(
@@ -562,17 +554,8 @@ fn log_line(list: &mut ChildSpawnerCommands, theme: &Theme, line: &Line) {
     if LINE_CHARS_MAX < line.text.chars().count() {
         text.push('…');
     }
-    list.spawn(Node { width: percent(100), flex_shrink: 0.0, ..widgets::column(0.0) }).with_children(
-        |told| {
-            told.spawn(widgets::text(
-                theme,
-                Type::Caption,
-                colour,
-                Words::verbatim(format!("{at} · {}", line.part)),
-            ));
-            told.spawn(widgets::text(theme, Type::Caption, Colour::Ink, Words::verbatim(text)));
-        },
-    );
+    let words = Words::verbatim(format!("{at} · {} · {text}", line.part));
+    list.spawn(widgets::text(theme, Type::Caption, colour, words));
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     i18n::{I18n, Locale},
     link::{LinkState, StoreFacts},
-    origin::{Answer, Finding, Form, OriginView, Product},
+    origin::{Answer, Catalogue, Finding, Form, OriginView, Product},
     paint::{Outline, Painting, paint},
     session::{Consent, EndSession, Session},
     skin::{SkinFinding, SkinTrouble, SkinView},
@@ -40,7 +40,7 @@ pub(super) struct State {
     prepare: fn(&mut App),
 }
 
-pub(super) const STATES: [State; 32] = [
+pub(super) const STATES: [State; 35] = [
     State { name: "attract", screen: Screen::Attract, prepare: |_| {} },
     State { name: "attract of a full store", screen: Screen::Attract, prepare: full_store },
     State { name: "home", screen: Screen::Home, prepare: |_| {} },
@@ -87,6 +87,9 @@ pub(super) const STATES: [State; 32] = [
     State { name: "pick-up, stuck", screen: Screen::PickUp, prepare: |app| pick_up(app, "stuck") },
     State { name: "offers of an empty store", screen: Screen::Offers, prepare: |_| {} },
     State { name: "offers of a full store", screen: Screen::Offers, prepare: full_store },
+    State { name: "offers with the longest names", screen: Screen::Offers, prepare: long_names },
+    State { name: "home of the longest names", screen: Screen::Home, prepare: long_names },
+    State { name: "attract of the largest figures", screen: Screen::Attract, prepare: long_names },
     State { name: "offers, offline", screen: Screen::Offers, prepare: offline },
     State { name: "staff, closed", screen: Screen::Staff, prepare: |_| {} },
     State { name: "staff, open", screen: Screen::Staff, prepare: |app| canned(app, Screen::Staff, "open") },
@@ -111,6 +114,28 @@ fn full_store(app: &mut App) {
     });
     let bank = format!(r#"{{"bank":"a","at":"2026-11-22T20:00:00.000Z","compartments":{{{compartments}}}}}"#);
     facts.lockers.insert("a".to_owned(), serde_json::from_str(&bank).unwrap());
+}
+
+/// What no store has and every store may send.
+fn long_names(app: &mut App) {
+    full_store(app);
+    let catalogue = r#"[{"gtin":"09506000134352","name":{"zh":"某","en":"one"},"maker":{"zh":"某","en":"one"},
+        "origin":{"zh":"新西兰怀卡托地区汉密尔顿市图伊牧场东北岸第三号冷链加工中心保税仓","en":"Llanfairpwllgwyngyllgogery,
+        Isle of Anglesey, Wales, United Kingdom of Great Britain"},"form":"tin"}]"#;
+    let products: Vec<Product> = serde_json::from_str(&catalogue.replace('\n', " ")).unwrap();
+    app.insert_resource(products.into_iter().collect::<Catalogue>());
+    let mut facts = app.world_mut().resource_mut::<StoreFacts>();
+    for index in 0..12 {
+        let text = format!(
+            r#"{{"shelf":"shelf-{index:02}","gtin":"09506000134352","name":{{"zh":"婴幼儿深度水解配方特殊医学用途奶粉礼盒装第{index}段全家",
+            "en":"Extensively-hydrolysed Formula, Supercalifragilistic Family {index}"}},
+            "pieces":{},"capacity":4000000000,"at":"2026-11-22T20:00:00.000Z"}}"#,
+            u32::MAX - index,
+        );
+        facts.shelves.insert(format!("shelf-{index:02}"), serde_json::from_str(&text).unwrap());
+    }
+    let traffic = r#"{"day_start":"2026-11-22T00:00:00.000Z","count_in":9007199254740991,"count_out":0,"at":"2026-11-22T20:00:00.000Z"}"#;
+    facts.traffic = Some(serde_json::from_str(traffic).unwrap());
 }
 
 fn canned(app: &mut App, screen: Screen, state: &str) {
@@ -314,6 +339,7 @@ pub(super) fn enter(app: &mut App, state: &State, locale: Locale, look: Look) {
     app.world_mut().trigger(EndSession);
     app.update();
     *app.world_mut().resource_mut::<StoreFacts>() = StoreFacts::default();
+    app.insert_resource(Catalogue::default());
     // Some of a state decides how a screen begins, some of it is overwritten by its beginning.
     (state.prepare)(app);
     app.world_mut().resource_mut::<NextState<Screen>>().set(state.screen);

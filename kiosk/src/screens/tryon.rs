@@ -257,7 +257,7 @@ fn tell(
 ) {
     let Some(offer) = shades.0.get(choice.shade) else { return };
     for mut words in &mut names {
-        words.set_if_neq(Words::Names(offer.name.clone()));
+        words.set_if_neq(Words::name(offer.name.clone()));
     }
     let stock = match Stock::of(&facts, &offer.gtin) {
         Stock::Pieces(pieces) => Words::key("try-on-stock").with("pieces", pieces.to_string()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _, password_hash::phc::PasswordHash};
+use argon2::{Argon2, Params, PasswordHasher as _, PasswordVerifier as _, password_hash::phc::PasswordHash};
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// Fewest and most digits.
@@ -13,6 +13,11 @@ const WRONG_FREE: u32 = 3;
 /// The first pause; each wrong PIN after it doubles it.
 const PAUSE_MIN: Duration = Duration::from_secs(30);
 const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// What verifying may cost; [`Pin::hash`] asks for 19 MiB, 2 passes and 1 lane.
+const MEMORY_KIB_MAX: u32 = 64 * 1024;
+const PASSES_MAX: u32 = 10;
+const LANES_MAX: u32 = 4;
 
 /// A PIN as it is typed; wiped when dropped, never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -42,6 +47,12 @@ pub enum PinError {
     /// Not what [`Pin::hash`] makes.
     #[error("an argon2id hash is needed; `storehub-kiosk staff-pin` makes one")]
     Format,
+    /// Verifying it would hold the kiosk up or eat its memory.
+    #[error(
+        "an argon2id hash of at most {} MiB, {PASSES_MAX} passes and {LANES_MAX} lanes is needed; \
+         `storehub-kiosk staff-pin` makes one", MEMORY_KIB_MAX / 1024
+    )]
+    Cost,
 }
 
 impl Pin {
@@ -132,12 +143,14 @@ impl PinHash {
     /// # Errors
     /// Anything else.
     pub fn parse(text: &str) -> Result<Self, PinError> {
-        match PasswordHash::new(text) {
-            Ok(hash) if hash.algorithm.as_str() == "argon2id" && hash.hash.is_some() => {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err(PinError::Format),
+        let hash = PasswordHash::new(text).map_err(|_| PinError::Format)?;
+        if hash.algorithm.as_str() != "argon2id" || hash.hash.is_none() {
+            return Err(PinError::Format);
         }
+        let cost = Params::try_from(&hash).map_err(|_| PinError::Format)?;
+        let is_bearable =
+            cost.m_cost() <= MEMORY_KIB_MAX && cost.t_cost() <= PASSES_MAX && cost.p_cost() <= LANES_MAX;
+        if is_bearable { Ok(Self(text.to_owned())) } else { Err(PinError::Cost) }
     }
 
     /// Whether `pin` is the one. Takes tens of milliseconds: never inside a frame.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use e2e::harness::{Finished, run_to_end};
+use serde_json::Value;
 use tempfile::TempDir;
 
 const VISION: &str = "storehub-vision";
@@ -198,4 +199,49 @@ async fn a_typo_in_the_kiosks_configuration_is_named() {
         "{}",
         refused.said()
     );
+}
+
+#[tokio::test]
+async fn what_a_kiosk_lacks_is_said_before_it_starts() {
+    let dir = TempDir::new().expect("the folder for temporary files is writable");
+    let check = async |config: &str| {
+        fs::write(dir.path().join("kiosk.toml"), config).expect("our own folder is writable");
+        let checked = run_to_end(KIOSK, dir.path(), ["check", "--config", "kiosk.toml", "--json"]).await;
+        let findings: Vec<Value> = checked
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+            .collect();
+        (checked.status.success(), findings)
+    };
+    let about = |findings: &[Value], what: &str| {
+        let found = findings.iter().find(|finding| finding["check"] == what);
+        let found = found.unwrap_or_else(|| panic!("nothing about `{what}`: {findings:?}")).clone();
+        (found["outcome"].as_str().unwrap().to_owned(), found["message"].as_str().unwrap().to_owned())
+    };
+
+    // Everything that can be away is away; the kiosk would start all the same, without its fonts it would not.
+    let (_, findings) = check(
+        "[kiosk]\nid = \"kiosk-01\"\ndata_dir = \"/proc/kiosk\"\n[hub]\nmqtt = \"127.0.0.1:9\"\n\
+         [camera]\nsource = \"file:nobody.png\"\n[models]\ndir = \"nowhere\"\n\
+         [origin]\ncatalogue = \"none.json\"\nrecords = \"none\"\ntrust = \"none.json\"\ntrust_root = \"z6M\"",
+    )
+    .await;
+    for (what, named) in [
+        ("models", "nowhere"),
+        ("origin", "none.json"),
+        ("camera.source", "nobody.png"),
+        ("hub.mqtt", "127.0.0.1:9 is not reachable"),
+        ("kiosk.data_dir", "/proc/kiosk"),
+        ("staff", "storehub-kiosk staff-pin"),
+    ] {
+        let (outcome, message) = about(&findings, what);
+        assert!(outcome == "warning" && message.contains(named), "{what}: {outcome}, {message}");
+    }
+
+    let (starts, findings) = check("[kiosk]\nid = \"kiosk-01\"\n[display]\nfont = \"none.otf\"").await;
+    assert_eq!((starts, about(&findings, "display.font").0.as_str()), (false, "bad"));
+    let (starts, findings) = check("[kiosk]\nid = \"kiosk-01\"\nlanguag = \"zh\"").await;
+    let (outcome, message) = about(&findings, "config");
+    assert!(!starts && outcome == "bad" && message.contains("languag"), "{message}");
 }

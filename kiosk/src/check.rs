@@ -1,0 +1,208 @@
+//! `check`: what would keep the kiosk from starting, and which feature would be missing, found without a screen.
+//!
+//! Owns: the list of checks. Each says what is wrong and what to do. Nothing is left behind but the data folder.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rumqttc::{Client, ConnectionError, Event, MqttOptions, Packet, RecvTimeoutError};
+use tracing_subscriber::layer::SubscriberExt as _;
+use vision::{Analyser, camera::Camera};
+
+use crate::{
+    chain,
+    config::{CameraSource, Config, Hub},
+    logbook::Logbook,
+    origin::OriginStore,
+    theme::look_at_faces,
+};
+
+/// How long the hub may take to let the kiosk in.
+const HUB_PATIENCE: Duration = Duration::from_secs(5);
+/// Requests of ours that wait for the connection; the goodbye is all there is.
+const REQUESTS_MAX: usize = 1;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should be.
+    Good,
+    /// The kiosk runs, and something is missing or was forgotten.
+    Warning,
+    /// The kiosk does not start.
+    Bad,
+}
+
+/// What was looked at, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Table and key of the configuration.
+    pub what: &'static str,
+    /// How bad it is.
+    pub outcome: Outcome,
+    /// What is so, and what to do.
+    pub words: String,
+}
+
+/// Looks at this machine as a kiosk with the configuration `config` of `file` would.
+#[must_use]
+pub fn findings(file: &Path, config: &Config) -> Vec<Finding> {
+    let mut findings = vec![good("config", format!("`{}` is valid", file.display()))];
+    findings.extend(fonts(config));
+    findings.push(match Analyser::load(config.models.dir.as_deref(), config.models.onnxruntime.as_deref()) {
+        Ok(_) => good("models", "the networks and ONNX Runtime fit together"),
+        Err(error) => warning("models", format!("skin and try-on are away: {}", chain(&error))),
+    });
+    findings.extend(origin(config));
+    findings.extend(camera(config, "camera.source", config.camera.as_ref()));
+    if config.product_camera.is_some() {
+        findings.extend(camera(config, "camera.product_source", config.product_camera.as_ref()));
+    }
+    findings.push(match &config.hub {
+        None => {
+            warning("hub", "the kiosk stands alone: no store facts and no pick-up; `[hub]` names the hub")
+        }
+        Some(hub) => self::hub(hub),
+    });
+    findings.push(match (&config.staff_pin, &config.data_dir) {
+        (None, _) => warning("staff", "nobody can enter: `storehub-kiosk staff-pin` makes a PIN"),
+        (Some(_), None) => {
+            warning("staff", "a restart forgets wrong PINs: `kiosk.data_dir` names a folder to keep them")
+        }
+        (Some(_), Some(_)) => good("staff", "a PIN is set"),
+    });
+    if let Some(dir) = &config.data_dir {
+        findings.push(folder("kiosk.data_dir", dir, Outcome::Warning));
+    }
+    if let Some(log) = &config.log {
+        findings.push(folder("log.dir", &log.dir, Outcome::Bad));
+    }
+    findings
+}
+
+fn good(what: &'static str, words: impl Into<String>) -> Finding {
+    Finding { what, outcome: Outcome::Good, words: words.into() }
+}
+
+fn warning(what: &'static str, words: impl Into<String>) -> Finding {
+    Finding { what, outcome: Outcome::Warning, words: words.into() }
+}
+
+fn bad(what: &'static str, words: impl Into<String>) -> Finding {
+    Finding { what, outcome: Outcome::Bad, words: words.into() }
+}
+
+/// What a part warns of while it is read; it logs and goes on, since a kiosk does.
+fn warnings_of<T>(read: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let logbook = Logbook::default();
+    let listener = tracing_subscriber::registry().with(logbook.clone());
+    let result = tracing::subscriber::with_default(listener, read);
+    (result, logbook.lines().into_iter().rev().map(|line| line.text).collect())
+}
+
+fn fonts(config: &Config) -> Vec<Finding> {
+    let (read, warnings) = warnings_of(|| look_at_faces(&config.display));
+    match read {
+        Err(error) => vec![bad("display.font", chain(&error))],
+        Ok(()) if warnings.is_empty() => vec![good("display.font", "both faces are there")],
+        Ok(()) => warnings.into_iter().map(|words| warning("display.font", words)).collect(),
+    }
+}
+
+fn origin(config: &Config) -> Vec<Finding> {
+    let Some(origin) = &config.origin else {
+        return vec![warning(
+            "origin",
+            "no origins are told: `[origin]` names catalogue, records and trust list",
+        )];
+    };
+    let (store, warnings) = warnings_of(|| OriginStore::load(origin));
+    if warnings.is_empty() {
+        return vec![good("origin", format!("{} products", store.products().count()))];
+    }
+    warnings.into_iter().map(|words| warning("origin", words)).collect()
+}
+
+fn camera(config: &Config, what: &'static str, source: Option<&CameraSource>) -> Vec<Finding> {
+    let Some(source) = source else {
+        return vec![warning(what, "no camera: skin and origin show a notice")];
+    };
+    // It is opened for a moment; no picture is taken.
+    match Camera::new(source.clone(), config.camera_settings.clone()).open() {
+        Err(error) => vec![warning(what, chain(&error))],
+        Ok((about, _)) if about.differences.is_empty() => {
+            vec![good(what, format!("{}, {}", about.name, about.mode))]
+        }
+        Ok((about, _)) => {
+            about.differences.iter().map(|difference| warning(what, difference.to_string())).collect()
+        }
+    }
+}
+
+/// The kiosk works without its hub, so nothing here keeps it from starting.
+fn hub(hub: &Hub) -> Finding {
+    let what = "hub.mqtt";
+    let address = hub.mqtt;
+    // Under a name of its own, so that a kiosk that runs is not sent away.
+    let name = format!("check-{}", std::process::id());
+    let mut options = MqttOptions::new(name, address.ip().to_string(), address.port());
+    if let Some(username) = &hub.username {
+        options.set_credentials(username, hub.password.clone().unwrap_or_default());
+    }
+    let (client, mut connection) = Client::new(options, REQUESTS_MAX);
+    let until = Instant::now() + HUB_PATIENCE;
+    let refused = loop {
+        match connection.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => break None,
+            Ok(Ok(_)) => {}
+            Ok(Err(ConnectionError::ConnectionRefused(code))) => {
+                break Some(format!(
+                    "{address} refuses the login ({code:?}): `hub.username` is the id and `hub.password` the secret \
+                     of `storehub-gateway device add ID --kind kiosk`"
+                ));
+            }
+            Ok(Err(error)) => {
+                break Some(format!("{address} is not reachable ({error}); the kiosk keeps trying"));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                break Some(format!("{address} has not answered within {} s", HUB_PATIENCE.as_secs()));
+            }
+            Err(RecvTimeoutError::Disconnected) => break Some(format!("{address} ended the connection")),
+        }
+    };
+    if let Some(words) = refused {
+        return warning(what, words);
+    }
+    // It is the hub's affair whether it hears the goodbye.
+    if client.try_disconnect().is_ok() {
+        while let Ok(Ok(_)) = connection.recv_timeout(until.saturating_duration_since(Instant::now())) {}
+    }
+    good(what, format!("{address} lets this kiosk in"))
+}
+
+fn folder(what: &'static str, dir: &Path, outcome: Outcome) -> Finding {
+    match try_folder(dir) {
+        Ok(()) => good(what, format!("`{}` is writable", dir.display())),
+        Err(error) => {
+            Finding { what, outcome, words: format!("`{}` cannot be written: {error}", dir.display()) }
+        }
+    }
+}
+
+/// Makes the folder where it is missing, and writes a file there for a moment.
+pub(crate) fn try_folder(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let probe = dir.join("check.tmp");
+    let attempt = || {
+        let mut file = fs::File::create(&probe)?;
+        file.write_all(b"check")?;
+        file.sync_all()
+    };
+    let result = attempt();
+    fs::remove_file(&probe).ok();
+    result
+}
