@@ -1,14 +1,14 @@
 //! `check`: what would keep the kiosk from starting, and which feature would be missing, found without a screen.
 //!
-//! Owns: the list of checks. Each says what is wrong and what to do. Nothing is left behind but the data folder.
+//! Owns: the list of checks. Each says what is wrong and what to do. Nothing is left behind but the folders of data and
+//! log files, and the log file.
 
 use std::{
-    fs,
-    io::{self, Write as _},
     path::Path,
     time::{Duration, Instant},
 };
 
+use contract::KioskId;
 use rumqttc::{Client, ConnectionError, Event, MqttOptions, Packet, RecvTimeoutError};
 use tracing_subscriber::layer::SubscriberExt as _;
 use vision::{Analyser, camera::Camera};
@@ -16,8 +16,11 @@ use vision::{Analyser, camera::Camera};
 use crate::{
     chain,
     config::{CameraSource, Config, Hub},
-    logbook::Logbook,
+    files,
+    i18n::I18n,
+    logbook::{self, LogFiles, Logbook},
     origin::OriginStore,
+    staff::tally::Tally,
     theme::look_at_faces,
 };
 
@@ -66,7 +69,7 @@ pub fn findings(file: &Path, config: &Config) -> Vec<Finding> {
         None => {
             warning("hub", "the kiosk stands alone: no store facts and no pick-up; `[hub]` names the hub")
         }
-        Some(hub) => self::hub(hub),
+        Some(hub) => self::hub(&config.id, hub),
     });
     findings.push(match (&config.staff_pin, &config.data_dir) {
         (None, _) => warning("staff", "nobody can enter: `storehub-kiosk staff-pin` makes a PIN"),
@@ -75,12 +78,8 @@ pub fn findings(file: &Path, config: &Config) -> Vec<Finding> {
         }
         (Some(_), Some(_)) => good("staff", "a PIN is set"),
     });
-    if let Some(dir) = &config.data_dir {
-        findings.push(folder("kiosk.data_dir", dir, Outcome::Warning));
-    }
-    if let Some(log) = &config.log {
-        findings.push(folder("log.dir", &log.dir, Outcome::Bad));
-    }
+    findings.extend(config.data_dir.as_deref().map(data));
+    findings.extend(config.log.as_ref().map(log));
     findings
 }
 
@@ -101,11 +100,18 @@ fn warnings_of<T>(read: impl FnOnce() -> T) -> (T, Vec<String>) {
     let logbook = Logbook::default();
     let listener = tracing_subscriber::registry().with(logbook.clone());
     let result = tracing::subscriber::with_default(listener, read);
-    (result, logbook.lines().into_iter().rev().map(|line| line.text).collect())
+    let mut warnings: Vec<String> = logbook.lines().into_iter().rev().map(|line| line.text).collect();
+    let more = logbook.count().saturating_sub(warnings.len() as u64);
+    if 0 < more {
+        warnings.insert(0, format!("{more} more, which are not shown"));
+    }
+    (result, warnings)
 }
 
 fn fonts(config: &Config) -> Vec<Finding> {
-    let (read, warnings) = warnings_of(|| look_at_faces(&config.display));
+    let (read, warnings) = warnings_of(|| {
+        look_at_faces(&config.display).map(|repertoire| I18n::default().draw_with(repertoire))
+    });
     match read {
         Err(error) => vec![bad("display.font", chain(&error))],
         Ok(()) if warnings.is_empty() => vec![good("display.font", "both faces are there")],
@@ -144,18 +150,20 @@ fn camera(config: &Config, what: &'static str, source: Option<&CameraSource>) ->
 }
 
 /// The kiosk works without its hub, so nothing here keeps it from starting.
-fn hub(hub: &Hub) -> Finding {
+fn hub(kiosk: &KioskId, hub: &Hub) -> Finding {
     let what = "hub.mqtt";
     let address = hub.mqtt;
-    // Under a name of its own, so that a kiosk that runs is not sent away.
-    let name = format!("check-{}", std::process::id());
-    let mut options = MqttOptions::new(name, address.ip().to_string(), address.port());
+    // The hub lets a device in under its own name alone; a kiosk that runs connects anew a moment later.
+    let mut options = MqttOptions::new(kiosk.as_str(), address.ip().to_string(), address.port());
     if let Some(username) = &hub.username {
         options.set_credentials(username, hub.password.clone().unwrap_or_default());
     }
     let (client, mut connection) = Client::new(options, REQUESTS_MAX);
     let until = Instant::now() + HUB_PATIENCE;
     let refused = loop {
+        if until <= Instant::now() {
+            break Some(format!("{address} has not let this kiosk in within {} s", HUB_PATIENCE.as_secs()));
+        }
         match connection.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => break None,
             Ok(Ok(_)) => {}
@@ -168,9 +176,7 @@ fn hub(hub: &Hub) -> Finding {
             Ok(Err(error)) => {
                 break Some(format!("{address} is not reachable ({error}); the kiosk keeps trying"));
             }
-            Err(RecvTimeoutError::Timeout) => {
-                break Some(format!("{address} has not answered within {} s", HUB_PATIENCE.as_secs()));
-            }
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break Some(format!("{address} ended the connection")),
         }
     };
@@ -179,30 +185,34 @@ fn hub(hub: &Hub) -> Finding {
     }
     // It is the hub's affair whether it hears the goodbye.
     if client.try_disconnect().is_ok() {
-        while let Ok(Ok(_)) = connection.recv_timeout(until.saturating_duration_since(Instant::now())) {}
+        while Instant::now() < until
+            && let Ok(Ok(_)) = connection.recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+        }
     }
     good(what, format!("{address} lets this kiosk in"))
 }
 
-fn folder(what: &'static str, dir: &Path, outcome: Outcome) -> Finding {
-    match try_folder(dir) {
-        Ok(()) => good(what, format!("`{}` is writable", dir.display())),
-        Err(error) => {
-            Finding { what, outcome, words: format!("`{}` cannot be written: {error}", dir.display()) }
-        }
+/// The kiosk works without its folder; a restart forgets wrong PINs then.
+fn data(dir: &Path) -> Finding {
+    let what = "kiosk.data_dir";
+    let (result, warnings) =
+        warnings_of(|| files::try_folder(dir).map(|()| Tally::in_folder(Some(dir)).wrong()));
+    match (result, warnings.first()) {
+        (Err(error), _) => warning(what, format!("`{}` cannot be written: {error}", dir.display())),
+        (Ok(_), Some(words)) => warning(what, words),
+        (Ok(_), None) => good(what, format!("`{}` is writable", dir.display())),
     }
 }
 
-/// Makes the folder where it is missing, and writes a file there for a moment.
-pub(crate) fn try_folder(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
-    let probe = dir.join("check.tmp");
-    let attempt = || {
-        let mut file = fs::File::create(&probe)?;
-        file.write_all(b"check")?;
-        file.sync_all()
-    };
-    let result = attempt();
-    fs::remove_file(&probe).ok();
-    result
+/// A kiosk that cannot begin its log does not start; one whose disk is full does.
+fn log(log: &LogFiles) -> Finding {
+    let what = "log.dir";
+    if let Err(error) = logbook::try_files(log) {
+        return bad(what, chain(&error));
+    }
+    match files::try_folder(&log.dir) {
+        Ok(()) => good(what, format!("`{}` is writable", log.dir.display())),
+        Err(error) => warning(what, format!("`{}` takes no lines: {error}", log.dir.display())),
+    }
 }

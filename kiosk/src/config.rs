@@ -4,22 +4,21 @@
 //! the value. Relative paths are relative to the file. `~/.cache/storehub` below is `STOREHUB_CACHE` where it is set.
 
 use std::{
-    fmt,
-    fs::{self, File},
-    io::{self, Read as _},
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use contract::KioskId;
+use provenance::PublicKey;
 use serde::Deserialize;
 use vision::{
     camera::{Controls, Settings},
     frame::{Encoding, FRAME_SIDE_MAX, Layout},
 };
 
-use crate::{i18n::Locale, logbook::LogFiles, staff::pin::PinHash};
+use crate::{files, i18n::Locale, logbook::LogFiles, staff::pin::PinHash};
 
 pub use vision::camera::Source as CameraSource;
 
@@ -144,7 +143,7 @@ pub struct Origin {
     /// The trust list.
     pub trust: PathBuf,
     /// The key that must have signed the trust list, as a Multikey.
-    pub trust_root: String,
+    pub trust_root: PublicKey,
 }
 
 /// Why a configuration cannot be used.
@@ -157,14 +156,6 @@ pub enum ConfigError {
         path: PathBuf,
         /// Why.
         source: io::Error,
-    },
-    /// It is no configuration file.
-    #[error("`{}` has {bytes} bytes, a configuration has at most {FILE_BYTES_MAX}", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
     },
     /// A key is unknown, missing or of another type; the source shows the line.
     #[error("failed to parse `{}`", path.display())]
@@ -228,12 +219,8 @@ impl Config {
     /// # Errors
     /// Names the file, and where it helps the line, the field and the value.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let bytes = fs::metadata(path).map_err(read)?.len();
-        if FILE_BYTES_MAX < bytes {
-            return Err(ConfigError::TooLarge { path: path.to_owned(), bytes });
-        }
-        let text = fs::read_to_string(path).map_err(read)?;
+        let text = files::read_text(path, FILE_BYTES_MAX)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path, Folders { cache: &cache_dir(), state: state_dir().as_deref() })
     }
 
@@ -296,12 +283,7 @@ impl Checker<'_> {
                 dir: wire.models.dir.map(|dir| self.file(&dir)),
                 onnxruntime: wire.models.onnxruntime.map(|library| self.file(&library)),
             },
-            origin: wire.origin.map(|origin| Origin {
-                catalogue: self.file(&origin.catalogue),
-                records: self.file(&origin.records),
-                trust: self.file(&origin.trust),
-                trust_root: origin.trust_root,
-            }),
+            origin: wire.origin.map(|origin| self.origin(origin)).transpose()?,
             data_dir: wire
                 .kiosk
                 .data_dir
@@ -317,6 +299,17 @@ impl Checker<'_> {
                 })
                 .transpose()?,
             log: wire.log.map(|log| self.log(log)).transpose()?,
+        })
+    }
+
+    fn origin(&self, origin: OriginWire) -> Result<Origin, ConfigError> {
+        let trust_root = PublicKey::parse(&origin.trust_root)
+            .map_err(|error| self.wrong("origin.trust_root", &origin.trust_root, error.to_string()))?;
+        Ok(Origin {
+            catalogue: self.file(&origin.catalogue),
+            records: self.file(&origin.records),
+            trust: self.file(&origin.trust),
+            trust_root,
         })
     }
 
@@ -375,12 +368,9 @@ impl Checker<'_> {
     fn secret(&self, file: PathBuf) -> Result<String, ConfigError> {
         let unreadable =
             |source| ConfigError::Password { path: self.path.to_owned(), file: file.clone(), source };
-        let mut text = String::new();
-        File::open(&file)
-            .and_then(|opened| opened.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text))
-            .map_err(unreadable)?;
+        let text = files::read_text(&file, SECRET_BYTES_MAX).map_err(unreadable)?;
         let secret = text.trim_end();
-        if secret.is_empty() || SECRET_BYTES_MAX < text.len() as u64 || secret.contains(['\n', '\r']) {
+        if secret.is_empty() || secret.contains(['\n', '\r']) {
             let wanted = "a file with the secret that `device add` printed, and nothing else, is needed";
             return Err(self.wrong("hub.password_file", file.display(), wanted));
         }
@@ -395,6 +385,9 @@ impl Checker<'_> {
         if !IDLE_SECS.contains(&display.idle_secs) {
             let wanted = format!("{} to {} are allowed", IDLE_SECS.start(), IDLE_SECS.end());
             return Err(self.wrong("display.idle_secs", display.idle_secs, wanted));
+        }
+        if display.zone.as_ref().is_some_and(|zone| zone.trim().is_empty()) {
+            return Err(self.wrong("display.zone", "", "the id of the zone's sensor is needed"));
         }
         if display.zone.is_some() && !has_hub {
             let zone = display.zone.unwrap_or_default();
@@ -673,6 +666,14 @@ mod tests {
         let cases = [
             ("[kiosk]\nid = \"Kiosk 1\"", "`kiosk.id` is `Kiosk 1`"),
             ("[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"hub\"", "`hub.mqtt` is `hub`"),
+            (
+                "[kiosk]\nid = \"k\"\n[origin]\ncatalogue = \"c\"\nrecords = \"r\"\ntrust = \"t\"\ntrust_root = \"me\"",
+                "`origin.trust_root` is `me`",
+            ),
+            (
+                "[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:1\"\n[display]\nzone = \" \"",
+                "`display.zone` is ``",
+            ),
             ("[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:0\"", "`hub.mqtt` is `127.0.0.1:0`"),
             (
                 "[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:1\"\nusername = \"k\"",
@@ -685,7 +686,7 @@ mod tests {
             (
                 "[kiosk]\nid = \"k\"\n[hub]\nmqtt = \"127.0.0.1:1\"\nusername = \"k\"\n\
                  password_file = \"/dev/null\"",
-                "`hub.password_file` is `/dev/null`, a file with the secret",
+                "`hub.password_file` at `/dev/null`: it is not a regular file",
             ),
             (
                 "[kiosk]\nid = \"k\"\n[staff]\npin_hash = \"$argon2id$v=19$m=4194304,t=2,p=1$\

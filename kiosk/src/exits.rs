@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | 0 | staff ended it | stays down |
 //! | 1 | it could not start; the message says why | tries again |
+//! | [`MISCONFIGURED`] | the configuration is wrong; the message says where | tries again |
 //! | [`PANICKED`] | a part of the main loop broke down | starts it anew |
 //! | [`STALLED`] | the main loop stood still | starts it anew |
 //! | [`BLIND`] | the graphics device was lost for good | starts it anew |
@@ -15,6 +16,8 @@ use std::{
     thread,
 };
 
+/// The configuration is wrong (`EX_CONFIG`).
+pub const MISCONFIGURED: u8 = 78;
 /// A part of the main loop panicked (`EX_SOFTWARE`).
 pub const PANICKED: u8 = 70;
 /// The main loop stood still (`EX_OSERR`).

@@ -161,7 +161,13 @@ impl I18n {
     #[must_use]
     pub fn say(&self, words: &Words) -> String {
         match words {
-            Words::Name { names, columns_max } => self.drawable(&shortened(self.name(names), *columns_max)),
+            Words::Name { names, columns_max } => {
+                let name = self.drawable(self.name(names));
+                match name.trim() {
+                    "" => self.say(&Words::key("no-name")),
+                    name => self.shortened(name, *columns_max),
+                }
+            }
             Words::Count(count) => self.count(*count),
             Words::Verbatim(text) => self.drawable(text),
             Words::Number { value, places, is_difference } => self.number(*value, *places, *is_difference),
@@ -185,6 +191,28 @@ impl I18n {
                 plain.or_else(|| letter.is_alphanumeric().then_some(NO_LETTER))
             })
             .collect()
+    }
+
+    /// A name that fits: no more than so many columns, and no word that no line holds.
+    #[expect(clippy::cast_precision_loss, reason = "columns are tens")]
+    fn shortened(&self, name: &str, columns_max: usize) -> String {
+        let mut shown = String::new();
+        let (mut columns, mut word) = (0.0, 0.0);
+        for letter in name.chars() {
+            let width = self.repertoire.columns(letter);
+            // A line may end after each Chinese character.
+            let ends_word = letter.is_whitespace() || letter == '-' || '\u{1100}' <= letter;
+            word = if ends_word { 0.0 } else { word + width };
+            columns += width;
+            if columns_max as f32 <= columns - 0.5 || WORD_COLUMNS_MAX as f32 <= word - 0.5 {
+                let seen = shown.trim_end().len();
+                shown.truncate(seen);
+                shown.push('…');
+                break;
+            }
+            shown.push(letter);
+        }
+        shown
     }
 
     /// Digits in groups of three, as both of our languages write them; a real minus sign.
@@ -261,37 +289,19 @@ const UNACCENTED: [&str; 2] = [
 
 /// Names come from the hub and from records; longer ones than fit into a card end in an ellipsis. In columns: a Chinese
 /// character takes two.
-const NAME_COLUMNS_MAX: usize = 40;
+const NAME_COLUMNS_MAX: usize = 56;
 /// A larger count is not told to the last digit.
 const COUNT_EXACT_MAX: u64 = 99_999;
 /// So many columns fit into one line of the narrowest card.
 const WORD_COLUMNS_MAX: usize = 24;
 
-/// A name that fits: no more than so many columns, and no word that no line holds.
-fn shortened(name: &str, columns_max: usize) -> String {
-    let mut shown = String::new();
-    let (mut columns, mut word) = (0, 0);
-    for letter in name.chars() {
-        let is_wide = '\u{1100}' <= letter;
-        let width = if is_wide { 2 } else { 1 };
-        word = if is_wide || letter.is_whitespace() || letter == '-' { 0 } else { word + 1 };
-        columns += width;
-        if columns_max < columns || WORD_COLUMNS_MAX < word {
-            let seen = shown.trim_end().len();
-            shown.truncate(seen);
-            shown.push('…');
-            break;
-        }
-        shown.push(letter);
-    }
-    shown
-}
-
 /// What changes the direction of a text, and what is not seen.
 fn is_format(letter: char) -> bool {
     matches!(
         letter,
-        '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
+        '\u{61C}'
+            | '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' | '\u{2800}' | '\u{FE00}'..='\u{FE0F}'
+            | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
     )
 }
 
@@ -550,11 +560,15 @@ mod tests {
     #[test]
     fn a_name_fits_into_its_card_whatever_the_hub_says() {
         let i18n = I18n::default();
-        let said = |name: &str| i18n.drawable(&shortened(name, NAME_COLUMNS_MAX));
+        let said = |name: &str| i18n.say(&Words::name(Names::from([("zh".to_owned(), name.to_owned())])));
         assert_eq!(said("Château Rive d’Or red wine 2022"), "Château Rive d’Or red wine 2022");
-        assert_eq!(said(&"ab ".repeat(400)), format!("{}a…", "ab ".repeat(13)));
+        assert_eq!(said(&"ab ".repeat(400)), format!("{}…", "ab ".repeat(19).trim_end()));
         assert_eq!(said(&"W".repeat(1_000)), format!("{}…", "W".repeat(24)));
-        assert_eq!(said(&"婴".repeat(1_000)), format!("{}…", "婴".repeat(20)));
+        assert_eq!(said(&"婴".repeat(1_000)), format!("{}…", "婴".repeat(28)));
+        let unnamed = i18n.say(&Words::key("no-name"));
+        for nothing in ["", "  \n", "\u{3164}\u{2003}", "\u{202e}"] {
+            assert_eq!(said(nothing), unnamed, "{nothing:?}");
+        }
         assert_eq!(said("\u{1b}[31mred\u{202e}\u{7} CBA\nnext"), "[31mred CBA next");
     }
 

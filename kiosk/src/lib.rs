@@ -16,6 +16,7 @@ pub mod check;
 pub mod config;
 pub mod exits;
 pub mod experience;
+mod files;
 pub mod graphics;
 pub mod i18n;
 mod jobs;
@@ -154,7 +155,7 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
         OriginWorker::start(store).map_err(|source| StartError::Worker { name: "origin", source })?;
     world.insert_resource(origin);
     if let Some(dir) = &config.data_dir
-        && let Err(error) = check::try_folder(dir)
+        && let Err(error) = files::try_folder(dir)
     {
         warn!(
             "`kiosk.data_dir`: `{}` cannot be written, a restart forgets wrong PINs: {error}",

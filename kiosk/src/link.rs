@@ -37,6 +37,8 @@ const QUEUE_MESSAGES_MAX: usize = 256;
 const MESSAGES_PER_FRAME_MAX: usize = 64;
 /// Orders that may wait between the frame and the thread.
 const ORDERS_MAX: usize = 32;
+/// The first of what is refused is named in the log, and then each time that it has doubled.
+const REFUSED_NAMED: u64 = 8;
 /// Most shelves, banks, zones or sensors that are kept of each kind; a hub that says more is not one of ours.
 const ENTRIES_MAX: usize = 1024;
 /// Topics whose connection is remembered: the four kinds with many entries, and some single ones.
@@ -169,7 +171,13 @@ impl StoreFacts {
         };
         if let Err(error) = taken {
             self.refused += 1;
-            warn!("refused what the hub says on `{}`: {error}", topic.chars().take(128).collect::<String>());
+            // The staff's screen counts them all; a log of them would only grow.
+            if self.refused <= REFUSED_NAMED || self.refused.is_power_of_two() {
+                warn!(
+                    "refused what the hub says on `{}`: {error}",
+                    topic.chars().take(128).collect::<String>()
+                );
+            }
         }
     }
 }

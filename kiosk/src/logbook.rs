@@ -48,9 +48,10 @@ pub struct LogFiles {
 
 /// Why there are no log files.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to make the folder of the log files, `{}`", dir.display())]
+#[error("there is no place for log files: `{}`", path.display())]
 pub struct LogError {
-    dir: PathBuf,
+    /// The folder, or the file in it.
+    path: PathBuf,
     source: io::Error,
 }
 
@@ -207,12 +208,21 @@ impl Write for FileWriter {
     }
 }
 
+/// Makes what is missing and opens the first file, as the log does.
+///
+/// # Errors
+/// When the folder cannot be made or the file cannot be written.
+pub(crate) fn try_files(files: &LogFiles) -> Result<(), LogError> {
+    fs::create_dir_all(&files.dir).map_err(|source| LogError { path: files.dir.clone(), source })?;
+    let path = files.dir.join(FILE_NAME);
+    let opened = fs::File::options().create(true).append(true).open(&path);
+    opened.map(drop).map_err(|source| LogError { path, source })
+}
+
 fn open(files: &LogFiles) -> Result<FileWriter, LogError> {
-    let wrong = |source| LogError { dir: files.dir.clone(), source };
-    fs::create_dir_all(&files.dir).map_err(wrong)?;
-    let path: &Path = &files.dir.join(FILE_NAME);
     // The library opens the file without a word when it cannot: what is not writable is found out here.
-    fs::File::options().create(true).append(true).open(path).map_err(wrong)?;
+    try_files(files)?;
+    let path: &Path = &files.dir.join(FILE_NAME);
     Ok(FileWriter(FileRotate::new(
         path,
         AppendCount::new(files.files_max.saturating_sub(1)),

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use kiosk::{
     KioskPlugin,
     check::{self, Finding, Outcome},
-    config::Config,
+    config::{Config, ConfigError},
     equip, exits, graphics,
     i18n::Locale,
     logbook::log_plugin,
@@ -73,7 +73,8 @@ struct Arguments {
 enum Command {
     /// Asks for the staff's PIN and prints the line for `[staff]` in the configuration.
     StaffPin,
-    /// Says what would keep the kiosk from starting and which feature would be missing, without a screen.
+    /// Says what would keep the kiosk from starting and which feature would be missing, without a screen. A kiosk that
+    /// runs meanwhile connects anew to its hub.
     Check {
         /// The configuration.
         #[arg(long, value_name = "FILE")]
@@ -99,8 +100,12 @@ fn main() -> ExitCode {
         Ok(AppExit::Success) => ExitCode::SUCCESS,
         Ok(AppExit::Error(code)) => ExitCode::from(code.get()),
         Err(error) => {
-            eprintln!("storehub-kiosk: {error:#}");
-            ExitCode::FAILURE
+            // Nobody may be reading.
+            let _ = writeln!(io::stderr(), "storehub-kiosk: {error:#}");
+            match error.downcast_ref::<ConfigError>() {
+                Some(_) => ExitCode::from(exits::MISCONFIGURED),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -122,16 +127,16 @@ fn staff_pin() -> anyhow::Result<()> {
         std::io::stdin().lock().take(64).read_line(&mut line).context("the PIN cannot be read")?;
         Pin::parse(line.trim())?
     };
-    println!("pin_hash = \"{}\"", pin.hash()?);
-    Ok(())
+    writeln!(io::stdout(), "pin_hash = \"{}\"", pin.hash()?).context("nobody reads the hash")
 }
 
 fn check(file: &Path, json: bool) -> anyhow::Result<AppExit> {
-    let findings = match Config::load(file) {
-        Ok(config) => check::findings(file, &config),
+    let (findings, code) = match Config::load(file) {
+        Ok(config) => (check::findings(file, &config), AppExit::error()),
         Err(error) => {
             let words = format!("{:#}", anyhow::Error::from(error));
-            vec![Finding { what: "config", outcome: Outcome::Bad, words }]
+            let finding = Finding { what: "config", outcome: Outcome::Bad, words };
+            (vec![finding], AppExit::from_code(exits::MISCONFIGURED))
         }
     };
     let mut out = io::stdout().lock();
@@ -144,11 +149,19 @@ fn check(file: &Path, json: bool) -> anyhow::Result<AppExit> {
         if json {
             writeln!(out, "{}", serde_json::json!({ "check": what, "outcome": outcome, "message": words }))?;
         } else {
+            // One line for each finding, whatever stands in a file's name or a value.
+            let words: String =
+                words
+                    .chars()
+                    .flat_map(|letter| {
+                        if letter.is_control() { letter.escape_default().collect() } else { vec![letter] }
+                    })
+                    .collect();
             writeln!(out, "{outcome:<8} {what}: {words}")?;
         }
     }
     let is_bad = findings.iter().any(|finding| finding.outcome == Outcome::Bad);
-    Ok(if is_bad { AppExit::error() } else { AppExit::Success })
+    Ok(if is_bad { code } else { AppExit::Success })
 }
 
 fn png(path: &str) -> Result<PathBuf, String> {
@@ -177,7 +190,7 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     if let Some(path) = &arguments.shot {
         let said = shot::take(&config, screen, arguments.state.as_deref(), look, path)
             .context("no picture was taken")?;
-        println!("{said}");
+        writeln!(io::stdout(), "{said}").context("nobody reads what the screen says")?;
         return Ok(AppExit::Success);
     }
     if std::env::var_os("DISPLAY").is_none_or(|display| display.is_empty()) {
@@ -209,6 +222,7 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
         app.add_plugins(kiosk::window::plugin);
     }
     exits::log_panics_and_end();
+    app.insert_resource(Heart::start().context("the watchdog's thread cannot be started")?);
     equip(&mut app, &config, screen)?;
     app.insert_resource(look);
     if arguments.say {
@@ -220,6 +234,5 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     if let Some(seconds) = arguments.lose_graphics_after {
         app.add_plugins(graphics::DrillPlugin { after: Duration::from_secs(seconds) });
     }
-    app.insert_resource(Heart::start().context("the watchdog's thread cannot be started")?);
     Ok(app.run())
 }

@@ -16,6 +16,7 @@ use crate::{
     exits,
     jobs::{Outcome, Worker},
     session::{Session, SessionEnded},
+    theme::motion::{Pace, WAITING},
 };
 use pin::{BackOff, Pin, PinHash};
 use tally::Tally;
@@ -109,6 +110,8 @@ pub struct StaffRoom {
     pin: Pin,
     back_off: BackOff,
     light: Light,
+    /// The way out was touched once.
+    asks_exit: bool,
 }
 
 impl StaffRoom {
@@ -123,6 +126,12 @@ impl StaffRoom {
     #[must_use]
     pub fn gate(&self) -> Gate {
         self.gate
+    }
+
+    /// Whether one more touch ends the kiosk.
+    #[must_use]
+    pub fn asks_exit(&self) -> bool {
+        self.asks_exit
     }
 
     /// Digits typed so far.
@@ -244,6 +253,9 @@ fn touch(
     if *touch != Touch::Leave {
         session.touch();
     }
+    if *touch != Touch::Exit {
+        room.asks_exit = false;
+    }
     match *touch {
         Touch::Digit(digit) if is_typing => room.pin.push(digit),
         Touch::Delete if is_typing => room.pin.pop(),
@@ -262,6 +274,7 @@ fn touch(
                 job.is_some_and(|job| worker.is_some_and(|mut worker| worker.0.submit(session.id(), job)));
             room.light = if is_taken { Light::Looking } else { Light::NoPicture };
         }
+        Touch::Exit if room.gate == Gate::Open && !room.asks_exit => room.asks_exit = true,
         Touch::Exit if room.gate == Gate::Open => {
             info!("staff end the kiosk");
             exits::announce();
@@ -309,8 +322,13 @@ struct LooksAtLight;
 fn hold_camera(
     mut commands: Commands,
     room: Res<StaffRoom>,
+    mut pace: ResMut<Pace>,
     held: Option<Single<Entity, With<LooksAtLight>>>,
 ) {
+    // What the worker answers is seen as soon as it is said.
+    if room.light == Light::Looking || room.gate == Gate::Checking {
+        pace.within(WAITING);
+    }
     camera::hold(&mut commands, room.light == Light::Looking, held, Which::Staff);
 }
 
@@ -342,6 +360,7 @@ mod tests {
         app.add_plugins((MinimalPlugins, crate::i18n::plugin, crate::session::plugin, plugin))
             .insert_resource(TimeUpdateStrategy::ManualDuration(Duration::from_millis(10)))
             .insert_resource(Camera::default())
+            .init_resource::<Pace>()
             .insert_resource(StaffRoom::new(Some(hash), tally.wrong()))
             .insert_resource(StaffWorker::start(tally).unwrap());
         app.update();
@@ -421,6 +440,10 @@ mod tests {
         enter(&mut app, [4, 7, 1, 1]);
         app.world_mut().trigger(Touch::Measure);
         assert_eq!(app.world().resource::<StaffRoom>().light(), Light::NoPicture, "there is no camera");
+        app.world_mut().trigger(Touch::Exit);
+        app.world_mut().trigger(Touch::Measure);
+        app.world_mut().trigger(Touch::Exit);
+        assert_eq!(exits(&app), 0, "whoever does something else between has not meant it");
         app.world_mut().trigger(Touch::Exit);
         assert_eq!(exits(&app), 1);
     }

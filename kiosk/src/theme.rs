@@ -133,14 +133,12 @@ impl Theme {
     }
 }
 
-/// Reads both faces and keeps neither.
+/// Reads both faces and keeps neither; tells what both can draw.
 ///
 /// # Errors
 /// As [`Theme::load`].
-pub(crate) fn look_at_faces(display: &Display) -> Result<(), FontError> {
-    Face::read(&display.font)?;
-    Face::read(&display.font_bold)?;
-    Ok(())
+pub(crate) fn look_at_faces(display: &Display) -> Result<Repertoire, FontError> {
+    Ok(Face::read(&display.font)?.repertoire.common(&Face::read(&display.font_bold)?.repertoire))
 }
 
 fn fit(theme: Res<Theme>, windows: Query<&Window>, mut scale: ResMut<UiScale>) {

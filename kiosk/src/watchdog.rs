@@ -6,7 +6,7 @@
 //! the loop can see: a driver that never returns, a system that never ends.
 
 use std::{
-    env, io,
+    env, io, mem,
     os::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixDatagram},
@@ -30,6 +30,9 @@ use crate::exits;
 pub const STILL_MAX: Duration = Duration::from_secs(60);
 /// How long the process may take to end when it was told to.
 const ENDING_MAX: Duration = Duration::from_secs(10);
+/// A thread that has not looked for this long was held up with everything else: a machine that slept, a process that was
+/// stopped. What the loop did meanwhile says nothing.
+const GAP_MAX: Duration = Duration::from_secs(5);
 /// How often the thread looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -91,15 +94,20 @@ struct Listener {
     notifier: Notifier,
     beats: u64,
     beaten_at: Instant,
+    looked_at: Instant,
     ending_since: Option<Instant>,
 }
 
 impl Listener {
     fn new(notifier: Notifier, now: Instant) -> Self {
-        Self { notifier, beats: 0, beaten_at: now, ending_since: None }
+        Self { notifier, beats: 0, beaten_at: now, looked_at: now, ending_since: None }
     }
 
     fn listen(&mut self, beats: u64, is_ending: bool, now: Instant) -> Verdict {
+        if GAP_MAX <= now - mem::replace(&mut self.looked_at, now) {
+            self.beaten_at = now;
+            self.ending_since = self.ending_since.and(Some(now));
+        }
         if is_ending {
             let since = *self.ending_since.get_or_insert(now);
             return if ENDING_MAX <= now - since { Verdict::EndsNot } else { Verdict::Well };
@@ -200,15 +208,29 @@ mod tests {
             assert_eq!(listener.listen(second, false, start + Duration::from_secs(second)), Verdict::Well);
         }
         let last = start + Duration::from_secs(299);
-        assert_eq!(listener.listen(299, false, last + STILL_MAX - Duration::from_secs(1)), Verdict::Well);
-        assert_eq!(listener.listen(299, false, last + STILL_MAX), Verdict::Still);
+        let mut still = (1..=STILL_MAX.as_secs())
+            .map(|second| listener.listen(299, false, last + Duration::from_secs(second)));
+        assert_eq!(still.position(|verdict| verdict == Verdict::Still), Some(59));
     }
 
     #[test]
     fn a_process_that_cannot_end_is_not_waited_for() {
         let start = Instant::now();
         let mut listener = Listener::new(Notifier(None), start);
-        assert_eq!(listener.listen(1, true, start), Verdict::Well);
-        assert_eq!(listener.listen(1, true, start + ENDING_MAX), Verdict::EndsNot);
+        let mut ends = (0..=ENDING_MAX.as_secs())
+            .map(|second| listener.listen(1, true, start + Duration::from_secs(second)));
+        assert_eq!(ends.position(|verdict| verdict == Verdict::EndsNot), Some(10));
+    }
+
+    #[test]
+    fn a_machine_that_slept_is_no_loop_that_stands_still() {
+        let start = Instant::now();
+        let mut listener = Listener::new(Notifier(None), start);
+        assert_eq!(listener.listen(1, false, start), Verdict::Well);
+        let awake = start + 10 * STILL_MAX;
+        assert_eq!(listener.listen(1, false, awake), Verdict::Well);
+        let mut still = (1..=STILL_MAX.as_secs())
+            .map(|second| listener.listen(1, false, awake + Duration::from_secs(second)));
+        assert!(still.any(|verdict| verdict == Verdict::Still), "and then it is");
     }
 }

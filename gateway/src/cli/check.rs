@@ -118,14 +118,15 @@ fn data_dir(config: &Config, findings: &mut Vec<Finding>) -> bool {
     let what = "store.data_dir";
     match DataDir::new(&config.data_dir).lock() {
         Ok(_lock) => {
-            let probe = config.data_dir.join("check.tmp");
+            // A name of our own, so that nothing that lies there is written over or removed.
+            let probe = config.data_dir.join(format!(".check-{}", std::process::id()));
             let attempt = || {
-                let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&probe)?;
-                file.write_all(b"check")?;
-                file.sync_all()
+                let mut file = OpenOptions::new().create_new(true).write(true).open(&probe)?;
+                let written = file.write_all(b"check").and_then(|()| file.sync_all());
+                fs::remove_file(&probe)?;
+                written
             };
             let result = attempt();
-            fs::remove_file(&probe).ok();
             findings.push(match result {
                 Ok(()) => good(what, format!("`{}` is writable", config.data_dir.display())),
                 Err(error) => {

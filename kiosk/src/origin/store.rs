@@ -11,15 +11,15 @@ use std::{
 
 use bevy::log::{info, warn};
 use jiff::Timestamp;
-use provenance::{
-    Assessment, ItemClaim, KeyError, Names, PublicKey, Record, TrustError, TrustList, json, verify,
-};
+use provenance::{Assessment, ItemClaim, Names, PublicKey, Record, TrustError, TrustList, json, verify};
 use serde::Deserialize;
 
-use crate::config::Origin;
+use crate::{config::Origin, files};
 
 /// Most records in the folder.
 const RECORDS_MAX: usize = 10_000;
+/// Records that are left out and named in the log.
+const LEFT_OUT_NAMED_MAX: usize = 10;
 /// Most products in the catalogue.
 const PRODUCTS_MAX: usize = 100_000;
 /// Largest catalogue and trust list in bytes.
@@ -35,14 +35,6 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: io::Error,
-    },
-    /// A file is too large.
-    #[error("`{}` has {bytes} bytes, at most {FILE_BYTES_MAX} are allowed", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
     },
     /// The catalogue is none.
     #[error("`{}` is no catalogue", path.display())]
@@ -61,12 +53,6 @@ pub enum StoreError {
         what: &'static str,
         /// The most that is allowed.
         max: usize,
-    },
-    /// The pinned key is none.
-    #[error("`origin.trust_root` is no key")]
-    Root {
-        /// Why.
-        source: KeyError,
     },
     /// The trust list cannot be used.
     #[error("`{}` cannot be trusted", path.display())]
@@ -278,27 +264,30 @@ impl OriginStore {
             }
         }
         paths.sort();
-        for path in paths {
-            match file(&path) {
-                Ok(bytes) => self.add_record(&path, bytes.into()),
-                Err(error) => warn!("a record is left out: {}", crate::chain(&error)),
+        let mut left_out = 0;
+        for path in &paths {
+            let added = file(path)
+                .map_err(|error| crate::chain(&error))
+                .and_then(|bytes| self.add_record(path, bytes.into()));
+            if let Err(error) = added {
+                left_out += 1;
+                if left_out <= LEFT_OUT_NAMED_MAX {
+                    warn!("a record is left out: {error}");
+                }
             }
+        }
+        if LEFT_OUT_NAMED_MAX < left_out {
+            warn!("{left_out} of {} records in `{}` are left out", paths.len(), dir.display());
         }
         Ok(())
     }
 
     /// Files a record under the products that it names. Whether it can be believed is asked later.
-    fn add_record(&mut self, path: &Path, bytes: std::sync::Arc<[u8]>) {
+    fn add_record(&mut self, path: &Path, bytes: std::sync::Arc<[u8]>) -> Result<(), String> {
         let record = json::read(&bytes)
             .map_err(|error| crate::chain(&error))
-            .and_then(|document| Record::read(&document).map_err(|error| error.to_string()));
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => {
-                warn!("`{}` is left out: {error}", path.display());
-                return;
-            }
-        };
+            .and_then(|document| Record::read(&document).map_err(|error| error.to_string()))
+            .map_err(|error| format!("`{}`: {error}", path.display()))?;
         let mut gtins: Vec<&str> = record
             .events
             .iter()
@@ -310,6 +299,7 @@ impl OriginStore {
         for gtin in gtins {
             self.records.entry(gtin.to_owned()).or_default().push(bytes.clone());
         }
+        Ok(())
     }
 }
 
@@ -333,12 +323,7 @@ fn names_closely(record: &[u8], claim: &ItemClaim) -> u8 {
 }
 
 fn file(path: &Path) -> Result<Vec<u8>, StoreError> {
-    let read = |source| StoreError::Read { path: path.to_owned(), source };
-    let bytes = fs::metadata(path).map_err(read)?.len();
-    if FILE_BYTES_MAX < bytes {
-        return Err(StoreError::TooLarge { path: path.to_owned(), bytes });
-    }
-    fs::read(path).map_err(read)
+    files::read(path, FILE_BYTES_MAX).map_err(|source| StoreError::Read { path: path.to_owned(), source })
 }
 
 fn products(path: &Path) -> Result<BTreeMap<String, Product>, StoreError> {
@@ -350,9 +335,8 @@ fn products(path: &Path) -> Result<BTreeMap<String, Product>, StoreError> {
     Ok(wire.products.into_iter().map(|product| (product.gtin.clone(), product)).collect())
 }
 
-fn trust(path: &Path, root: &str) -> Result<TrustList, StoreError> {
-    let root = PublicKey::parse(root).map_err(|source| StoreError::Root { source })?;
-    TrustList::read(&file(path)?, &root).map_err(|source| StoreError::Trust { path: path.to_owned(), source })
+fn trust(path: &Path, root: &PublicKey) -> Result<TrustList, StoreError> {
+    TrustList::read(&file(path)?, root).map_err(|source| StoreError::Trust { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -362,10 +346,13 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
+    fn example() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("kiosk.example.toml")
+    }
+
     /// The demonstration store as the example configuration names it.
     fn demo() -> OriginStore {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/kiosk.example.toml"));
-        OriginStore::load(&Config::load(path).unwrap().origin.unwrap())
+        OriginStore::load(&Config::load(&example()).unwrap().origin.unwrap())
     }
 
     fn assess(lot: Option<&str>, serial: Option<&str>, gtin: &str) -> Assessment {
@@ -431,7 +418,7 @@ mod tests {
             catalogue: dir.path().join("none.json"),
             records: dir.path().to_owned(),
             trust: dir.path().join("none.json"),
-            trust_root: "nobody".to_owned(),
+            trust_root: Config::load(&example()).unwrap().origin.unwrap().trust_root,
         });
         let claim = ItemClaim::try_new("09521234543213", None, None).unwrap();
         assert_eq!(store.assess(&claim, Timestamp::UNIX_EPOCH).verdict, Verdict::Unverified);

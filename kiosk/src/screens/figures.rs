@@ -43,6 +43,10 @@ impl Figure {
     }
 }
 
+/// A strip that is not there while nothing is known: dashes invite nobody.
+#[derive(Component)]
+struct Fleeting;
+
 /// Three figures beside one another, with hairlines between them.
 pub(super) fn figures(
     parent: &mut ChildSpawnerCommands,
@@ -55,9 +59,14 @@ pub(super) fn figures(
     } else {
         (Colour::Card, Colour::Line, Colour::Brand, Colour::InkSoft)
     };
-    parent
-        .spawn((
+    let mut strip = parent.spawn(());
+    if is_on_night {
+        strip.insert(Fleeting);
+    }
+    strip
+        .insert((
             Node {
+                display: if is_on_night { display(facts) } else { Display::Flex },
                 flex_grow: 1.0,
                 padding: UiRect::axes(px(0), px(24)),
                 border: UiRect::all(px(2)),
@@ -90,10 +99,30 @@ pub(super) fn figures(
         });
 }
 
-fn show(facts: Res<StoreFacts>, mut texts: Query<(&Figure, &mut Words)>) {
+fn show(
+    facts: Res<StoreFacts>,
+    mut texts: Query<(&Figure, &mut Words)>,
+    mut strips: Query<&mut Node, With<Fleeting>>,
+) {
     if facts.is_changed() {
         for (figure, mut words) in &mut texts {
             words.set_if_neq(figure.value(&facts));
         }
+        let display = display(&facts);
+        for mut strip in &mut strips {
+            if strip.display != display {
+                strip.display = display;
+            }
+        }
+    }
+}
+
+/// Whether there is anything to show.
+fn display(facts: &StoreFacts) -> Display {
+    let unknown = Words::key("unknown");
+    if Figure::ALL.into_iter().all(|figure| figure.value(facts) == unknown) {
+        Display::None
+    } else {
+        Display::Flex
     }
 }

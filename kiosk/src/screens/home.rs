@@ -104,6 +104,8 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, parts: Parts) {
 
 /// Columns of a name in the list of shelves on a screen that lies: one line.
 const LIST_COLUMNS_MAX: usize = 22;
+/// The same on a screen that stands: two lines.
+const CARD_COLUMNS_MAX: usize = 40;
 
 /// Takes what is left of its place.
 fn fill(node: Node) -> Node {
@@ -288,7 +290,11 @@ fn shelf_line(list: &mut ChildSpawnerCommands, theme: &Theme, shelf: &ShelfStock
         _ => ("pieces", Colour::Good),
     };
     let name = shelf.name.clone();
-    let name = if theme.is_wide() { Words::brief(name, LIST_COLUMNS_MAX) } else { Words::name(name) };
+    let name = if theme.is_wide() {
+        Words::brief(name, LIST_COLUMNS_MAX)
+    } else {
+        Words::brief(name, CARD_COLUMNS_MAX)
+    };
     list.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|line| {
         line.spawn((
             Node { flex_grow: 1.0, flex_basis: px(0), min_width: px(0), ..default() },

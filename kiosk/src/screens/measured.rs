@@ -125,6 +125,10 @@ fn seen(world: &mut World) -> Vec<Seen> {
             .find(|entity| world.get::<Name>(**entity).is_some_and(|name| name.as_str() == "Idle"))
             .copied();
     }
+    // What lies in something that is not there is not there.
+    let is_away =
+        |entity: &Entity| world.get::<Node>(*entity).is_some_and(|node| node.display == Display::None);
+    all.retain(|seen| !seen.within.iter().any(is_away));
     all
 }
 

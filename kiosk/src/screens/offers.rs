@@ -59,8 +59,9 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>, mut 
     });
 }
 
-/// Columns of a name on a screen that lies, and of an origin on one that stands: what the card has room for.
+/// Columns of a name on a screen that lies and on one that stands, and of an origin: what the card has room for.
 const WIDE_COLUMNS_MAX: usize = 32;
+const CARD_COLUMNS_MAX: usize = 40;
 const ORIGIN_COLUMNS_MAX: usize = 30;
 
 /// What is there only where there is more than one page.
@@ -193,7 +194,8 @@ fn card(
         .with_children(|card| {
             let drawn = drawing(product);
             let called = shelf.name.clone();
-            let called = if wide { Words::brief(called, WIDE_COLUMNS_MAX) } else { Words::name(called) };
+            let columns_max = if wide { WIDE_COLUMNS_MAX } else { CARD_COLUMNS_MAX };
+            let called = Words::brief(called, columns_max);
             let name = (
                 Node {
                     flex_grow: if wide { 1.0 } else { 0.0 },

@@ -25,9 +25,10 @@ use crate::{
     session::Session,
     theme::{
         Colour, Edge, Ground, Ink, Raised, Theme, Type,
+        icon::Icon,
         motion::{Pace, WAITING},
         space,
-        widgets::{self, ButtonKind, PressColours},
+        widgets::{self, ButtonKind, Mood, PressColours},
     },
 };
 
@@ -188,20 +189,9 @@ fn pad(slot: &mut ChildSpawnerCommands, theme: &Theme, shown: &Shown) {
             };
             left.spawn(widgets::text(theme, Type::Heading, Colour::Ink, Words::key(key)));
             cells(left, theme);
-            if !is_hub_there {
-                left.spawn((Name::new("HubAway"), widgets::panel(Colour::AccentSoft, 24.0))).with_children(
-                    |note| {
-                        note.spawn(widgets::text(
-                            theme,
-                            Type::Body,
-                            Colour::AccentInk,
-                            Words::key("pick-up-hub-away-short"),
-                        ));
-                    },
-                );
-            }
             if wide {
                 send_key(left, theme, role);
+                hub_away(left, theme, is_hub_there);
                 left.spawn(Node { flex_grow: 1.0, ..default() });
                 if may_scan {
                     scan_card(left, theme);
@@ -213,6 +203,7 @@ fn pad(slot: &mut ChildSpawnerCommands, theme: &Theme, shown: &Shown) {
             keys(right, theme);
             if !wide {
                 send_key(right, theme, role);
+                hub_away(right, theme, is_hub_there);
             }
         });
         if !wide {
@@ -222,6 +213,17 @@ fn pad(slot: &mut ChildSpawnerCommands, theme: &Theme, shown: &Shown) {
             body.spawn(Node { flex_grow: 1.0, ..default() });
             roles(body, theme, role);
         }
+    });
+}
+
+/// Below what can be touched, so that no key moves under a finger when the hub goes.
+fn hub_away(parent: &mut ChildSpawnerCommands, theme: &Theme, is_hub_there: bool) {
+    if is_hub_there {
+        return;
+    }
+    parent.spawn((Name::new("HubAway"), widgets::panel(Colour::AccentSoft, 24.0))).with_children(|note| {
+        let words = Words::key("pick-up-hub-away-short");
+        note.spawn(widgets::text(theme, Type::Body, Colour::AccentInk, words));
     });
 }
 
@@ -396,9 +398,13 @@ fn show_scan(
 
 /// Where the code is found, and who stands there.
 fn roles(parent: &mut ChildSpawnerCommands, theme: &Theme, role: Role) {
+    let where_key = match role {
+        Role::Customer => "pick-up-where",
+        Role::Courier => "pick-up-where-courier",
+    };
     parent.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|row| {
         row.spawn(Node { flex_grow: 1.0, flex_basis: px(0), ..default() }).with_children(|told| {
-            told.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, Words::key("pick-up-where")));
+            told.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, Words::key(where_key)));
         });
         let key = match role {
             Role::Customer => "pick-up-i-am-courier",
@@ -411,10 +417,14 @@ fn roles(parent: &mut ChildSpawnerCommands, theme: &Theme, role: Role) {
 
 /// The hub looks at the code.
 fn waiting(slot: &mut ChildSpawnerCommands, theme: &Theme) {
-    slot.spawn((Name::new("Checking"), widgets::card())).with_children(|card| {
-        card.spawn(widgets::text(theme, Type::Title, Colour::Ink, Words::key("pick-up-checking")));
-        card.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key("pick-up-checking-note")));
-    });
+    let moment = widgets::Moment {
+        name: "Checking",
+        drawn: Icon::Wait,
+        mood: Mood::Calm,
+        title: Words::key("pick-up-checking"),
+        body: Words::key("pick-up-checking-note"),
+    };
+    widgets::moment(slot, theme, moment, |_| {});
 }
 
 /// What the door does.
@@ -494,7 +504,7 @@ fn door(
             if let Some(bank) = facts.lockers.values().find(|bank| bank.bank == errand.bank) {
                 map(place, theme, bank, errand);
             }
-            help(place, theme);
+            help(place, theme, ButtonKind::Quiet);
         });
     });
 }
@@ -612,9 +622,14 @@ fn drawn_door(line: &mut ChildSpawnerCommands, theme: &Theme, number: u16, is_ou
 }
 
 fn thanks(slot: &mut ChildSpawnerCommands, theme: &Theme, key: &'static str) {
-    slot.spawn((Name::new("Thanks"), widgets::panel(Colour::Good, 48.0))).with_children(|card| {
-        card.spawn(widgets::text(theme, Type::Title, Colour::OnState, Words::key(key)));
-        card.spawn(widgets::text(theme, Type::Body, Colour::OnState, Words::key("pick-up-thanks")));
+    let moment = widgets::Moment {
+        name: "Thanks",
+        drawn: Icon::Check,
+        mood: Mood::Good,
+        title: Words::key(key),
+        body: Words::key("pick-up-thanks"),
+    };
+    widgets::moment(slot, theme, moment, |card| {
         card.spawn((Countdown, widgets::text(theme, Type::Caption, Colour::OnState, Words::verbatim(""))));
     });
 }
@@ -633,34 +648,46 @@ fn trouble(slot: &mut ChildSpawnerCommands, theme: &Theme, stage: &Stage) {
         Stage::NoAnswer => ("pick-up-no-answer".to_owned(), None),
         _ => ("pick-up-ask-staff".to_owned(), None),
     };
+    // Nothing that is typed again helps where a door does not obey.
+    let needs_staff =
+        matches!(stage, Stage::Stuck { .. } | Stage::LeftOpen { .. } | Stage::NotEmptied { .. })
+            || key == "pick-up-ask-staff";
     let with_door = |words: Words| match door {
         Some(door) => words.with("door", door.to_string()),
         None => words,
     };
-    slot.spawn((Name::new("Trouble"), widgets::card())).with_children(|card| {
-        card.spawn((
-            Node { width: px(72), height: px(8), border_radius: BorderRadius::MAX, ..default() },
-            Ground(Colour::Accent),
-        ));
-        card.spawn(widgets::text(theme, Type::Title, Colour::Ink, with_door(Words::key(key.clone()))));
-        card.spawn(widgets::text(
-            theme,
-            Type::Body,
-            Colour::InkSoft,
-            with_door(Words::key(format!("{key}-note"))),
-        ));
-        if matches!(stage, Stage::Refused(Refusal::RateLimited { .. })) {
+    let moment = widgets::Moment {
+        name: "Trouble",
+        drawn: if needs_staff { Icon::Help } else { Icon::Warning },
+        mood: Mood::Calm,
+        title: with_door(Words::key(key.clone())),
+        body: with_door(Words::key(format!("{key}-note"))),
+    };
+    let waits = matches!(stage, Stage::Refused(Refusal::RateLimited { .. }));
+    widgets::moment(slot, theme, moment, |card| {
+        if waits {
             card.spawn((Countdown, widgets::text(theme, Type::Figure, Colour::Brand, Words::verbatim(""))));
-        } else {
-            widgets::button(card, theme, "Retry", ButtonKind::Primary, Words::key("pick-up-retry"))
-                .observe(touches(Touch::Retry));
         }
     });
-    help(slot, theme);
+    let (retry_kind, help_kind) = if needs_staff {
+        (ButtonKind::Quiet, ButtonKind::Primary)
+    } else {
+        (ButtonKind::Primary, ButtonKind::Quiet)
+    };
+    if needs_staff {
+        help(slot, theme, help_kind);
+    }
+    if !waits {
+        widgets::button(slot, theme, "Retry", retry_kind, Words::key("pick-up-retry"))
+            .observe(touches(Touch::Retry));
+    }
+    if !needs_staff {
+        help(slot, theme, help_kind);
+    }
 }
 
 /// The way to a person, always.
-fn help(parent: &mut ChildSpawnerCommands, theme: &Theme) {
+fn help(parent: &mut ChildSpawnerCommands, theme: &Theme, kind: ButtonKind) {
     parent
         .spawn((Name::new("HelpLine"), Node { width: percent(100), ..widgets::row(space::LINE) }))
         .with_children(|line| {
@@ -670,7 +697,7 @@ fn help(parent: &mut ChildSpawnerCommands, theme: &Theme) {
                     widgets::text(theme, Type::Body, Colour::InkSoft, help_words(Help::Uncalled)),
                 ));
             });
-            widgets::button(line, theme, "Help", ButtonKind::Quiet, Words::key("pick-up-help"))
+            widgets::button(line, theme, "Help", kind, Words::key("pick-up-help"))
                 .insert(HelpKey)
                 .observe(touches(Touch::Help));
         });
@@ -689,15 +716,15 @@ fn show_digits(
     mut commands: Commands,
     pick_up: Res<PickUp>,
     mut cells: Query<(&Cell, &mut Words)>,
-    send: Query<(Entity, Has<InteractionDisabled>, &Children), With<SendKey>>,
+    send: Query<(Entity, Ref<SendKey>, Has<InteractionDisabled>, &Children)>,
 ) {
     for (cell, mut words) in &mut cells {
         let digit = pick_up.digits().at(cell.0).map(String::from).unwrap_or_default();
         words.set_if_neq(Words::verbatim(digit));
     }
     let is_whole = pick_up.digits().is_whole();
-    for (key, is_disabled, children) in &send {
-        if is_whole != is_disabled && !pick_up.is_changed() {
+    for (key, made, is_disabled, children) in &send {
+        if is_whole != is_disabled && !pick_up.is_changed() && !made.is_added() {
             continue;
         }
         let (ground, edge, ink) = if is_whole {

@@ -105,7 +105,7 @@ pub fn next(at: Screen, intent: Intent, conditions: Conditions) -> Screen {
     match (at, intent) {
         (_, Intent::Finish) => Screen::Attract,
         (_, Intent::Status) => Screen::Fault,
-        (Screen::Attract | Screen::Home | Screen::Fault, Intent::Staff) => Screen::Staff,
+        (_, Intent::Staff) => Screen::Staff,
 
         (Screen::Attract, Intent::Start | Intent::Home) => Screen::Home,
         (Screen::Attract, Intent::Back) => Screen::Attract,
@@ -118,7 +118,7 @@ pub fn next(at: Screen, intent: Intent, conditions: Conditions) -> Screen {
         (_, Intent::Choose(feature)) => conditions.entry(feature),
 
         (_, Intent::Back | Intent::Home) => Screen::Home,
-        (_, Intent::Start | Intent::Agree | Intent::Decline | Intent::Staff) => at,
+        (_, Intent::Start | Intent::Agree | Intent::Decline) => at,
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn plugin(app: &mut App) {
             (
                 build,
                 show_pin,
-                (show_facts, show_light, show_lines)
+                (show_facts, show_light, show_lines, show_exit)
                     .run_if(on_timer(REFRESH_EVERY).or_eager(room_has_changed)),
             )
                 .chain()
@@ -271,10 +271,27 @@ fn exit(column: &mut ChildSpawnerCommands, theme: &Theme) {
                     ));
                 });
             }
-            widgets::button(row, theme, "Exit", ButtonKind::Quiet, Words::key("staff-exit"))
+            widgets::button(row, theme, "Exit", ButtonKind::Quiet, exit_words(false))
+                .insert(ExitKey)
                 .observe(touches(Touch::Exit));
         },
     );
+}
+
+/// The button that ends the kiosk; it asks once.
+#[derive(Component)]
+struct ExitKey;
+
+fn exit_words(asks: bool) -> Words {
+    Words::key(if asks { "staff-exit-sure" } else { "staff-exit" })
+}
+
+fn show_exit(room: Res<StaffRoom>, keys: Query<&Children, With<ExitKey>>, mut labels: Query<&mut Words>) {
+    for label in keys.iter().flatten() {
+        if let Ok(mut words) = labels.get_mut(*label) {
+            words.set_if_neq(exit_words(room.asks_exit()));
+        }
+    }
 }
 
 fn tight_card(name: &'static str) -> impl Bundle {
@@ -628,10 +645,19 @@ mod tests {
     fn the_exit_ends_the_kiosk() {
         let mut app = app();
         open(&mut app);
+        let exits =
+            |app: &App| app.world().resource::<Messages<AppExit>>().iter_current_update_messages().count();
         let exit = named(&mut app, "Exit").unwrap();
         app.world_mut().trigger(Activate { entity: exit });
         app.world_mut().flush();
-        assert_eq!(app.world().resource::<Messages<AppExit>>().iter_current_update_messages().count(), 1);
+        assert_eq!(exits(&app), 0, "a touch by mistake ends nothing");
+        app.update();
+        app.update();
+        let sure = app.world().resource::<I18n>().say(&exit_words(true));
+        assert!(shown(&mut app).contains(&sure));
+        app.world_mut().trigger(Activate { entity: exit });
+        app.world_mut().flush();
+        assert_eq!(exits(&app), 1);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::{
 use bevy::prelude::warn;
 use serde::{Deserialize, Serialize};
 
+use crate::files;
+
 /// The form of the file.
 const VERSION: u32 = 1;
 const FILE_NAME: &str = "staff-pin.json";
@@ -63,10 +65,7 @@ impl Tally {
 }
 
 fn read(path: &Path) -> io::Result<u32> {
-    if FILE_BYTES_MAX < fs::metadata(path)?.len() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large"));
-    }
-    let kept: Kept = serde_json::from_slice(&fs::read(path)?)?;
+    let kept: Kept = serde_json::from_slice(&files::read(path, FILE_BYTES_MAX)?)?;
     if kept.version != VERSION {
         let what = format!("its version is {}, not {VERSION}", kept.version);
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));

@@ -3,8 +3,7 @@
 //! Format: ISO/IEC 14496-22 (OpenType), read by `skrifa`; table checksums as in its section 4.3.
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,8 +11,11 @@ use std::{
 use bevy::prelude::warn;
 use skrifa::{
     FontRef, MetadataProvider as _, Tag,
+    instance::{LocationRef, Size},
     raw::{ReadError, TableProvider as _},
 };
+
+use crate::files;
 
 /// The largest faces of Chinese have 16 MB.
 const FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -28,12 +30,6 @@ pub enum FontError {
         path: PathBuf,
         /// Why.
         source: io::Error,
-    },
-    /// The file is larger than any font.
-    #[error("`{}` is no font: it has more than {FILE_MAX} bytes", path.display())]
-    Size {
-        /// The file.
-        path: PathBuf,
     },
     /// The file is no font.
     #[error("`{}` is no OpenType font; run `cargo xtask setup` again, or name another one in `[display]`", path.display())]
@@ -54,12 +50,8 @@ pub(super) struct Face {
 impl Face {
     /// Reads a face; what is damaged in it is logged, since the rest of it can still be read.
     pub(super) fn read(path: &Path) -> Result<Self, FontError> {
-        let read = |source| FontError::Read { path: path.to_owned(), source };
-        let mut bytes = Vec::new();
-        File::open(path).map_err(read)?.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(read)?;
-        if FILE_MAX < bytes.len() as u64 {
-            return Err(FontError::Size { path: path.to_owned() });
-        }
+        let bytes = files::read(path, FILE_MAX)
+            .map_err(|source| FontError::Read { path: path.to_owned(), source })?;
         let (repertoire, damaged) =
             look_over(&bytes).map_err(|source| FontError::Format { path: path.to_owned(), source })?;
         for table in damaged {
@@ -100,50 +92,78 @@ fn checksum(tag: Tag, table: &[u8]) -> u32 {
     words.enumerate().filter(|(at, _)| is_counted(*at)).fold(0, |sum, (_, word)| sum.wrapping_add(word))
 }
 
-/// The letters that can be drawn; all of them until a font says otherwise.
+/// The letters that can be drawn, and how wide each is; all of them until a font says otherwise.
 #[derive(Debug, Clone, Default)]
-pub struct Repertoire(Option<Arc<[u64]>>);
+pub struct Repertoire(Option<Arc<[u8]>>);
 
 impl Repertoire {
     /// Code points of the planes that fonts have letters in.
     const CODES: usize = 0x4_0000;
+    /// Steps of a width within an em. What is kept is one more than the width, and nought for no glyph.
+    const STEPS: f32 = 32.0;
+    /// From here on letters are an em wide where no font says otherwise: Hangul and all that comes after it.
+    const WIDE_FROM: char = '\u{1100}';
 
     fn of(font: &FontRef) -> Self {
-        let mut bits = vec![0_u64; Self::CODES / 64];
-        for (code, _) in font.charmap().mappings() {
-            if let Some(word) = bits.get_mut(code as usize / 64) {
-                *word |= 1 << (code % 64);
+        let metrics = font.glyph_metrics(Size::unscaled(), LocationRef::default());
+        let em = f32::from(font.head().map_or(1000, |head| head.units_per_em()));
+        let mut widths = vec![0; Self::CODES];
+        for (code, glyph) in font.charmap().mappings() {
+            if let Some(width) = widths.get_mut(code as usize) {
+                let steps = (metrics.advance_width(glyph).unwrap_or(em) / em * Self::STEPS).ceil();
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped")]
+                let steps = steps.clamp(0.0, 254.0) as u8;
+                *width = steps + 1;
             }
         }
-        Self(Some(bits.into()))
+        Self(Some(widths.into()))
     }
 
-    /// What both can draw.
+    /// What both can draw, as wide as the wider of them.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {
         let (Some(mine), Some(theirs)) = (&self.0, &other.0) else {
-            return self.0.as_ref().map_or_else(|| other.clone(), |_| self.clone());
+            return Self(self.0.clone().or_else(|| other.0.clone()));
         };
-        Self(Some(mine.iter().zip(theirs.iter()).map(|(mine, theirs)| mine & theirs).collect()))
+        let both = mine.iter().zip(theirs.iter());
+        Self(Some(
+            both.map(|(mine, theirs)| if *mine.min(theirs) == 0 { 0 } else { *mine.max(theirs) }).collect(),
+        ))
+    }
+
+    fn kept(&self, letter: char) -> Option<u8> {
+        self.0.as_ref().map(|widths| widths.get(u32::from(letter) as usize).copied().unwrap_or(0))
     }
 
     /// Whether there is a glyph for a letter.
     #[must_use]
     pub fn has(&self, letter: char) -> bool {
-        let code = u32::from(letter);
-        self.0
-            .as_ref()
-            .is_none_or(|bits| bits.get(code as usize / 64).is_some_and(|word| word >> (code % 64) & 1 == 1))
+        self.kept(letter).is_none_or(|kept| 0 < kept)
+    }
+
+    /// How wide a letter is in columns, which are half an em: a Chinese character has two.
+    #[must_use]
+    pub fn columns(&self, letter: char) -> f32 {
+        match self.kept(letter) {
+            Some(kept @ 1..) => f32::from(kept - 1) * 2.0 / Self::STEPS,
+            Some(0) | None => {
+                if Self::WIDE_FROM <= letter {
+                    2.0
+                } else {
+                    1.0
+                }
+            }
+        }
     }
 
     /// A repertoire of these letters alone.
     #[cfg(test)]
     pub(crate) fn only(letters: impl IntoIterator<Item = char>) -> Self {
-        let mut bits = vec![0_u64; Self::CODES / 64];
+        let mut widths = vec![0; Self::CODES];
         for code in letters.into_iter().map(u32::from) {
-            bits[code as usize / 64] |= 1 << (code % 64);
+            widths[code as usize] = 17;
         }
-        Self(Some(bits.into()))
+        Self(Some(widths.into()))
     }
 }
 
@@ -174,7 +194,7 @@ mod tests {
         fs::write(&path, b"OTTO\0\0\0\0\0\0\0\0").unwrap();
         assert!(said().contains("is no OpenType font"), "a head without tables draws nothing");
         let endless = Face::read(Path::new("/dev/zero")).map(|_| ()).unwrap_err();
-        assert!(endless.to_string().contains("more than"), "{endless}");
+        assert!(crate::chain(&endless).contains("not a regular file"), "{}", crate::chain(&endless));
     }
 
     #[test]
@@ -201,6 +221,8 @@ mod tests {
         for letter in "Châteauひらカタ한글云栖鿕㐀！".chars() {
             assert!(repertoire.has(letter), "{letter}");
         }
+        assert!(repertoire.columns('i') < 0.7 && repertoire.columns('@') > 1.5, "letters differ");
+        assert_eq!((repertoire.columns('云'), repertoire.columns('⸻')), (2.0, 4.9375));
         assert!(!repertoire.has('🍷') && !repertoire.has('ł') && !repertoire.has(char::MAX));
         let both = Repertoire::only("ab".chars()).common(&Repertoire::only("bc".chars()));
         assert!(both.has('b') && !both.has('a') && !both.has('c'));

@@ -217,31 +217,74 @@ pub fn pill(parent: &mut ChildSpawnerCommands, theme: &Theme, ground: Colour, in
 
 /// A calm notice: what does not work, what still does, and nothing that blinks.
 pub fn notice(parent: &mut ChildSpawnerCommands, theme: &Theme, title: Words, body: Words) {
-    drawn_notice(parent, theme, Icon::Help, title, body);
+    moment(
+        parent,
+        theme,
+        Moment { name: "Notice", drawn: Icon::Help, mood: Mood::Calm, title, body },
+        |_| {},
+    );
 }
 
-/// A notice with a drawing of its own.
-pub fn drawn_notice(
+/// How a [`Moment`] is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// Something is so, or is being done.
+    Calm,
+    /// Something went well.
+    Good,
+}
+
+/// The one thing that a screen says right now.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// What the entity is called.
+    pub name: &'static str,
+    /// Its drawing.
+    pub drawn: Icon,
+    /// How it is meant.
+    pub mood: Mood,
+    /// What it is.
+    pub title: Words,
+    /// What it means, and what to do.
+    pub body: Words,
+}
+
+/// Says one thing in the middle of all the room that there is; what can be done about it stands below, in reach.
+pub fn moment(
     parent: &mut ChildSpawnerCommands,
     theme: &Theme,
-    drawn: Icon,
-    title: Words,
-    body: Words,
+    Moment { name, drawn, mood, title, body }: Moment,
+    more: impl FnOnce(&mut ChildSpawnerCommands),
 ) {
+    let (ground, ink, soft, disc, main, second) = match mood {
+        Mood::Calm => {
+            (Colour::Card, Colour::Ink, Colour::InkSoft, Colour::AccentSoft, Colour::Brand, Colour::AccentInk)
+        }
+        Mood::Good => {
+            (Colour::Good, Colour::OnState, Colour::OnState, Colour::OnState, Colour::Good, Colour::Good)
+        }
+    };
+    // Side of the drawing, distance of the parts and longest line, in pixels of the design.
+    let (side, gap, line) =
+        if theme.is_wide() { (120, space::LINE, 1280.0) } else { (280, space::CARD, 780.0) };
+    let line = || Node { max_width: px(line), ..default() };
     parent
-        .spawn((Name::new("Notice"), card()))
+        .spawn((Name::new(name), plate(ground, space::EDGE, Raised::Card)))
         .entry::<Node>()
-        .and_modify(|mut node| {
-            node.padding = UiRect::all(px(space::EDGE));
-            node.row_gap = px(space::CARD);
+        .and_modify(move |mut node| {
+            node.flex_grow = 1.0;
+            node.min_height = px(0);
+            node.row_gap = px(gap);
+            node.align_items = AlignItems::Center;
+            node.justify_content = JustifyContent::Center;
         })
         .entity()
+        .insert(Edge(if mood == Mood::Calm { Colour::CardEdge } else { ground }))
         .with_children(|card| {
-            icon::disc(card, drawn, 152, Colour::AccentSoft, Colour::Brand, Colour::AccentInk);
-            card.spawn(column(space::TIGHT)).with_children(|told| {
-                told.spawn(text(theme, Type::Heading, Colour::Ink, title));
-                told.spawn(text(theme, Type::Body, Colour::InkSoft, body));
-            });
+            icon::disc(card, drawn, side, disc, main, second);
+            card.spawn((line(), centred(theme, Type::Title, ink, title)));
+            card.spawn((line(), centred(theme, Type::Body, soft, body)));
+            more(card);
         });
 }
 

@@ -35,7 +35,7 @@ pub enum LoadError {
     /// No folder of models was given and none was found.
     #[error(
         "found no folder `{MODELS_FOLDER}` with `{MANIFEST_FILE}` beside or above the program or the current \
-         folder: pass `--models DIR` or set {MODELS_VARIABLE}"
+         folder: name it (`--models DIR`, or `[models] dir` of a kiosk) or set {MODELS_VARIABLE}"
     )]
     NoModels,
     /// The home directory is unknown, so the library's default place is too.

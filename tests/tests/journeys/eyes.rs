@@ -224,7 +224,7 @@ async fn what_a_kiosk_lacks_is_said_before_it_starts() {
     let (_, findings) = check(
         "[kiosk]\nid = \"kiosk-01\"\ndata_dir = \"/proc/kiosk\"\n[hub]\nmqtt = \"127.0.0.1:9\"\n\
          [camera]\nsource = \"file:nobody.png\"\n[models]\ndir = \"nowhere\"\n\
-         [origin]\ncatalogue = \"none.json\"\nrecords = \"none\"\ntrust = \"none.json\"\ntrust_root = \"z6M\"",
+         [origin]\ncatalogue = \"none.json\"\nrecords = \"none\"\ntrust = \"none.json\"\ntrust_root = \"z6MkonfyjBfEwoHaN8ndw9g3G6ij9SpzJ6moFLzRi2DUPaZD\"",
     )
     .await;
     for (what, named) in [

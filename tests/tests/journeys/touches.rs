@@ -9,7 +9,7 @@ use e2e::{
     harness::{
         Display, PATIENCE, Program, Running,
         memory::{self, Pattern},
-        wait_for,
+        run_to_end, wait_for,
     },
     sim::bank::BankFaults,
 };
@@ -301,6 +301,21 @@ async fn staff_hold_the_mark_and_a_restart_forgives_no_wrong_pin() {
     assert_eq!(kept, r#"{"version":1,"wrong":3}"#);
     assert!(!kiosk.spoken().contains(PIN) && !kiosk.spoken().contains(WRONG_PIN), "a PIN was said");
     assert!(!kiosk.spoken().contains('\u{1b}'), "colours stand in a log that is no terminal");
+}
+
+#[tokio::test]
+async fn a_kiosk_that_is_not_let_in_is_told_so_before_it_starts() {
+    let (store, secret) = store_with_an_order().await;
+    let about_hub = async |secret: &str| {
+        let dir = folder(Some((store.hub().mqtt, secret))).await;
+        let args = ["check", "--config", "kiosk.toml"];
+        let checked = run_to_end("storehub-kiosk", dir.path(), args).await;
+        let line = checked.stdout.lines().find(|line| line.contains("hub.mqtt")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("nothing about the hub: {}", checked.said()))
+    };
+    let (good, wrong) = (about_hub(&secret).await, about_hub("not-the-secret").await);
+    assert!(good.starts_with("ok ") && good.contains("lets this kiosk in"), "{good}");
+    assert!(wrong.starts_with("warning ") && wrong.contains("refuses the login"), "{wrong}");
 }
 
 #[tokio::test]
