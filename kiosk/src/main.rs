@@ -149,14 +149,13 @@ fn check(file: &Path, json: bool) -> anyhow::Result<AppExit> {
         if json {
             writeln!(out, "{}", serde_json::json!({ "check": what, "outcome": outcome, "message": words }))?;
         } else {
-            // One line for each finding, whatever stands in a file's name or a value.
-            let words: String =
-                words
-                    .chars()
-                    .flat_map(|letter| {
-                        if letter.is_control() { letter.escape_default().collect() } else { vec![letter] }
-                    })
-                    .collect();
+            // No line begins with what stands in a file's name or a value.
+            let words: String = words
+                .trim_end()
+                .split('\n')
+                .map(|line| line.replace(char::is_control, "\u{fffd}"))
+                .collect::<Vec<_>>()
+                .join("\n         ");
             writeln!(out, "{outcome:<8} {what}: {words}")?;
         }
     }
