@@ -337,7 +337,8 @@ def _hair_colour(rng) -> np.ndarray:
     return (colour * rng.uniform(0.7, 1.4) * rng.uniform(0.9, 1.1, 3)).astype(np.float32)
 
 
-def _paint_skin(face: Face, z, rng) -> np.ndarray:
+def _paint_skin(face: Face, z, rng, fine=None) -> np.ndarray:
+    """Skin from its pigments; `fine` adds to the logarithms of melanin and blood."""
     melanin = np.full(X.shape, np.log(face.melanin), dtype=np.float32)
     blood = np.full(X.shape, np.log(face.blood), dtype=np.float32)
     melanin += 0.06 * _noise(rng, 12.0) + rng.uniform(0.0, 0.06) * _noise(rng, 4.0)
@@ -348,12 +349,18 @@ def _paint_skin(face: Face, z, rng) -> np.ndarray:
     melanin += rng.uniform(0.0, 0.35) * under_eye
     blood += rng.uniform(0.0, 0.4) * under_eye
     melanin += rng.uniform(0.0, 0.25) * _bump(face.eye_x, -6.0, 13.0, 5.0)
-    if rng.random() < 0.2:
+    # Where the fine structure is known, nothing is painted that would not stand in its maps.
+    if fine is None and rng.random() < 0.2:
         spots = np.clip(_noise(rng, 1.5) - rng.uniform(1.3, 2.0), 0.0, 1.5)
         melanin += rng.uniform(0.2, 0.7) * spots * np.exp(-0.5 * ((X / 50.0) ** 2 + ((Y - 25.0) / 35.0) ** 2))
-    skin = skin_optics.skin_colour(np.exp(melanin), np.exp(blood))
+    if fine is None:
+        skin = skin_optics.skin_colour(np.exp(melanin), np.exp(blood))
+    else:
+        skin = skin_optics.smooth_skin_colour(np.exp(melanin + fine.melanin), np.exp(blood + fine.blood))
     # Carotene differs between people more than the model's constant.
     skin = skin * np.array([rng.uniform(0.97, 1.07), 1.0, rng.uniform(0.76, 1.0)], np.float32)
+    if fine is not None:
+        return skin
     if rng.random() < 0.6:
         lines = np.exp(-0.5 * ((ABS_X - face.nose_half - 5.0 - 0.45 * (Y - face.nose_base_y + 6.0)) / 1.5) ** 2)
         lines *= _step(Y - face.nose_base_y + 10.0, 5.0) * _step(face.mouth_y + 2.0 - Y, 6.0)
@@ -367,7 +374,8 @@ def _paint_skin(face: Face, z, rng) -> np.ndarray:
     return skin
 
 
-def _paint_mouth(face: Face, skin, rng) -> None:
+def _paint_mouth(face: Face, skin, rng) -> np.ndarray:
+    """Lips and what is between them; gives how much of the skin they cover."""
     u = np.clip(X / face.mouth_half, -1.0, 1.0)
     bow = 1.0 - u * u
     line = face.mouth_y - face.corner_lift * u * u
@@ -397,9 +405,11 @@ def _paint_mouth(face: Face, skin, rng) -> None:
             gaps = 1.0 - 0.18 * np.exp(-0.5 * (((ABS_X % 8.0) - 4.0) / 0.8) ** 2)
             shade = rng.uniform(0.45, 0.8) * (1.0 - 0.5 * u * u) * gaps
             skin += (teeth[..., None]) * (shade[..., None] * np.array([1.0, 0.95, 0.85], np.float32) - skin)
+    return np.maximum(lips, seam)
 
 
-def _paint_eyes(face: Face, skin, hair, rng) -> None:
+def _paint_eyes(face: Face, skin, hair, rng) -> np.ndarray:
+    """Eyes and lashes; gives how much of the skin they cover."""
     iris_colour = np.array([(0.03, 0.015, 0.008), (0.08, 0.04, 0.015), (0.12, 0.1, 0.04),
                             (0.09, 0.16, 0.22), (0.16, 0.2, 0.2)])[rng.choice(5, p=[.42, .26, .1, .14, .08])]
     gaze = rng.normal(0.0, 1.2, 2) if rng.random() < 0.85 else rng.normal(0.0, 3.0, 2)
@@ -428,18 +438,22 @@ def _paint_eyes(face: Face, skin, hair, rng) -> None:
     skin *= (1.0 - rng.uniform(0.05, 0.4) * floor)[..., None]
     glint = np.hypot(X - SIDE * face.eye_x - rng.uniform(-2.5, 2.5), dy + rng.uniform(0.5, 3.0))
     skin += (rng.uniform(0.0, 1.0) * _edge(1.1 - glint, 0.8) * opening)[..., None]
+    return np.maximum(opening, lash * roof)
 
 
-def _paint_brows(face: Face, skin, hair, rng) -> None:
+def _paint_brows(face: Face, skin, hair, rng) -> np.ndarray:
+    """Brows; gives how much of the skin they cover."""
     u = (ABS_X - face.eye_x - 4.0) / face.brow_half
     line = _brow_line(face, np.clip(u, -1.2, 1.2))
     thick = face.brow_thick * np.clip(1.15 - 0.45 * (u + 0.4), 0.35, 1.2)
     mask = np.exp(-0.5 * np.square(np.square((Y - line) / (0.5 * thick + 0.4)))) * _step(1.02 - np.abs(u), 0.12)
     mask *= np.clip(1.0 + 0.3 * _noise(rng, 0.7), 0.2, 1.3)
     _mix(skin, hair * rng.uniform(0.5, 1.3), np.clip(rng.uniform(0.35, 1.0) * mask, 0.0, 1.0))
+    return np.clip(mask, 0.0, 1.0)
 
 
-def _paint_nostrils(face: Face, skin, rng) -> None:
+def _paint_nostrils(face: Face, skin, rng) -> np.ndarray:
+    """Nostrils and the folds around them; gives how much of the skin the holes take."""
     hole = _bump(0.42 * face.nose_half, face.nose_base_y - 2.0, 3.2, 1.8)
     skin *= (1.0 - rng.uniform(0.35, 0.9) * hole)[..., None]
     wing = np.exp(-0.5 * ((np.hypot((ABS_X - 0.62 * face.nose_half) / 0.38 / face.nose_half * 7.0,
@@ -448,12 +462,14 @@ def _paint_nostrils(face: Face, skin, rng) -> None:
     skin *= (1.0 - rng.uniform(0.05, 0.35) * wing)[..., None]
     under = np.exp(-0.5 * ((Y - face.nose_base_y - 1.5) / 2.0) ** 2) * _step(face.nose_half - ABS_X, 3.0)
     skin *= (1.0 - rng.uniform(0.05, 0.35) * under)[..., None]
+    return hole
 
 
-def _paint_beard(face: Face, skin, hair, t, rng) -> None:
+def _paint_beard(face: Face, skin, hair, t, rng) -> np.ndarray:
+    """A beard, on some; gives how much of the skin it covers."""
     kind = rng.random()
     if kind > 0.3:
-        return
+        return np.zeros_like(X)
     cheek_line = 18.0 + 14.0 * rng.random() + 22.0 * np.clip(1.0 - ABS_X / 62.0, 0.0, 1.0) ** 0.7 * 1.4
     low = _step(Y - np.maximum(cheek_line, 20.0), 6.0)
     around = 1.0 - _step(1.0 - np.hypot(X / (face.mouth_half + 3.0), (Y - face.mouth_y - 2.0) / 13.0), 0.15)
@@ -469,7 +485,9 @@ def _paint_beard(face: Face, skin, hair, t, rng) -> None:
         mask = np.maximum(beard, moustache)
     strength = rng.uniform(0.1, 0.5) if rng.random() < 0.5 else rng.uniform(0.6, 1.0)
     grain = np.clip(0.85 + 0.25 * _noise(rng, 0.7), 0.0, 1.1)
-    _mix(skin, hair * rng.uniform(0.5, 1.1), np.clip(mask * strength * grain, 0.0, 1.0))
+    cover = np.clip(mask * strength * grain, 0.0, 1.0)
+    _mix(skin, hair * rng.uniform(0.5, 1.1), cover)
+    return np.maximum(cover, mask)
 
 
 def _hair_mask(face: Face, t, rng, style=None) -> np.ndarray:
@@ -508,9 +526,10 @@ def _hair_mask(face: Face, t, rng, style=None) -> np.ndarray:
     return np.clip(mask, 0.0, 1.0)
 
 
-def _paint_glasses(face: Face, image, rng) -> None:
+def _paint_glasses(face: Face, image, rng) -> np.ndarray:
+    """Glasses, on some; gives how much of the skin they cover."""
     if rng.random() > 0.24:
-        return
+        return np.zeros_like(X)
     half_w, half_h = rng.uniform(20.0, 29.0), rng.uniform(13.0, 24.0)
     centre_y = rng.uniform(-1.0, 6.0)
     power = rng.uniform(2.0, 5.0)
@@ -526,13 +545,18 @@ def _paint_glasses(face: Face, image, rng) -> None:
     frame = np.maximum(frame, arm * (ABS_X > centre_x + half_w - 1.0) * _step(76.0 - ABS_X, 3.0))
     lens = _step(-distance, 1.0)
     kind = rng.random()
+    cover = frame
     if kind < 0.12:
         _mix(image, rng.uniform(0.004, 0.03, 3), lens * rng.uniform(0.7, 0.97))
+        cover = np.maximum(frame, lens)
     elif kind < 0.6:
         glare = np.clip(_noise(rng, 12.0), 0.0, 2.0) * rng.uniform(0.02, 0.2)
         image += (lens * glare)[..., None]
+        # What lies behind a lens that mirrors is not seen as it is.
+        cover = np.maximum(frame, np.clip(8.0 * lens * glare, 0.0, 1.0))
     tint = rng.uniform(0.0, 0.06, 3) if rng.random() < 0.7 else rng.uniform(0.0, 0.5, 3)
     _mix(image, tint, np.clip(frame, 0.0, 1.0) * rng.uniform(0.6, 1.0))
+    return np.clip(cover, 0.0, 1.0)
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -618,8 +642,8 @@ def _camera(image, rng) -> np.ndarray:
     image = luma[..., None] + saturation * (image - luma[..., None])
     picture = Image.fromarray((np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
     if rng.random() < 0.25:
-        low = int(rng.uniform(0.45, 0.9) * SCENE_PX)
-        picture = picture.resize((low, low), Image.BILINEAR).resize((SCENE_PX, SCENE_PX), Image.BILINEAR)
+        low = int(rng.uniform(0.45, 0.9) * picture.width)
+        picture = picture.resize((low, low), Image.BILINEAR).resize(picture.size, Image.BILINEAR)
     if rng.random() < 0.6:
         coded = io.BytesIO()
         picture.save(coded, "JPEG", quality=int(rng.integers(35, 96)))
@@ -643,7 +667,7 @@ def render(seed: int) -> Scene:
     face = _draw_face(rng)
     z, t = _head_height(face, rng)
     xy = _points_in_head(face)
-    albedo, alpha, z = _paint(face, z, t, rng)
+    albedo, alpha, z, _ = _paint(face, z, t, rng)
 
     yaw, pitch, roll = np.radians([
         np.clip(rng.normal(0.0, 12.0), -32, 32), np.clip(rng.normal(0.0, 8.0), -20, 20),
@@ -653,16 +677,18 @@ def render(seed: int) -> Scene:
     return _photograph(face, radiance, alpha, z, xy, camera_from_head, rng)
 
 
-def _paint(face: Face, z, t, rng, hair_style=None):
-    """Colours, coverage and the height with hair. A `hair_style` leaves out beard and glasses: a portrait's face is bare."""
+def _paint(face: Face, z, t, rng, hair_style=None, fine=None):
+    """Colours, coverage, the height with hair, and how much of each place is something else than bare skin of the head.
+
+    A `hair_style` leaves out beard and glasses: a portrait's face is bare.
+    """
     hair = _hair_colour(rng)
-    skin = _paint_skin(face, z, rng)
-    _paint_nostrils(face, skin, rng)
-    _paint_mouth(face, skin, rng)
+    skin = _paint_skin(face, z, rng, fine)
+    covers = [_paint_nostrils(face, skin, rng), _paint_mouth(face, skin, rng)]
     if hair_style is None:
-        _paint_beard(face, skin, hair, t, rng)
-    _paint_eyes(face, skin, hair, rng)
-    _paint_brows(face, skin, hair if rng.random() < 0.7 else hair * 0.5, rng)
+        covers.append(_paint_beard(face, skin, hair, t, rng))
+    covers.append(_paint_eyes(face, skin, hair, rng))
+    covers.append(_paint_brows(face, skin, hair if rng.random() < 0.7 else hair * 0.5, rng))
 
     ears = rng.uniform(0.4, 1.0) * _step(1.0 - np.hypot((ABS_X - face.skull_half - 2.0) / rng.uniform(7.0, 12.0),
                                                         (Y - 14.0) / rng.uniform(26.0, 33.0)), 0.12)
@@ -687,12 +713,15 @@ def _paint(face: Face, z, t, rng, hair_style=None):
     skin += cover[..., None] * (hair_texture - skin)
     alpha = np.maximum(alpha, cover)
     z = z + (4.0 * cover).astype(np.float32)
+    covers += [cover, 1.0 - head]
     if hair_style is None:
-        _paint_glasses(face, skin, rng)
-    return np.clip(skin, 0.0, 1.0).astype(np.float32), alpha.astype(np.float32), z
+        covers.append(_paint_glasses(face, skin, rng))
+    covered = np.clip(np.max(covers, axis=0), 0.0, 1.0)
+    return np.clip(skin, 0.0, 1.0).astype(np.float32), alpha.astype(np.float32), z, covered.astype(np.float32)
 
 
-def _light(albedo, z, camera_from_head, rng):
+def lamps(camera_from_head, rng):
+    """One to three lamps: their directions in the head frame and their colours."""
     directions, colours = [], []
     for index in range(rng.integers(1, 4)):
         azimuth, height = rng.normal(0.0, 0.8), rng.normal(-0.35, 0.45)
@@ -701,6 +730,11 @@ def _light(albedo, z, camera_from_head, rng):
         warmth = rng.normal(0.0, 0.12)
         power = rng.uniform(0.3, 1.3) * (1.0 if index == 0 else rng.uniform(0.1, 0.6))
         colours.append((power * np.array([1.0 + warmth, 1.0, 1.0 - warmth])).astype(np.float32))
+    return directions, colours
+
+
+def _light(albedo, z, camera_from_head, rng):
+    directions, colours = lamps(camera_from_head, rng)
     ambient = rng.uniform(0.12, 0.8)
     gloss = rng.uniform(0.0, 0.16) * np.clip(0.6 + 0.4 * _noise(rng, 4.0), 0.1, 1.5)
     return _shade(albedo, z, directions, colours, ambient, rng.uniform(-0.1, 0.5), gloss, rng)
@@ -709,57 +743,70 @@ def _light(albedo, z, camera_from_head, rng):
 def _photograph(face, radiance, alpha, z, xy, camera_from_head, rng) -> Scene:
     distance = float(np.exp(rng.uniform(np.log(420.0), np.log(2500.0))))
     px_per_mm = SCENE_PX / (SCENE_BOX_SIDES * BOX_SIDE_MM)
-
-    def to_rows(y):
-        return (y - _Y[0]) / GRID_MM
-
-    def to_cols(x):
-        return (x - _X[0]) / GRID_MM
-
-    def height_at(x, y):
-        return map_coordinates(z, [to_rows(y), to_cols(x)], order=1, mode="nearest", prefilter=False)
-
-    def project(points_head):
-        cam = points_head @ camera_from_head.T
-        return cam[..., :2] * (distance / (distance - cam[..., 2:3]))
-
-    centre = project(np.array([[0.0, BOX_CENTRE_Y_MM, -8.0]]))[0]
+    eye = Eye(z, camera_from_head, distance)
+    centre = eye.project(np.array([[0.0, BOX_CENTRE_Y_MM, -8.0]]))[0]
     spot = np.array([SCENE_PX, SCENE_PX]) * 0.5
     # On the rim the height field is steepest, so the depth of a rim point is read a little inside.
     inset = np.where(np.isin(np.arange(POINT_COUNT), RIM_POINTS), 0.96, 1.0)[:, None] * xy
-    solid = np.column_stack([xy, height_at(inset[:, 0], inset[:, 1])])
-    points = (project(solid) - centre) * px_per_mm + spot
+    solid = np.column_stack([xy, eye.height_at(inset[:, 0], inset[:, 1])])
+    points = (eye.project(solid) - centre) * px_per_mm + spot
 
     pixel = np.arange(SCENE_PX) + 0.5
     image_x, image_y = np.meshgrid(pixel, pixel)
     ray_x = (image_x - spot[0]) / px_per_mm + centre[0]
     ray_y = (image_y - spot[1]) / px_per_mm + centre[1]
-    # March each ray onto the height field: correct the depth by the residual, damped.
-    # The coarse half-resolution march only finds the start for the fine one.
-    head_from_camera = camera_from_head.T.astype(np.float32)
-
-    def march(x, y, depth, steps):
-        for _ in range(steps):
-            shrink = (distance - depth) * (1.0 / distance)
-            cam = np.stack([x * shrink, y * shrink, depth], axis=-1)
-            head = cam @ head_from_camera.T
-            residual = height_at(head[..., 0], head[..., 1]) - head[..., 2]
-            depth = np.clip(depth + 0.65 * residual, -105.0, 40.0)
-        return depth, head
-
-    ray_x, ray_y = ray_x.astype(np.float32), ray_y.astype(np.float32)
-    coarse, _ = march(ray_x[::2, ::2], ray_y[::2, ::2], np.zeros_like(ray_x[::2, ::2]), 7)
-    _, head = march(ray_x, ray_y, coarse.repeat(2, 0).repeat(2, 1), 4)
-    rows, cols = to_rows(head[..., 1]), to_cols(head[..., 0])
-    layers = np.dstack([radiance, alpha])
-    sampled = np.dstack([map_coordinates(layers[..., c], [rows, cols], order=1, mode="nearest", prefilter=False)
-                         for c in range(4)])
+    sampled = eye.look(ray_x.astype(np.float32), ray_y.astype(np.float32), np.dstack([radiance, alpha]))
     mask = sampled[..., 3:4]
     scene = sampled[..., :3] * mask + (1.0 - mask) * backdrop(rng, SCENE_PX)
     scene = _occlude(scene, rng)
     side = BOX_SIDE_MM * px_per_mm
     return Scene(_camera(scene.astype(np.float32), rng), points.astype(np.float32),
                  np.array([spot[0], spot[1], side], np.float32), face.melanin)
+
+
+class Eye:
+    """A pinhole at `distance` mm before the head's origin, looking at the height field `z`."""
+
+    def __init__(self, z, camera_from_head, distance: float):
+        self.z, self.camera_from_head, self.distance = z, camera_from_head, distance
+
+    def height_at(self, x, y):
+        """The height field at points of the head frame, in mm."""
+        return map_coordinates(self.z, [_rows(y), _cols(x)], order=1, mode="nearest", prefilter=False)
+
+    def project(self, points_head):
+        """Where points of the head frame are seen, in mm on the plane through its origin."""
+        cam = points_head @ self.camera_from_head.T
+        return cam[..., :2] * (self.distance / (self.distance - cam[..., 2:3]))
+
+    def look(self, ray_x, ray_y, layers) -> np.ndarray:
+        """What lies where the rays through the plane's points meet the head: a value of each layer."""
+        # March each ray onto the height field: correct the depth by the residual, damped.
+        # The coarse half-resolution march only finds the start for the fine one.
+        head_from_camera = self.camera_from_head.T.astype(np.float32)
+
+        def march(x, y, depth, steps):
+            for _ in range(steps):
+                shrink = (self.distance - depth) * (1.0 / self.distance)
+                cam = np.stack([x * shrink, y * shrink, depth], axis=-1)
+                head = cam @ head_from_camera.T
+                residual = self.height_at(head[..., 0], head[..., 1]) - head[..., 2]
+                depth = np.clip(depth + 0.65 * residual, -105.0, 40.0)
+            return depth, head
+
+        coarse, _ = march(ray_x[::2, ::2], ray_y[::2, ::2], np.zeros_like(ray_x[::2, ::2]), 7)
+        _, head = march(ray_x, ray_y, coarse.repeat(2, 0).repeat(2, 1), 4)
+        rows, cols = _rows(head[..., 1]), _cols(head[..., 0])
+        return np.dstack([map_coordinates(layers[..., layer], [rows, cols], order=1, mode="nearest", prefilter=False)
+                          for layer in range(layers.shape[2])])
+
+
+def _rows(y):
+    return (y - _Y[0]) / GRID_MM
+
+
+def _cols(x):
+    return (x - _X[0]) / GRID_MM
 
 
 def _occlude(scene, rng):

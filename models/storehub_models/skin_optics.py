@@ -144,3 +144,20 @@ def skin_colour(melanin: np.ndarray, blood: np.ndarray) -> np.ndarray:
         return (fraction + 0.5).astype(np.intp)
 
     return table[index(melanin, *MELANIN_RANGE), index(blood, *BLOOD_RANGE)]
+
+
+def smooth_skin_colour(melanin: np.ndarray, blood: np.ndarray) -> np.ndarray:
+    """As `skin_colour`, bilinear in the table: small differences of pigment stay small differences of colour."""
+    table = colour_table()
+    last = table.shape[0] - 1
+
+    def place(value, low, high):
+        at = np.log(np.clip(value, low, high) / low) * (last / np.log(high / low))
+        whole = np.minimum(at.astype(np.intp), last - 1)
+        return whole, (at - whole)[..., None].astype(np.float32)
+
+    row, down = place(melanin, *MELANIN_RANGE)
+    column, right = place(blood, *BLOOD_RANGE)
+    above = table[row, column] * (1.0 - right) + table[row, column + 1] * right
+    below = table[row + 1, column] * (1.0 - right) + table[row + 1, column + 1] * right
+    return above * (1.0 - down) + below * down
