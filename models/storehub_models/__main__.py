@@ -23,14 +23,29 @@ SHARDS = 28
 
 def _render(args) -> None:
     from . import scenes
+    kind = {"landmarks": scenes.LANDMARKS, "skin": scenes.SKIN, "skin-b": scenes.SKIN_B}[args.scenes]
     for shard in range(args.first_shard, args.shards):
-        scenes.render_shard(args.work / "scenes", shard)
+        kind.render(args.work / "scenes", shard)
 
 
 def _train(args) -> None:
     from . import train_landmarks
     settings = train_landmarks.Settings(steps=args.steps) if args.steps else train_landmarks.Settings()
     train_landmarks.train(args.work / "scenes", args.work / "run", settings, args.shards)
+
+
+def _train_skin(args) -> None:
+    from . import train_skinmap
+    settings = train_skinmap.Settings(steps=args.steps) if args.steps else train_skinmap.Settings()
+    train_skinmap.train(args.work / "scenes", args.work / "run", settings, None, args.threads)
+
+
+def _judge_skin(args) -> None:
+    from . import scenes, train_skinmap
+    answer = train_skinmap.answering(args.work / "run" / "skinmap.pt", train_skinmap.Settings().width)
+    kind = scenes.SKIN_B if args.scenes == "skin-b" else scenes.SKIN
+    shards = range(args.first_shard, args.shards)
+    print(json.dumps(train_skinmap.judge(answer, kind, args.work / "scenes", shards), indent=1))
 
 
 def _export(args) -> None:
@@ -69,19 +84,24 @@ def _all(args) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m storehub_models", description=__doc__)
-    parser.add_argument("command", choices=["render", "train", "export", "evaluate", "card", "portrait", "all"])
+    parser.add_argument("command", choices=["render", "train", "train-skin", "judge-skin", "export", "evaluate", "card", "portrait", "all"])
     parser.add_argument("--work", type=Path, default=PACKAGE_ROOT / ".work",
                         help="scenes and training runs; can be deleted (default: models/.work)")
-    parser.add_argument("--shards", type=int, default=SHARDS, help="shards of 500 scenes (default: %(default)s)")
+    parser.add_argument("--scenes", choices=["landmarks", "skin", "skin-b"], default="landmarks",
+                        help="render: which scenes (default: %(default)s)")
+    parser.add_argument("--shards", type=int, default=SHARDS,
+                        help="shards of 500 scenes, of 25 for skin (default: %(default)s)")
     parser.add_argument("--first-shard", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="training steps of 64 crops")
+    parser.add_argument("--threads", type=int, default=1, help="train-skin: threads (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="portrait: which person (default: %(default)s)")
     parser.add_argument("--size", type=int, default=1080, help="portrait: width in pixels (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="portrait: a .png or .jpg file")
     args = parser.parse_args()
     if args.command == "portrait" and args.out is None:
         parser.error("portrait needs --out FILE")
-    commands = {"render": _render, "train": _train, "export": _export, "evaluate": _evaluate,
+    commands = {"render": _render, "train": _train, "train-skin": _train_skin,
+                "judge-skin": _judge_skin, "export": _export, "evaluate": _evaluate,
                 "card": _card, "portrait": _portrait, "all": _all}
     commands[args.command](args)
     return 0

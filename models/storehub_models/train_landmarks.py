@@ -56,15 +56,15 @@ class SceneSet:
     def refresh(self) -> int:
         """Load shards that have arrived since; returns the number of scenes."""
         while self.limit is None or len(self.loaded) < self.limit:
-            path = scenes.shard_path(self.folder, len(self.loaded))
+            path = scenes.LANDMARKS.path(self.folder, len(self.loaded))
             if not path.exists():
                 break
             self.loaded.append(scenes.load_shard(path))
-        return len(self.loaded) * scenes.SHARD_SCENES
+        return len(self.loaded) * scenes.LANDMARKS.shard_scenes
 
     def batch(self, rng: np.random.Generator, size: int):
-        index = rng.integers(len(self.loaded) * scenes.SHARD_SCENES, size=size)
-        shard, row = np.divmod(index, scenes.SHARD_SCENES)
+        index = rng.integers(len(self.loaded) * scenes.LANDMARKS.shard_scenes, size=size)
+        shard, row = np.divmod(index, scenes.LANDMARKS.shard_scenes)
         return tuple(np.stack([self.loaded[s][name][r] for s, r in zip(shard, row)])
                      for name in ("images", "points", "boxes"))
 
@@ -178,7 +178,7 @@ def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None,
     rng = np.random.default_rng(settings.seed)
     data = SceneSet(scene_folder, shards)
     if data.refresh() == 0:
-        raise FileNotFoundError(f"no shard `{scenes.shard_path(scene_folder, 0)}`: render scenes first")
+        raise FileNotFoundError(f"no shard `{scenes.LANDMARKS.path(scene_folder, 0)}`: render scenes first")
     model = network.LandmarkNet().to(memory_format=torch.channels_last)
     averaged = {name: value.clone() for name, value in model.state_dict().items()}
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)

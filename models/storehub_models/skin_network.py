@@ -1,0 +1,80 @@
+"""The skin network: plain 3x3 convolutions from a face's picture to maps of half its size.
+
+Owns the layers, what goes in and what comes out. The contrast of each colour against its surroundings is computed in
+the graph, so that the light's colour and strength matter little and no caller repeats it.
+
+Input: RGB of sRGB values in [0, 1], N x 3 x S x S, S a multiple of 32. Output: N x 7 x S/2 x S/2 in the order of
+OUTPUTS; the first PROBABILITIES of them are probabilities, the rest values in the units of `skin_scenes`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+OUTPUTS = ("skin", "line", "spot", "depth", "melanin", "blood", "shine")
+PROBABILITIES = 3
+# What a value of one of the output's own units is worth: the network answers in quantities about one.
+UNITS = (0.2, 0.5, 0.5, 0.3)
+# Truth from these on is a line or a spot: mm, and added logarithm of melanin.
+LINE_MM_MIN = 0.04
+SPOT_MIN = 0.12
+# Side of the neighbourhood that a colour is compared with, in pixels of the input.
+SURROUNDINGS_PX = 48
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class SkinNet(nn.Module):
+    """See the module; `forward` gives logits and values in UNITS, `Exported` gives what leaves."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        w = width
+        self.to_2 = nn.Sequential(_block(6, w, 2), _block(w, w))
+        self.to_4 = nn.Sequential(_block(w, 2 * w, 2), _block(2 * w, 2 * w))
+        self.to_8 = nn.Sequential(_block(2 * w, 3 * w, 2), _block(3 * w, 3 * w))
+        self.to_16 = nn.Sequential(_block(3 * w, 4 * w, 2), _block(4 * w, 4 * w))
+        self.to_32 = nn.Sequential(_block(4 * w, 4 * w, 2), _block(4 * w, 4 * w))
+        self.back_16, self.back_8 = _block(4 * w, 3 * w), _block(3 * w, 2 * w)
+        self.back_4, self.back_2 = _block(2 * w, w), _block(w, w)
+        self.head = nn.Conv2d(w, len(OUTPUTS), 1)
+
+    @staticmethod
+    def contrasts(image: torch.Tensor) -> torch.Tensor:
+        """The picture, and the logarithm of each linear colour against its surroundings."""
+        light = torch.log(image.clamp(min=0.0) ** 2.2 + 0.01)
+        around = functional.avg_pool2d(light, SURROUNDINGS_PX // 2, SURROUNDINGS_PX // 4, SURROUNDINGS_PX // 4)
+        around = functional.interpolate(around, size=light.shape[2:], mode="bilinear", align_corners=False)
+        return torch.cat([image - 0.5, 2.0 * (light - around)], dim=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        def up(field):
+            return functional.interpolate(field, scale_factor=2.0, mode="nearest")
+
+        at_2 = self.to_2(self.contrasts(image))
+        at_4 = self.to_4(at_2)
+        at_8 = self.to_8(at_4)
+        at_16 = self.to_16(at_8)
+        at_16 = self.back_16(at_16 + up(self.to_32(at_16)))
+        at_8 = self.back_8(at_8 + up(at_16))
+        at_4 = self.back_4(at_4 + up(at_8))
+        return self.head(self.back_2(at_2 + up(at_4)))
+
+
+class Exported(nn.Module):
+    """What leaves for the kiosk: probabilities and values in their units."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("units", torch.tensor(UNITS).view(1, -1, 1, 1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        raw = self.network(image)
+        values = functional.relu(raw[:, PROBABILITIES:]) * self.units
+        return torch.cat([torch.sigmoid(raw[:, :PROBABILITIES]), values], dim=1)
