@@ -112,3 +112,8 @@ pub(crate) fn plugin(app: &mut App) {
             fault::plugin,
         ));
 }
+
+/// What stands on the floor: the shelf `shelf-07` is 07, the lockers `locker-a` are A.
+fn place_name(id: &str) -> String {
+    id.rsplit('-').next().unwrap_or(id).to_uppercase()
+}

@@ -46,10 +46,11 @@ def draw(face: render.Face, rng) -> Mesostructure:
     # Grain finer than any map, in pigment and in relief: pores and the skin's own pattern.
     grain = _grain(rng, 0.35)
     height += (rng.uniform(0.0, 0.012) * grain).astype(np.float32)
-    mottle = _grain(rng, 1.1)
+    # Mottle without an edge, at several sizes: uneven, and neither a spot nor a patch.
+    mottle = rng.uniform(0.0, 0.05) * _grain(rng, 1.1) + rng.uniform(0.0, 0.07) * _grain(rng, rng.uniform(3.0, 8.0))
+    flush = rng.uniform(0.0, 0.06) * _grain(rng, 1.6) + rng.uniform(0.0, 0.08) * _grain(rng, rng.uniform(4.0, 10.0))
     return Mesostructure(
-        melanin=spots + (rng.uniform(0.0, 0.05) * mottle).astype(np.float32),
-        blood=redness + (rng.uniform(0.0, 0.06) * _grain(rng, 1.6)).astype(np.float32),
+        melanin=spots + mottle.astype(np.float32), blood=redness + flush.astype(np.float32),
         height=height, gloss=_gloss(face, rng), lines=lines, spots=spots, redness=redness)
 
 
@@ -203,11 +204,11 @@ def _spots(face: render.Face, rng) -> tuple[np.ndarray, np.ndarray]:
 def _redness(face: render.Face, rng) -> tuple[np.ndarray, np.ndarray]:
     """Blood of diffuse patches and of small raised bumps, and how far the bumps stand out."""
     blood, bumps = np.zeros(render.X.shape, np.float32), np.zeros(render.X.shape, np.float32)
-    for _ in range(int(rng.poisson(rng.choice([0.0, 1.5, 4.0])))):
-        drawn = _blob(_somewhere(face, rng), rng.uniform(5.0, 18.0), rng.uniform(0.5, 1.2), rng)
+    for _ in range(int(rng.poisson(rng.choice([0.0, 2.0, 5.0])))):
+        drawn = _blob(_somewhere(face, rng), rng.uniform(4.0, 20.0), rng.uniform(0.5, 1.4), rng)
         if drawn is not None:
             window, cover = drawn
-            blood[window] = np.maximum(blood[window], rng.uniform(0.15, 0.8) * cover)
+            blood[window] = np.maximum(blood[window], rng.uniform(0.15, 1.0) * cover)
     for _ in range(int(rng.poisson(rng.choice([0.0, 2.0, 14.0], p=[0.5, 0.3, 0.2])))):
         drawn = _blob(_somewhere(face, rng), rng.uniform(0.8, 3.2), rng.uniform(0.5, 1.0), rng)
         if drawn is not None:
@@ -222,4 +223,6 @@ def _gloss(face: render.Face, rng) -> np.ndarray:
     middle = np.exp(-0.5 * ((render.X / 26.0) ** 2 + ((render.Y - 5.0) / 60.0) ** 2))
     nose = render._bump(0.0, face.nose_tip_y - 6.0, 9.0, 14.0)
     base = rng.uniform(0.005, 0.05) + rng.uniform(0.0, 0.16) * np.maximum(middle, nose)
-    return (base * np.clip(1.0 + 0.35 * _grain(rng, 2.5) + 0.25 * _grain(rng, 0.5), 0.1, 2.5)).astype(np.float32)
+    # A film of oil is patchy, sometimes very: what it leaves dull is no spot.
+    patches = rng.uniform(0.0, 0.8) * _grain(rng, float(np.exp(rng.uniform(np.log(1.2), np.log(5.0)))))
+    return (base * np.clip(1.0 + patches + 0.25 * _grain(rng, 0.5), 0.05, 2.8)).astype(np.float32)

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from . import mesostructure, render
 
-VERSION = "skin-A-1.0"
+VERSION = "skin-A-1.1"
 FRAME_PX = 512
 VIEW_MM = 176.0
 # Below the pupils, where the frame has its middle.

@@ -5,7 +5,7 @@
 use bevy::{prelude::*, text::LineBreak, ui_widgets::Activate};
 use contract::hub::ShelfStock;
 
-use super::{Screen, chrome};
+use super::{Screen, chrome, place_name};
 use crate::{
     i18n::Words,
     link::{LinkState, StoreFacts},
@@ -235,11 +235,6 @@ fn card(
 /// Beside a drawing a name takes the rest of the line, below one it takes what it needs.
 fn basis(wide: bool) -> Val {
     if wide { px(0) } else { auto() }
-}
-
-/// `shelf-07` stands on the floor as 07.
-fn place_name(shelf: &str) -> String {
-    shelf.rsplit('-').next().unwrap_or(shelf).to_uppercase()
 }
 
 #[cfg(test)]

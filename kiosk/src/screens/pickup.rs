@@ -13,7 +13,7 @@ use contract::{
     kiosk::{CODE_DIGITS, Refusal},
 };
 
-use super::{Screen, chrome};
+use super::{Screen, chrome, place_name};
 use crate::{
     camera::Camera,
     i18n::Words,
@@ -577,7 +577,7 @@ fn map(parent: &mut ChildSpawnerCommands, theme: &Theme, bank: &LockerBank, erra
             theme,
             Type::Caption,
             Colour::InkSoft,
-            Words::key("pick-up-bank").with("bank", bank.bank.as_str().to_owned()),
+            Words::key("pick-up-bank").with("bank", place_name(bank.bank.as_str())),
         ));
         for row in numbers.chunks(DOORS_PER_ROW) {
             card.spawn(Node { width: percent(100), ..widgets::row(12.0) }).with_children(|line| {
