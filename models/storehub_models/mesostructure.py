@@ -5,8 +5,8 @@ proportions of a `render.Face` and draws on the renderer's grid; it owns no ligh
 is drawn from the generator that is handed in.
 
 Units: mm for lengths and depths; pigments as differences of natural logarithms of melanosome and blood
-fractions (`skin_optics`). Widths and depths of lines are those of facial rhytides in profilometry, 0.3 to
-3 mm wide and 0.02 to 0.5 mm deep.
+fractions (`skin_optics`). Lines are 0.25 to 2 mm wide and 0.02 to 0.5 mm deep; these ranges and all others
+here are assumed, wide on purpose, and fitted to nothing.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ INPUT_PX = 96
 HEATMAP_CELLS = 24
 
 
-def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
@@ -27,13 +27,13 @@ class LandmarkNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.to_48 = _block(3, 16, 2)
-        self.at_48 = _block(16, 24)
-        self.to_24 = nn.Sequential(_block(24, 48, 2), _block(48, 48))
-        self.to_12 = nn.Sequential(_block(48, 64, 2), _block(64, 64))
-        self.to_6 = nn.Sequential(_block(64, 64, 2), _block(64, 64))
-        self.back_12 = _block(64, 48)
-        self.back_24 = _block(48, 48)
+        self.to_48 = block(3, 16, 2)
+        self.at_48 = block(16, 24)
+        self.to_24 = nn.Sequential(block(24, 48, 2), block(48, 48))
+        self.to_12 = nn.Sequential(block(48, 64, 2), block(64, 64))
+        self.to_6 = nn.Sequential(block(64, 64, 2), block(64, 64))
+        self.back_12 = block(64, 48)
+        self.back_24 = block(48, 48)
         self.head = nn.Conv2d(48, POINT_COUNT, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,9 @@ field of normals built from blobs, skin is a measured colour moved along two axe
 are strokes that tilt the normal, spots are cells of a Worley pattern, and the camera has a Bayer mosaic and a film-like
 curve. A network that only knows the habits of A fails here. Never train on it.
 
-Colours: L* 30 to 70, and the a*, b* that go with it as published for faces (Xiao et al. 2017: darker skin is redder at
-the same b*, chroma is greatest in the middle). Units of the maps are those of `skin_scenes`.
+Colours: L* 30 to 70 with a chroma that is greatest in the middle and a hue that turns from red to yellow with lightness.
+The constants, here and below, are chosen by eye to look like skin; none was fitted to measured data. Units of the maps
+are those of `skin_scenes`.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _tone(rng):
     return np.array([lightness, chroma * np.cos(hue), chroma * np.sin(hue)])
 
 
-def _strokes(rng, frame, face):
+def _strokes(rng):
     """Lines as polylines of a few joints: what is drawn by hand, not by anatomy alone."""
     if rng.random() < 0.15:
         return
@@ -106,9 +107,9 @@ def _strokes(rng, frame, face):
         yield path, width, float(np.clip(rng.uniform(0.06, 0.32) * width + 0.02, 0.02, 0.5))
 
 
-def _draw_lines(rng, frame, face):
+def _draw_lines(rng, frame):
     depth = np.zeros((FRAME_PX, FRAME_PX))
-    for path, width, most in _strokes(rng, frame, face):
+    for path, width, most in _strokes(rng):
         near = ((frame.x > path[:, 0].min() - 5) & (frame.x < path[:, 0].max() + 5)
                 & (frame.y > path[:, 1].min() - 5) & (frame.y < path[:, 1].max() + 5))
         if not near.any():
@@ -161,14 +162,13 @@ def render_b(seed: int) -> SkinScene:
     frame = _Frame(rng)
     x, y = frame.x, frame.y
     half, chin, crown = rng.uniform(63, 74), rng.uniform(98, 118), rng.uniform(-112, -92)
-    face = {"half": half, "chin": chin}
     middle = 0.5 * (chin + crown)
     low = np.clip((y - middle) / (chin - middle), 0, None)
     width = half * (1.0 - rng.uniform(0.25, 0.42) * low**2)
     oval = 1.0 - (np.abs(x) / width) ** rng.uniform(2.2, 2.8) - (np.abs(y - middle) / (chin - middle)) ** 2.4
     head = _soft(oval, 0.02)
 
-    lines, spots, redness = _draw_lines(rng, frame, face), _draw_spots(rng, frame), _draw_redness(rng, frame)
+    lines, spots, redness = _draw_lines(rng, frame), _draw_spots(rng, frame), _draw_redness(rng, frame)
     relief = 46.0 * np.sqrt(np.clip(oval, 0.0, 1.0) + 1e-3)
     relief += rng.uniform(14, 22) * frame.blob(0, 30, rng.uniform(6, 9), 13) + 7.0 * frame.blob(0, 12, 5.5, 16)
     relief += 3.0 * frame.pair(12, 39, 5, 4.5) - 5.0 * frame.pair(31, 0, 13, 8) + 3.5 * frame.pair(31, 1, 8, 6)

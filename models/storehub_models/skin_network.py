@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .network import block
+
 OUTPUTS = ("skin", "line", "spot", "depth", "melanin", "blood", "shine")
 PROBABILITIES = 3
 # What a value of one of the output's own units is worth: the network answers in quantities about one.
@@ -24,24 +26,19 @@ SPOT_MIN = 0.12
 SURROUNDINGS_PX = 48
 
 
-def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-
-
 class SkinNet(nn.Module):
     """See the module; `forward` gives logits and values in UNITS, `Exported` gives what leaves."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         w = width
-        self.to_2 = nn.Sequential(_block(6, w, 2), _block(w, w))
-        self.to_4 = nn.Sequential(_block(w, 2 * w, 2), _block(2 * w, 2 * w))
-        self.to_8 = nn.Sequential(_block(2 * w, 3 * w, 2), _block(3 * w, 3 * w))
-        self.to_16 = nn.Sequential(_block(3 * w, 4 * w, 2), _block(4 * w, 4 * w))
-        self.to_32 = nn.Sequential(_block(4 * w, 4 * w, 2), _block(4 * w, 4 * w))
-        self.back_16, self.back_8 = _block(4 * w, 3 * w), _block(3 * w, 2 * w)
-        self.back_4, self.back_2 = _block(2 * w, w), _block(w, w)
+        self.to_2 = nn.Sequential(block(6, w, 2), block(w, w))
+        self.to_4 = nn.Sequential(block(w, 2 * w, 2), block(2 * w, 2 * w))
+        self.to_8 = nn.Sequential(block(2 * w, 3 * w, 2), block(3 * w, 3 * w))
+        self.to_16 = nn.Sequential(block(3 * w, 4 * w, 2), block(4 * w, 4 * w))
+        self.to_32 = nn.Sequential(block(4 * w, 4 * w, 2), block(4 * w, 4 * w))
+        self.back_16, self.back_8 = block(4 * w, 3 * w), block(3 * w, 2 * w)
+        self.back_4, self.back_2 = block(2 * w, w), block(w, w)
         self.head = nn.Conv2d(w, len(OUTPUTS), 1)
 
     @staticmethod

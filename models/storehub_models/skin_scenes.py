@@ -61,6 +61,7 @@ def _light(albedo, z, gloss, camera_from_head, rng):
     """Radiance, and the part of it that the surface mirrors."""
     directions, colours = render.lamps(camera_from_head, rng)
     ambient, sky = rng.uniform(0.15, 0.8), rng.uniform(-0.1, 0.5)
+    # Lit twice with the same lamps and the same width of highlights; the difference is what is mirrored.
     exponents = rng.bit_generator.state
     full = render._shade(albedo, z, directions, colours, ambient, sky, gloss, rng)
     rng.bit_generator.state = exponents

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from . import crop, network, render, scenes
+from . import crop, network, render, scenes, training
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None,
     if data.refresh() == 0:
         raise FileNotFoundError(f"no shard `{scenes.LANDMARKS.path(scene_folder, 0)}`: render scenes first")
     model = network.LandmarkNet().to(memory_format=torch.channels_last)
-    averaged = {name: value.clone() for name, value in model.state_dict().items()}
+    averaged = training.Average(model, settings.average_decay)
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     centres = network.cell_centres()
     out.mkdir(parents=True, exist_ok=True)
@@ -188,10 +188,7 @@ def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None,
     for step in range(settings.steps):
         if step % 100 == 0:
             data.refresh()
-        warm = min(1.0, (step + 1) / settings.warmup_steps)
-        rate = settings.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        training.set_rate(optimiser, settings.learning_rate, step, settings.steps, settings.warmup_steps)
         images, points, boxes = data.batch(rng, settings.batch)
         picture, target = make_crops(images, points, boxes, rng, settings)
         # The convolutions run in bfloat16, which halves the time; decoding and loss stay in float32.
@@ -202,21 +199,15 @@ def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None,
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
-        decay = min(settings.average_decay, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for name, value in model.state_dict().items():
-                if value.dtype.is_floating_point:
-                    averaged[name].lerp_(value, 1.0 - decay)
-                else:
-                    averaged[name].copy_(value)
+        averaged.take_in(model, step)
         running.append(float(error))
         if (step + 1) % log_every == 0:
             spent = time.monotonic() - started
             print(f"step {step + 1}/{settings.steps}  loss {loss.item():.3f}  named error "
                   f"{np.mean(running) * crop.INPUT_PX:.2f} px  scenes {data.refresh()}  {spent:.0f} s", flush=True)
             running.clear()
-            torch.save(averaged, out / "weights.pt")
-    torch.save(averaged, out / "weights.pt")
+            torch.save(averaged.state, out / "weights.pt")
+    torch.save(averaged.state, out / "weights.pt")
     record = {
         "settings": asdict(settings), "renderer": render.VERSION, "scenes": data.refresh(),
         "samples_seen": settings.steps * settings.batch, "shards_fixed": shards is not None,

@@ -7,7 +7,6 @@ Seeds are fixed. Renderer B's scenes are for `judge` only.
 from __future__ import annotations
 
 import json
-import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from scipy.ndimage import binary_dilation
 from torch.nn import functional
 
-from . import scenes, skin_network, skin_scenes
+from . import scenes, skin_network, skin_scenes, training
 
 # Maps are judged with this much tolerance, in pixels of the picture.
 TOLERANCE_PX = 3
@@ -192,15 +191,12 @@ def train(folder: Path, out: Path, settings: Settings, shards: int | None, threa
     if data.refresh() == 0:
         raise FileNotFoundError(f"no shard `{scenes.SKIN.path(folder, 0)}`: render skin scenes first")
     model = skin_network.SkinNet(settings.width).to(memory_format=torch.channels_last)
-    averaged = {name: value.clone() for name, value in model.state_dict().items()}
+    averaged = training.Average(model, settings.average_decay)
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     out.mkdir(parents=True, exist_ok=True)
     started, running = time.monotonic(), []
     for step in range(settings.steps):
-        warm = min(1.0, (step + 1) / settings.warmup_steps)
-        rate = settings.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        training.set_rate(optimiser, settings.learning_rate, step, settings.steps, settings.warmup_steps)
         picture, truth = crops(data, rng, settings)
         picture = vary_light(picture, rng).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -210,19 +206,13 @@ def train(folder: Path, out: Path, settings: Settings, shards: int | None, threa
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
-        decay = min(settings.average_decay, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for name, value in model.state_dict().items():
-                if value.dtype.is_floating_point:
-                    averaged[name].lerp_(value, 1.0 - decay)
-                else:
-                    averaged[name].copy_(value)
-        running.append(float(loss))
+        averaged.take_in(model, step)
+        running.append(loss.item())
         if (step + 1) % log_every == 0 or step + 1 == settings.steps:
             print(f"step {step + 1}/{settings.steps}  loss {np.mean(running):.3f}  scenes {data.refresh()}  "
                   f"{time.monotonic() - started:.0f} s", flush=True)
             running.clear()
-            torch.save(averaged, out / "skinmap.pt")
+            torch.save(averaged.state, out / "skinmap.pt")
     record = {"settings": asdict(settings), "renderer": skin_scenes.VERSION, "scenes": data.refresh(),
               "samples_seen": settings.steps * settings.batch, "threads": threads,
               "seconds": round(time.monotonic() - started), "torch": torch.__version__.split("+")[0],

@@ -289,12 +289,8 @@ fn shelf_line(list: &mut ChildSpawnerCommands, theme: &Theme, shelf: &ShelfStock
         fullness if fullness < 0.25 => ("pieces-few", Colour::Caution),
         _ => ("pieces", Colour::Good),
     };
-    let name = shelf.name.clone();
-    let name = if theme.is_wide() {
-        Words::brief(name, LIST_COLUMNS_MAX)
-    } else {
-        Words::brief(name, CARD_COLUMNS_MAX)
-    };
+    let columns_max = if theme.is_wide() { LIST_COLUMNS_MAX } else { CARD_COLUMNS_MAX };
+    let name = Words::brief(shelf.name.clone(), columns_max);
     list.spawn(Node { width: percent(100), ..widgets::row(space::LINE) }).with_children(|line| {
         line.spawn((
             Node { flex_grow: 1.0, flex_basis: px(0), min_width: px(0), ..default() },

@@ -669,20 +669,19 @@ fn trouble(slot: &mut ChildSpawnerCommands, theme: &Theme, stage: &Stage) {
             card.spawn((Countdown, widgets::text(theme, Type::Figure, Colour::Brand, Words::verbatim(""))));
         }
     });
-    let (retry_kind, help_kind) = if needs_staff {
-        (ButtonKind::Quiet, ButtonKind::Primary)
-    } else {
-        (ButtonKind::Primary, ButtonKind::Quiet)
+    let retry = |slot: &mut ChildSpawnerCommands, kind| {
+        if !waits {
+            widgets::button(slot, theme, "Retry", kind, Words::key("pick-up-retry"))
+                .observe(touches(Touch::Retry));
+        }
     };
+    // What helps comes first.
     if needs_staff {
-        help(slot, theme, help_kind);
-    }
-    if !waits {
-        widgets::button(slot, theme, "Retry", retry_kind, Words::key("pick-up-retry"))
-            .observe(touches(Touch::Retry));
-    }
-    if !needs_staff {
-        help(slot, theme, help_kind);
+        help(slot, theme, ButtonKind::Primary);
+        retry(slot, ButtonKind::Quiet);
+    } else {
+        retry(slot, ButtonKind::Primary);
+        help(slot, theme, ButtonKind::Quiet);
     }
 }
 

@@ -1,0 +1,39 @@
+"""What every training shares: the pace of learning and the average of the weights.
+
+Owns the schedule (a linear start, then a half cosine down to a fiftieth) and the running average that is kept.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+LAST_SHARE = 0.02
+
+
+def set_rate(optimiser: torch.optim.Optimizer, peak: float, step: int, steps: int, warmup_steps: int) -> None:
+    """Sets the learning rate of one step."""
+    warm = min(1.0, (step + 1) / warmup_steps)
+    rate = peak * warm * (LAST_SHARE + (1.0 - LAST_SHARE) * 0.5 * (1 + math.cos(math.pi * step / steps)))
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+class Average:
+    """A running average of a network's weights; the first steps count more."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {name: value.clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def take_in(self, model: nn.Module, step: int) -> None:
+        """Moves towards the weights after `step`."""
+        decay = min(self.decay, (step + 1) / (step + 10))
+        for name, value in model.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.state[name].lerp_(value, 1.0 - decay)
+            else:
+                self.state[name].copy_(value)
