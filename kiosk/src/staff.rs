@@ -162,11 +162,13 @@ impl StaffRoom {
     pub fn show(&mut self, light: Light) {
         self.gate = Gate::Open;
         self.light = light;
+        self.asks_exit = false;
     }
 
     fn shut(&mut self) {
         self.pin.wipe();
         self.light = Light::Unknown;
+        self.asks_exit = false;
         self.gate = if self.hash.is_some() { Gate::Shut } else { Gate::NoPin };
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct State {
     prepare: fn(&mut App),
 }
 
-pub(super) const STATES: [State; 35] = [
+pub(super) const STATES: [State; 36] = [
     State { name: "attract", screen: Screen::Attract, prepare: |_| {} },
     State { name: "attract of a full store", screen: Screen::Attract, prepare: full_store },
     State { name: "home", screen: Screen::Home, prepare: |_| {} },
@@ -93,6 +93,14 @@ pub(super) const STATES: [State; 35] = [
     State { name: "offers, offline", screen: Screen::Offers, prepare: offline },
     State { name: "staff, closed", screen: Screen::Staff, prepare: |_| {} },
     State { name: "staff, open", screen: Screen::Staff, prepare: |app| canned(app, Screen::Staff, "open") },
+    State {
+        name: "staff, about to end the kiosk",
+        screen: Screen::Staff,
+        prepare: |app| {
+            canned(app, Screen::Staff, "open");
+            app.world_mut().trigger(crate::staff::Touch::Exit);
+        },
+    },
     State { name: "staff, at the door", screen: Screen::Staff, prepare: at_the_door },
     State { name: "fault", screen: Screen::Fault, prepare: full_store },
 ];
