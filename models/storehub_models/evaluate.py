@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import crop, export, render
+from . import crop, export, onnx_file, render
 
 HELD_OUT_FIRST_SEED = 2_000_000
 HELD_OUT_COUNT = 500
@@ -219,7 +219,7 @@ def real_faces(run, folder: Path, limit: float) -> dict:
 
 
 def evaluate(weights: Path) -> dict:
-    run = export.session(weights / "landmark96.onnx")
+    run = onnx_file.session(weights / "landmark96.onnx")
     limit = json.loads((weights / "landmark96.json").read_text())["face_check"]["no_face_above"]
     folder = evaluation_folder()
     report = {"synthetic_held_out": held_out(run), "face_check": face_check(run, limit, folder)}

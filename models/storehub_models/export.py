@@ -1,28 +1,21 @@
-"""Export: trained weights to ONNX, the manifest that the kiosk trusts, and the goldens that test it.
+"""Export of the landmark network: ONNX, the manifest that the kiosk trusts, and the goldens that test it.
 
-Owns the files under `weights/`. The graph is float32, opset 17, batch 1, static shapes, BatchNorm
-folded. The manifest is the only place that the kiosk reads shapes, normalisation and the crop
-convention from.
+Owns the landmarks' files under `weights/`. The manifest is the only place that the kiosk reads shapes, normalisation
+and the crop convention from.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from PIL import Image
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from . import crop, network, render
+from . import crop, network, onnx_file, render
 
-MANIFEST_SCHEMA = "storehub-model/1"
-OPSET = 17
 GOLDEN_SEEDS = (1_000_003, 1_000_011, 1_000_024, 1_000_030, 1_000_047, 1_000_052)
 FACE_LIMIT_SEED, FACE_LIMIT_COUNT = 4_000_000, 150
 # ONNX Runtime may choose other kernels on another processor; a point may move by this much.
@@ -35,47 +28,15 @@ def load_network(weights: Path) -> network.LandmarkNet:
     return model.eval()
 
 
-def fold_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
-    """A copy in which every convolution carries its BatchNorm."""
-    model = copy.deepcopy(model).eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.Sequential) and len(module) == 3 and isinstance(module[1], torch.nn.BatchNorm2d):
-            module[0] = fuse_conv_bn_eval(module[0], module[1])
-            module[1] = torch.nn.Identity()
-    return model
-
-
 def write_onnx(model: torch.nn.Module, path: Path) -> None:
-    graph = network.Exported(fold_batch_norm(model)).eval()
     example = torch.zeros(1, 3, network.INPUT_PX, network.INPUT_PX)
-    torch.onnx.export(graph, (example,), str(path), opset_version=OPSET, dynamo=False,
-                      input_names=["image"], output_names=["points", "spread", "heatmaps"],
-                      do_constant_folding=True)
-    loaded = onnx.load(str(path))
-    del loaded.metadata_props[:]
-    loaded.producer_name, loaded.producer_version, loaded.doc_string = "storehub_models", "", ""
-    for node in loaded.graph.node:
-        node.doc_string = ""
-    onnx.checker.check_model(loaded, full_check=True)
-    if any(node.op_type == "BatchNormalization" for node in loaded.graph.node):
-        raise AssertionError("BatchNorm must be folded")
-    onnx.save(loaded, str(path))
-
-
-def session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    onnx_file.write(network.Exported(onnx_file.fold_batch_norm(model)), example, ["points", "spread", "heatmaps"], path)
 
 
 def predict(run: onnxruntime.InferenceSession, crop_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points (POINT_COUNT x 2, crop fractions) and spread (POINT_COUNT) of one 8-bit crop."""
     points, spread, _ = run.run(None, {"image": crop.normalise(crop_rgb)[None]})
     return points[0], spread[0]
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_goldens(run: onnxruntime.InferenceSession, folder: Path) -> dict:
@@ -92,7 +53,7 @@ def write_goldens(run: onnxruntime.InferenceSession, folder: Path) -> dict:
         points, spread = predict(run, picture)
         truth = (scene.points - np.array(square[:2])) / square[2] + 0.5
         cases.append({
-            "file": name, "sha256": sha256(folder / name), "seed": seed,
+            "file": name, "sha256": onnx_file.sha256(folder / name), "seed": seed,
             "points": np.round(points.astype(float), 5).tolist(),
             "spread": np.round(spread.astype(float), 5).tolist(),
             "truth": np.round(truth.astype(float), 5).tolist(),
@@ -112,7 +73,7 @@ def write_goldens(run: onnxruntime.InferenceSession, folder: Path) -> dict:
         "tolerance": {"points": TOLERANCE_CROP_FRACTION, "spread": TOLERANCE_CROP_FRACTION,
                       "scene_points_box_sides": 0.02},
         "crops": cases,
-        "scenes": [{"file": name, "sha256": sha256(folder / name), "box": box,
+        "scenes": [{"file": name, "sha256": onnx_file.sha256(folder / name), "box": box,
                     "crop": [round(v, 4) for v in square],
                     "points": np.round(in_scene.astype(float), 3).tolist()}],
     }
@@ -139,13 +100,13 @@ def face_limit(run: onnxruntime.InferenceSession) -> float:
 def write_manifest(onnx_path: Path, goldens: Path, training: dict, limit: float, path: Path) -> None:
     cells, count = network.HEATMAP_CELLS, render.POINT_COUNT
     manifest = {
-        "schema": MANIFEST_SCHEMA,
+        "schema": onnx_file.MANIFEST_SCHEMA,
         "name": "landmark96",
         "file": onnx_path.name,
-        "sha256": sha256(onnx_path),
+        "sha256": onnx_file.sha256(onnx_path),
         "bytes": onnx_path.stat().st_size,
         "licence": "the licence of this repository; trained from nothing on pictures drawn by our own code",
-        "opset": OPSET,
+        "opset": onnx_file.OPSET,
         "input": {
             "name": "image", "shape": [1, 3, crop.INPUT_PX, crop.INPUT_PX], "type": "float32", "layout": "NCHW",
             "colour": "RGB", "range": [0.0, 1.0], "mean": list(crop.MEAN), "std": list(crop.STD),
@@ -187,7 +148,7 @@ def write_manifest(onnx_path: Path, goldens: Path, training: dict, limit: float,
             "no_face_above": limit,
             "origin": "renders of faces and of what is beside them",
         },
-        "goldens": {"file": "goldens/goldens.json", "sha256": sha256(goldens)},
+        "goldens": {"file": "goldens/goldens.json", "sha256": onnx_file.sha256(goldens)},
         "training": training,
     }
     path.write_text(json.dumps(manifest, indent=1) + "\n")
@@ -198,7 +159,7 @@ def export(run_folder: Path, weights: Path) -> None:
     weights.mkdir(parents=True, exist_ok=True)
     onnx_path = weights / "landmark96.onnx"
     write_onnx(load_network(run_folder / "weights.pt"), onnx_path)
-    run = session(onnx_path)
+    run = onnx_file.session(onnx_path)
     write_goldens(run, weights / "goldens")
     training = json.loads((run_folder / "training.json").read_text())
     write_manifest(onnx_path, weights / "goldens" / "goldens.json", training, face_limit(run),

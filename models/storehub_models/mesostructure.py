@@ -22,7 +22,11 @@ from . import render
 
 @dataclass
 class Mesostructure:
-    """Fields on the renderer's grid; `lines`, `spots` and `redness` are the truth of the maps."""
+    """Fields on the renderer's grid; `lines` and `spots` are the truth of the maps.
+
+    `grooves` is the part of `height` that is the lines'. The painter fills in what depends on the whole skin: `unspotted`
+    is what each colour is to be multiplied with to take the spots away, `redness` all blood beyond the person's own.
+    """
 
     melanin: np.ndarray
     blood: np.ndarray
@@ -30,7 +34,9 @@ class Mesostructure:
     gloss: np.ndarray
     lines: np.ndarray
     spots: np.ndarray
-    redness: np.ndarray
+    grooves: np.ndarray
+    unspotted: np.ndarray | None = None
+    redness: np.ndarray | None = None
 
 
 def draw(face: render.Face, rng) -> Mesostructure:
@@ -40,6 +46,7 @@ def draw(face: render.Face, rng) -> Mesostructure:
     lines = np.zeros(shape, np.float32)
     for curve, width, depth in _lines(face, rng):
         _groove(curve, width, depth, height, lines, rng)
+    grooves = height.copy()
     spots, moles = _spots(face, rng)
     redness, bumps = _redness(face, rng)
     height += moles + bumps
@@ -51,7 +58,8 @@ def draw(face: render.Face, rng) -> Mesostructure:
     flush = rng.uniform(0.0, 0.06) * _grain(rng, 1.6) + rng.uniform(0.0, 0.08) * _grain(rng, rng.uniform(4.0, 10.0))
     return Mesostructure(
         melanin=spots + mottle.astype(np.float32), blood=redness + flush.astype(np.float32),
-        height=height, gloss=_gloss(face, rng), lines=lines, spots=spots, redness=redness)
+        height=height, gloss=_gloss(face, rng), lines=lines, spots=spots,
+        grooves=grooves)
 
 
 def _grain(rng, size_mm: float) -> np.ndarray:
@@ -180,17 +188,19 @@ def _somewhere(face: render.Face, rng):
 
 def _spots(face: render.Face, rng) -> tuple[np.ndarray, np.ndarray]:
     """Melanin of freckles, lentigines and moles, and how far moles stand out."""
+    # On light skin a spot has many times the melanin around it, on dark skin a little more.
+    richer = float(np.clip((0.05 / face.melanin) ** 0.6, 0.6, 4.0))
     melanin, moles = np.zeros(render.X.shape, np.float32), np.zeros(render.X.shape, np.float32)
 
     def add(centre, radius, amount, edge, out=0.0):
         drawn = _blob(centre, radius, edge, rng)
         if drawn is not None:
             window, cover = drawn
-            melanin[window] = np.maximum(melanin[window], amount * cover)
+            melanin[window] = np.maximum(melanin[window], richer * amount * cover)
             moles[window] = np.maximum(moles[window], out * cover)
 
     if rng.random() < 0.4:
-        amount = rng.uniform(0.1, 0.6)
+        amount = rng.uniform(0.15, 0.9)
         for _ in range(int(np.exp(rng.uniform(np.log(6), np.log(140))))):
             centre = np.array([rng.normal(0.0, 30.0), rng.normal(18.0, 17.0)])
             add(centre, np.exp(rng.uniform(np.log(0.5), np.log(1.8))), amount * rng.uniform(0.5, 1.5), rng.uniform(0.4, 0.9))
@@ -223,6 +233,8 @@ def _gloss(face: render.Face, rng) -> np.ndarray:
     middle = np.exp(-0.5 * ((render.X / 26.0) ** 2 + ((render.Y - 5.0) / 60.0) ** 2))
     nose = render._bump(0.0, face.nose_tip_y - 6.0, 9.0, 14.0)
     base = rng.uniform(0.005, 0.05) + rng.uniform(0.0, 0.16) * np.maximum(middle, nose)
+    if rng.random() < 0.35:
+        base *= rng.uniform(1.5, 5.0)
     # A film of oil is patchy, sometimes very: what it leaves dull is no spot.
-    patches = rng.uniform(0.0, 0.8) * _grain(rng, float(np.exp(rng.uniform(np.log(1.2), np.log(5.0)))))
-    return (base * np.clip(1.0 + patches + 0.25 * _grain(rng, 0.5), 0.05, 2.8)).astype(np.float32)
+    patches = rng.uniform(0.0, 0.8) * _grain(rng, float(np.exp(rng.uniform(np.log(1.2), np.log(10.0)))))
+    return (base * np.clip(1.0 + patches + 0.25 * _grain(rng, 0.5), 0.02, 2.8)).astype(np.float32)

@@ -58,7 +58,7 @@ def portrait(seed: int, width: int) -> Image.Image:
         lights = [np.array([side * 0.5, -0.42, 0.75]) for side in (-1.0, 1.0)]
         lights = [light / np.linalg.norm(light) for light in lights]
         colours = [np.full(3, 0.55, np.float32)] * 2
-        radiance = render._shade(albedo, z, lights, colours, 0.22, 0.2, np.float32(0.02), rng)
+        radiance, _ = render._shade(albedo, z, lights, colours, 0.22, 0.2, np.float32(0.02), rng)
         scene = _frame(radiance, alpha, z, width)
     linear = np.clip(scene, 0.0, 1.0)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

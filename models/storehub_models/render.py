@@ -356,7 +356,10 @@ def _paint_skin(face: Face, z, rng, fine=None) -> np.ndarray:
     if fine is None:
         skin = skin_optics.skin_colour(np.exp(melanin), np.exp(blood))
     else:
-        skin = skin_optics.smooth_skin_colour(np.exp(melanin + fine.melanin), np.exp(blood + fine.blood))
+        melanin, blood = melanin + fine.melanin, np.exp(blood + fine.blood)
+        skin = skin_optics.smooth_skin_colour(np.exp(melanin), blood)
+        fine.unspotted = skin_optics.smooth_skin_colour(np.exp(melanin - fine.spots), blood) / skin
+        fine.redness = (np.log(blood) - np.log(face.blood)).astype(np.float32)
     # Carotene differs between people more than the model's constant.
     skin = skin * np.array([rng.uniform(0.97, 1.07), 1.0, rng.uniform(0.76, 1.0)], np.float32)
     if fine is not None:
@@ -568,9 +571,13 @@ def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return about_z @ about_x @ about_y
 
 
-def _shade(albedo, z, light_dirs, light_colours, ambient, sky, gloss, rng):
-    """Linear radiance on the grid: wrapped Lambert with cast shadow, ambient occlusion and highlight."""
+def _shade(albedo, z, light_dirs, light_colours, ambient, sky, gloss, rng, relief=None):
+    """Linear radiance on the grid (wrapped Lambert with cast shadow, ambient occlusion and highlight), and the part of it
+    that the surface mirrors. `relief` is fine structure on top of `z`, which is shaded as sharp as it is."""
     dz_dy, dz_dx = np.gradient(gaussian_filter(z, 0.7 * FINER), GRID_MM)
+    if relief is not None:
+        fine_dy, fine_dx = np.gradient(relief, GRID_MM)
+        dz_dy, dz_dx = dz_dy + fine_dy, dz_dx + fine_dx
     length = 1.0 / np.sqrt(dz_dx**2 + dz_dy**2 + 1.0)
     nx, ny, nz = -dz_dx * length, -dz_dy * length, length
     hollow = np.clip((gaussian_filter(z, 5.0 * FINER) - z) / 9.0, -0.3, 1.0)
@@ -578,6 +585,7 @@ def _shade(albedo, z, light_dirs, light_colours, ambient, sky, gloss, rng):
     out = albedo * ((ambient * occlusion)[..., None]
                     * (1.0 + sky * (-ny)[..., None] * np.array([0.9, 1.0, 1.1], np.float32)))
     wrap = np.array([0.34, 0.2, 0.14], dtype=np.float32)
+    mirrored = np.zeros_like(out)
     for direction, colour in zip(light_dirs, light_colours):
         lx, ly, lz = direction
         facing = nx * lx + ny * ly + nz * lz
@@ -593,8 +601,10 @@ def _shade(albedo, z, light_dirs, light_colours, ambient, sky, gloss, rng):
         half = np.array([lx, ly, lz + 1.0])
         half /= np.linalg.norm(half)
         mirror = np.clip(nx * half[0] + ny * half[1] + nz * half[2], 0.0, 1.0)
-        out += (gloss * mirror ** rng.uniform(12.0, 60.0) * shadow)[..., None] * colour
-    return out
+        highlight = (gloss * mirror ** rng.uniform(12.0, 60.0) * shadow)[..., None] * colour
+        out += highlight
+        mirrored += highlight
+    return out, mirrored
 
 
 def _dull(rng) -> np.ndarray:
@@ -737,7 +747,7 @@ def _light(albedo, z, camera_from_head, rng):
     directions, colours = lamps(camera_from_head, rng)
     ambient = rng.uniform(0.12, 0.8)
     gloss = rng.uniform(0.0, 0.16) * np.clip(0.6 + 0.4 * _noise(rng, 4.0), 0.1, 1.5)
-    return _shade(albedo, z, directions, colours, ambient, rng.uniform(-0.1, 0.5), gloss, rng)
+    return _shade(albedo, z, directions, colours, ambient, rng.uniform(-0.1, 0.5), gloss, rng)[0]
 
 
 def _photograph(face, radiance, alpha, z, xy, camera_from_head, rng) -> Scene:

@@ -21,9 +21,9 @@ from scipy.ndimage import convolve, gaussian_filter, map_coordinates
 from scipy.spatial import cKDTree
 
 from . import skin_scenes
-from .skin_scenes import FRAME_PX, MAPS, SkinScene
+from .skin_scenes import FRAME_PX, SkinScene
 
-VERSION = "B-1.0"
+VERSION = "B-1.1"
 # How much a unit of a map moves the skin's colour: L*, a*, b* for melanin and for blood.
 MELANIN_LAB = np.array([-11.0, 1.6, 2.2])
 BLOOD_LAB = np.array([-3.6, 7.5, 1.2])
@@ -174,20 +174,22 @@ def render_b(seed: int) -> SkinScene:
     relief += 3.0 * frame.pair(12, 39, 5, 4.5) - 5.0 * frame.pair(31, 0, 13, 8) + 3.5 * frame.pair(31, 1, 8, 6)
     relief += 4.0 * frame.blob(0, 64, 22, 8) + 5.0 * frame.blob(0, chin - 14, 13, 9) + 2.5 * frame.pair(38, 27, 13, 12)
     fine = 0.02 * rng.random() * gaussian_filter(rng.standard_normal(x.shape), 0.7)
-    dy, dx = np.gradient(gaussian_filter(relief, 1.0) - 1.0 * lines + fine, 1.0 / frame.px_per_mm)
-    normal = np.dstack([-dx, -dy, np.ones_like(dx)])
-    normal /= np.linalg.norm(normal, axis=2, keepdims=True)
+    relief = gaussian_filter(relief, 1.0) + fine
 
     lab = _tone(rng) + 0.9 * np.dstack([_smooth(rng, x.shape, 70), 0.6 * _smooth(rng, x.shape, 50), _smooth(rng, x.shape, 60)])
-    lab = lab + spots[..., None] * MELANIN_LAB + redness[..., None] * BLOOD_LAB
+    lab = lab + redness[..., None] * BLOOD_LAB
     lab = lab + rng.uniform(0, 0.5) * frame.pair(31, 12, 12, 4)[..., None] * np.array([-4.0, 1.0, -2.0])
     lab = lab + 0.7 * gaussian_filter(rng.standard_normal(x.shape), 0.8)[..., None] * np.array([1.5, 0.5, 0.5])
-    albedo = _lab_to_linear(lab) * (1.0 - 1.1 * np.clip(lines, 0, 0.5))[..., None]
-
-    colour, covers = _features(rng, frame, albedo)
-    light, mirror = _lit(rng, frame, colour, normal)
-    covered = np.clip(np.max(covers, axis=0), 0.0, 1.0)
-    light = light + (1.0 - covered)[..., None] * mirror[..., None]
+    spotted = lab + spots[..., None] * MELANIN_LAB
+    # The same dice for each: a face as it is, and without its lines, and without its spots.
+    dice = rng.bit_generator.state
+    light, mirror, albedo, covered = _seen(rng, frame, spotted, relief, lines)
+    after = rng.bit_generator.state
+    bare = []
+    for other_lab, other_lines in ((spotted, 0.0 * lines), (lab, lines)):
+        rng.bit_generator.state = dice
+        bare.append(_seen(rng, frame, other_lab, relief, other_lines)[0])
+    rng.bit_generator.state = after
     hair, is_hair = _hair(rng, frame, crown, half)
     neck = _soft(rng.uniform(42, 58) - np.abs(x), 1.0) * _soft(y - 60.0, 3.0)
     behind = rng.random(3) * rng.uniform(0.1, 1.0) * (1.0 + 0.3 * _smooth(rng, x.shape, 150))[..., None]
@@ -197,11 +199,23 @@ def render_b(seed: int) -> SkinScene:
     picture = shade * (1.0 - head)[..., None] + light * head[..., None]
     picture = picture * (1.0 - is_hair)[..., None] + hair * is_hair[..., None]
     skin = head * (1.0 - covered) * (1.0 - is_hair)
-    is_skin = skin.astype(np.float16) > 0.5
     shine = np.clip(mirror / np.maximum(light.mean(axis=2), 1e-3), 0.0, 1.0)
-    maps = np.dstack([skin, *(np.where(is_skin, field, 0.0) for field in (lines, spots, redness, shine))])
-    assert maps.shape[2] == len(MAPS)
-    return SkinScene(_camera(rng, picture), maps.astype(np.float16), float("nan"))
+    exposure = skin_scenes.EXPOSED_MEAN / max(float(picture.mean()), 1e-3)
+    contrasts = (skin_scenes.difference(exposure * light, exposure * other) for other in bare)
+    maps = skin_scenes.maps_of(skin, lines, spots, redness, shine, *contrasts)
+    return SkinScene(_camera(rng, picture), maps, float("nan"))
+
+
+def _seen(rng, frame, lab, relief, lines):
+    """A face under its lamps: the light, what of it is mirrored, the skin's colour, and what covers the skin."""
+    albedo = _lab_to_linear(lab) * (1.0 - 1.1 * np.clip(lines, 0, 0.5))[..., None]
+    dy, dx = np.gradient(relief - lines, 1.0 / frame.px_per_mm)
+    normal = np.dstack([-dx, -dy, np.ones_like(dx)])
+    normal /= np.linalg.norm(normal, axis=2, keepdims=True)
+    colour, covers = _features(rng, frame, albedo)
+    light, mirror = _lit(rng, frame, colour, normal)
+    covered = np.clip(np.max(covers, axis=0), 0.0, 1.0)
+    return light + (1.0 - covered)[..., None] * mirror[..., None], mirror, albedo, covered
 
 
 def _features(rng, frame, albedo):

@@ -3,8 +3,8 @@
 Owns the layers, what goes in and what comes out. The contrast of each colour against its surroundings is computed in
 the graph, so that the light's colour and strength matter little and no caller repeats it.
 
-Input: RGB of sRGB values in [0, 1], N x 3 x S x S, S a multiple of 32. Output: N x 7 x S/2 x S/2 in the order of
-OUTPUTS; the first PROBABILITIES of them are probabilities, the rest values in the units of `skin_scenes`.
+Input: RGB of sRGB values in [0, 1], N x 3 x S x S, S a multiple of 32. Output: N x 4 x S/2 x S/2 in the order of
+OUTPUTS; the first PROBABILITIES of them are probabilities, the last one the mirrored share of the light.
 """
 
 from __future__ import annotations
@@ -15,21 +15,18 @@ from torch.nn import functional
 
 from .network import block
 
-OUTPUTS = ("skin", "line", "spot", "depth", "melanin", "blood", "shine")
+OUTPUTS = ("skin", "line", "spot", "shine")
 PROBABILITIES = 3
-# What a value of one of the output's own units is worth: the network answers in quantities about one.
-UNITS = (0.2, 0.5, 0.5, 0.3)
-# Truth from these on is a line or a spot: mm, and added logarithm of melanin.
-LINE_MM_MIN = 0.04
-SPOT_MIN = 0.12
+# What the network's own unit of shine is worth: it answers in quantities about one.
+SHINE_UNIT = 0.3
 # Side of the neighbourhood that a colour is compared with, in pixels of the input.
 SURROUNDINGS_PX = 48
 
 
 class SkinNet(nn.Module):
-    """See the module; `forward` gives logits and values in UNITS, `Exported` gives what leaves."""
+    """See the module; `forward` gives logits and shine in SHINE_UNIT, `Exported` gives what leaves."""
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = 24) -> None:
         super().__init__()
         w = width
         self.to_2 = nn.Sequential(block(6, w, 2), block(w, w))
@@ -64,14 +61,13 @@ class SkinNet(nn.Module):
 
 
 class Exported(nn.Module):
-    """What leaves for the kiosk: probabilities and values in their units."""
+    """What leaves for the kiosk: probabilities and the share of mirrored light."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("units", torch.tensor(UNITS).view(1, -1, 1, 1))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         raw = self.network(image)
-        values = functional.relu(raw[:, PROBABILITIES:]) * self.units
-        return torch.cat([torch.sigmoid(raw[:, :PROBABILITIES]), values], dim=1)
+        shine = functional.relu(raw[:, PROBABILITIES:]) * SHINE_UNIT
+        return torch.cat([torch.sigmoid(raw[:, :PROBABILITIES]), shine], dim=1)

@@ -57,6 +57,7 @@ SRGB_FROM_XYZ = np.array([
     [-0.9692660, 1.8760108, 0.0415560],
     [0.0556434, -0.2040259, 1.0572252],
 ])
+XYZ_FROM_SRGB = np.linalg.inv(SRGB_FROM_XYZ)
 
 
 def _lobe(nm: np.ndarray, mean: float, below: float, above: float) -> np.ndarray:
@@ -113,8 +114,16 @@ def xyz(spectrum: np.ndarray) -> np.ndarray:
 
 def lab(spectrum: np.ndarray) -> np.ndarray:
     """CIELAB under D65, relative to the white of the same integration."""
-    white = xyz(np.ones_like(WAVELENGTHS_NM))
-    ratio = xyz(spectrum) / white
+    return lab_of_xyz(xyz(spectrum) / xyz(np.ones_like(WAVELENGTHS_NM)))
+
+
+def lab_of_linear(rgb: np.ndarray) -> np.ndarray:
+    """CIELAB of linear sRGB, relative to its white."""
+    return lab_of_xyz(rgb @ (XYZ_FROM_SRGB / XYZ_FROM_SRGB.sum(axis=1, keepdims=True)).T)
+
+
+def lab_of_xyz(ratio: np.ndarray) -> np.ndarray:
+    """CIELAB of XYZ over the white's."""
     f = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]),
                      200 * (f[..., 1] - f[..., 2])], axis=-1)
@@ -124,6 +133,23 @@ def linear_srgb(spectrum: np.ndarray) -> np.ndarray:
     """Linear sRGB, white scaled to 1 in each channel."""
     white = SRGB_FROM_XYZ @ xyz(np.ones_like(WAVELENGTHS_NM))
     return np.clip(xyz(spectrum) @ SRGB_FROM_XYZ.T / white, 1e-4, 1.0)
+
+
+def blood_weights(melanin: float = 0.042, blood: float = 0.025) -> np.ndarray:
+    """Weights of the optical densities -ln(R, G, B) that tell the logarithm of the blood fraction.
+
+    About skin of these fractions, by default of middle tone. Shading shifts all densities alike, melanin along its own
+    direction (Tsumura 2003): the weights are blind to both, and sum to nought.
+    """
+    step = 1.05
+
+    def change(up, down):
+        return -np.log(linear_srgb(reflectance(*up)) / linear_srgb(reflectance(*down))) / (2 * np.log(step))
+
+    by_melanin = change((melanin * step, blood), (melanin / step, blood))
+    by_blood = change((melanin, blood * step), (melanin, blood / step))
+    no_shading = np.eye(3) - 1 / 3
+    return np.linalg.pinv(np.stack([no_shading @ by_melanin, no_shading @ by_blood], axis=1))[1] @ no_shading
 
 
 @functools.cache

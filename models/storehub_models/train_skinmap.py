@@ -20,6 +20,11 @@ from . import scenes, skin_network, skin_scenes, training
 
 # Maps are judged with this much tolerance, in pixels of the picture.
 TOLERANCE_PX = 3
+# Drawn from these on: mm of depth, and added logarithm of melanin.
+LINE_MM_MIN = 0.02
+SPOT_MIN = 0.06
+# Seen from here on, in CIELAB (see `skin_scenes`).
+JUST_NOTICEABLE = 2.3
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,10 @@ class Settings:
     """Everything a run depends on besides the scenes."""
 
     seed: int = 29
-    steps: int = 6000
+    steps: int = 7000
     batch: int = 12
     crop_px: int = 192
-    width: int = 16
+    width: int = 24
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 200
@@ -38,9 +43,10 @@ class Settings:
     scale_max: float = 1.35
     roll_deg_max: float = 12.0
     # Lines and spots are few: what a pixel of them weighs against one without.
-    line_weight: float = 6.0
-    spot_weight: float = 6.0
+    line_weight: float = 3.0
+    spot_weight: float = 3.0
     overlap_weight: float = 0.5
+    shine_weight: float = 1.0
 
 
 class SceneSet:
@@ -73,12 +79,7 @@ def crops(data: SceneSet, rng, settings: Settings) -> tuple[torch.Tensor, torch.
     pictures, truths = [], []
     for index in rng.integers(total, size=settings.batch):
         image, maps = data.scene(int(index))
-        # Skin is where there is something to learn; a tenth of the cuts lie anywhere.
-        skin = maps[..., 0] > 0.5
-        if rng.random() < 0.9 and skin.any():
-            row, col = np.argwhere(skin)[rng.integers(int(skin.sum()))] * 2.0
-        else:
-            row, col = rng.uniform(0, skin_scenes.FRAME_PX, 2)
+        row, col = _somewhere(maps, rng)
         scale = settings.scale_max ** rng.uniform(-1.0, 1.0)
         angle = np.radians(rng.uniform(-settings.roll_deg_max, settings.roll_deg_max))
         flip = -1.0 if rng.random() < 0.5 else 1.0
@@ -99,55 +100,93 @@ def crops(data: SceneSet, rng, settings: Settings) -> tuple[torch.Tensor, torch.
     return torch.cat(pictures), torch.cat(truths)
 
 
+def _somewhere(maps: np.ndarray, rng) -> tuple[float, float]:
+    """The middle of a cut: mostly on skin, more often than by chance on a line or a spot that can be seen."""
+    seen = [maps[..., skin_scenes.MAPS.index(name)] >= JUST_NOTICEABLE for name in ("line_contrast", "spot_contrast")]
+    where = [*seen, maps[..., 0] > 0.5][rng.choice(3, p=[0.3, 0.15, 0.55])]
+    if rng.random() < 0.08 or not where.any():
+        return tuple(rng.uniform(0, skin_scenes.FRAME_PX, 2))
+    return tuple(np.argwhere(where)[rng.integers(int(where.sum()))] * 2.0)
+
+
 def vary_light(picture: torch.Tensor, rng) -> torch.Tensor:
-    """Exposure, curve, tint, sharpness and noise, each its own for each picture."""
+    """Exposure, curve, tint, uneven light, highlights, sharpness and noise, each its own for each picture."""
     count = picture.shape[0]
 
     def column(low: float, high: float, channels: int = 1) -> torch.Tensor:
         return torch.from_numpy(rng.uniform(low, high, (count, channels, 1, 1))).float()
 
-    picture = picture.clamp(1e-4, 1.0) ** column(0.8, 1.25) * column(0.8, 1.2) * column(0.92, 1.08, 3)
+    linear = picture.clamp(1e-4, 1.0) ** 2.2
+    # Light that falls unevenly, with soft and with harder edges, and patches that mirror the lamp.
+    shade = torch.sigmoid(column(1.0, 8.0) * _smooth(rng, picture, 20.0, 120.0))
+    linear = linear * (1.0 - column(0.0, 0.5) * _sometimes(rng, count, 0.4) * shade)
+    gleam = functional.relu(_smooth(rng, picture, 3.0, 40.0) + column(-1.5, 0.8)) ** column(0.7, 2.0)
+    where = torch.sigmoid(3.0 * _smooth(rng, picture, 40.0, 150.0))
+    linear = linear + column(0.02, 0.3) * _sometimes(rng, count, 0.35) * gleam * where
+    picture = linear.clamp(1e-4, 1.0) ** (1 / 2.2)
+    picture = picture ** column(0.8, 1.25) * column(0.8, 1.2) * column(0.92, 1.08, 3)
     soft = functional.avg_pool2d(functional.pad(picture, (1, 1, 1, 1), mode="replicate"), 3, 1)
     picture = picture + column(-0.6, 0.5) * (soft - picture)
     noise = torch.from_numpy(rng.standard_normal(picture.shape, dtype=np.float32))
     return (picture + noise * column(0.0, 0.02)).clamp(0.0, 1.0)
 
 
-def targets(truth: torch.Tensor) -> torch.Tensor:
-    """The network's outputs as they should be, values in UNITS."""
-    skin, depth, melanin, blood, shine = truth.unbind(dim=1)
-    units = skin_network.UNITS
-    return torch.stack([
-        (skin > 0.5).float(), (depth > skin_network.LINE_MM_MIN).float(), (melanin > skin_network.SPOT_MIN).float(),
-        depth / units[0], melanin / units[1], blood / units[2], shine / units[3]], dim=1)
+def _sometimes(rng, count: int, share: float) -> torch.Tensor:
+    return torch.from_numpy((rng.random((count, 1, 1, 1)) < share).astype(np.float32))
 
 
-def loss_of(raw: torch.Tensor, wanted: torch.Tensor, settings: Settings) -> torch.Tensor:
-    """Cross-entropy and overlap of the probabilities, distance of the values; on skin alone but for the skin itself."""
+def _smooth(rng, picture: torch.Tensor, smallest_px: float, largest_px: float) -> torch.Tensor:
+    """A field of about unit variance for each picture, with a grain of its own size."""
+    side, fields = picture.shape[2], []
+    for _ in range(picture.shape[0]):
+        cells = max(3, int(side / np.exp(rng.uniform(np.log(smallest_px), np.log(largest_px)))))
+        coarse = torch.from_numpy(rng.standard_normal((1, 1, cells, cells), dtype=np.float32))
+        fields.append(1.3 * functional.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False))
+    return torch.cat(fields)
+
+
+def targets(truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The network's outputs as they should be, shine in SHINE_UNIT; and where a line and a spot can be told (1) or not (0).
+
+    There is one where something was drawn and can be seen, nearby at least. What was drawn and cannot be seen is
+    neither: to find it is no mistake, and to miss it is none.
+    """
+    skin, depth, melanin, _, shine, line_contrast, spot_contrast = truth.unbind(dim=1)
+    wanted, told = [(skin > 0.5).float()], []
+    for drawn, contrast in ((depth > LINE_MM_MIN, line_contrast), (melanin > SPOT_MIN, spot_contrast)):
+        seen = drawn & (functional.max_pool2d(contrast[:, None], 3, 1, 1)[:, 0] >= JUST_NOTICEABLE)
+        wanted.append(seen.float())
+        told.append((seen | ~drawn).float())
+    wanted.append(shine / skin_network.SHINE_UNIT)
+    return torch.stack(wanted, dim=1), torch.stack(told, dim=1)
+
+
+def loss_of(raw: torch.Tensor, truth: torch.Tensor, settings: Settings) -> torch.Tensor:
+    """Cross-entropy and overlap of the probabilities, distance of shine; on skin alone but for the skin itself."""
+    wanted, told = targets(truth)
     on_skin = wanted[:, 0]
-    area = on_skin.sum() + 1.0
     loss = functional.binary_cross_entropy_with_logits(raw[:, 0], on_skin)
     for channel, weight in ((1, settings.line_weight), (2, settings.spot_weight)):
-        logits, truth = raw[:, channel], wanted[:, channel]
+        logits, there, counted = raw[:, channel], wanted[:, channel], on_skin * told[:, channel - 1]
         entropy = functional.binary_cross_entropy_with_logits(
-            logits, truth, pos_weight=torch.tensor(weight), reduction="none")
-        loss = loss + (entropy * on_skin).sum() / area
-        p = torch.sigmoid(logits) * on_skin
-        loss = loss + settings.overlap_weight * (1.0 - (2.0 * (p * truth).sum() + 1.0) / (p.sum() + truth.sum() + 1.0))
-    values = functional.smooth_l1_loss(functional.relu(raw[:, 3:]), wanted[:, 3:], beta=0.1, reduction="none")
-    # Where there is something, ten times as much: most skin has nothing.
-    weight = on_skin[:, None] * (1.0 + 9.0 * (wanted[:, 3:] > 0.05).float())
-    # A ReLU alone gives no way back from below nought.
-    below = functional.relu(-raw[:, 3:] - 1.0).mean()
-    return loss + 2.0 * (values * weight).sum() / weight.sum().clamp(min=1.0) + 0.1 * below
+            logits, there, pos_weight=torch.tensor(weight), reduction="none")
+        loss = loss + (entropy * counted).sum() / (counted.sum() + 1.0)
+        p, there = torch.sigmoid(logits) * counted, there * counted
+        loss = loss + settings.overlap_weight * (1.0 - (2.0 * (p * there).sum() + 1.0) / (p.sum() + there.sum() + 1.0))
+    shine = functional.smooth_l1_loss(raw[:, 3], wanted[:, 3], beta=0.1, reduction="none")
+    return loss + settings.shine_weight * (shine * on_skin).sum() / (on_skin.sum() + 1.0)
 
 
-def matches(found: np.ndarray, truth: np.ndarray, tolerance_px: int) -> np.ndarray:
-    """Two masks, where a miss by at most so many pixels is none: found rightly, found, there and found, there."""
+def matches(found: np.ndarray, truth: np.ndarray, tolerance_px: int, told: np.ndarray | None = None) -> np.ndarray:
+    """Two masks, where a miss by at most so many pixels is none: found rightly, found, there and found, there.
+
+    What is found where nothing can be `told`, or beside it, is left out.
+    """
     axis = np.arange(-tolerance_px, tolerance_px + 1)
     reach = np.hypot(axis[:, None], axis) <= tolerance_px + 0.5
-    return np.array([(found & binary_dilation(truth, reach)).sum(), found.sum(),
-                     (truth & binary_dilation(found, reach)).sum(), truth.sum()], float)
+    right = found & binary_dilation(truth, reach)
+    counted = found if told is None else right | (found & ~binary_dilation(~told, reach))
+    return np.array([right.sum(), counted.sum(), (truth & binary_dilation(found, reach)).sum(), truth.sum()], float)
 
 
 def overlap(counts: np.ndarray) -> dict[str, float]:
@@ -161,24 +200,22 @@ def overlap(counts: np.ndarray) -> dict[str, float]:
 def judge(answer, kind: scenes.Kind, folder: Path, shards: range, threshold: float = 0.5) -> dict:
     """How well `answer` (a picture to OUTPUTS at half the size) does on whole scenes of a kind."""
     counts = {name: np.zeros(4) for name in ("line", "spot")}
-    skin_iou, pairs = [], {"blood": [], "melanin": []}
+    skin_iou, shine = [], []
     for shard in shards:
         data = scenes.load_shard(kind.path(folder, shard))
         for image, maps in zip(data["images"], data["maps"].astype(np.float32)):
             out = answer(image)
-            skin = maps[..., 0] > 0.5
-            found = out[0] > 0.5
+            wanted, told = (field[0].numpy() for field in targets(torch.from_numpy(maps).permute(2, 0, 1)[None]))
+            skin, found = wanted[0] > 0.5, out[0] > 0.5
             skin_iou.append((found & skin).sum() / max((found | skin).sum(), 1))
-            for name, channel, truth in (("line", 1, maps[..., 1] > skin_network.LINE_MM_MIN),
-                                         ("spot", 2, maps[..., 2] > skin_network.SPOT_MIN)):
+            for channel, name in enumerate(counts, start=1):
                 # Maps have half the picture's size, and so has the tolerance, rounded down.
-                counts[name] += matches((out[channel] > threshold) & found, truth, TOLERANCE_PX // 2)
-            pairs["melanin"].append((out[4][skin].mean(), maps[..., 2][skin].mean()))
-            pairs["blood"].append((out[5][skin].mean(), maps[..., 3][skin].mean()))
+                counts[name] += matches((out[channel] > threshold) & found, wanted[channel] > 0.5, TOLERANCE_PX // 2,
+                                        told[channel - 1] > 0.5)
+            shine.append((out[3][skin].mean(), skin_network.SHINE_UNIT * wanted[3][skin].mean()))
     report: dict = {"scenes": len(skin_iou), "skin_iou": float(np.mean(skin_iou))}
     report |= {name: overlap(sums) for name, sums in counts.items()}
-    for name, values in pairs.items():
-        report[f"{name}_r"] = float(np.corrcoef(np.array(values).T)[0, 1])
+    report["shine_r"] = float(np.corrcoef(np.array(shine).T)[0, 1])
     return report
 
 
@@ -201,7 +238,7 @@ def train(folder: Path, out: Path, settings: Settings, shards: int | None, threa
         picture = vary_light(picture, rng).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             raw = model(picture)
-        loss = loss_of(raw.float(), targets(truth), settings)
+        loss = loss_of(raw.float(), truth, settings)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from storehub_models import crop, export, render
+from storehub_models import crop, export, onnx_file, render
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
@@ -17,14 +17,14 @@ class ExportedModel(unittest.TestCase):
     def setUpClass(cls):
         cls.manifest = json.loads((WEIGHTS / "landmark96.json").read_text())
         cls.goldens = json.loads((WEIGHTS / "goldens" / "goldens.json").read_text())
-        cls.graph = export.session(WEIGHTS / cls.manifest["file"])
+        cls.graph = onnx_file.session(WEIGHTS / cls.manifest["file"])
 
     def test_the_manifest_vouches_for_the_files(self):
-        self.assertEqual(self.manifest["sha256"], export.sha256(WEIGHTS / self.manifest["file"]))
-        self.assertEqual(self.manifest["goldens"]["sha256"], export.sha256(WEIGHTS / "goldens" / "goldens.json"))
+        self.assertEqual(self.manifest["sha256"], onnx_file.sha256(WEIGHTS / self.manifest["file"]))
+        self.assertEqual(self.manifest["goldens"]["sha256"], onnx_file.sha256(WEIGHTS / "goldens" / "goldens.json"))
         self.assertLess(self.manifest["bytes"], 2_000_000)
         for case in self.goldens["crops"] + self.goldens["scenes"]:
-            self.assertEqual(case["sha256"], export.sha256(WEIGHTS / "goldens" / case["file"]))
+            self.assertEqual(case["sha256"], onnx_file.sha256(WEIGHTS / "goldens" / case["file"]))
 
     def test_the_graph_has_the_shapes_of_the_manifest(self):
         (image,) = self.graph.get_inputs()

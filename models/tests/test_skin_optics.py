@@ -38,6 +38,16 @@ class SkinOptics(unittest.TestCase):
         np.testing.assert_allclose(skin_optics.lab(white), [100.0, 0.0, 0.0], atol=1e-6)
         np.testing.assert_allclose(skin_optics.linear_srgb(white), [1.0, 1.0, 1.0], atol=1e-6)
 
+    def test_redness_is_told_from_melanin_and_from_shade(self):
+        weights = skin_optics.blood_weights()
+        self.assertAlmostEqual(weights.sum(), 0.0, places=6)
+        said = lambda melanin, blood, shade=1.0: float(  # noqa: E731
+            weights @ -np.log(shade * skin_optics.linear_srgb(skin_optics.reflectance(melanin, blood))))
+        plain = said(0.042, 0.025)
+        self.assertAlmostEqual(said(0.042, 0.025, 0.5), plain, places=6)
+        self.assertAlmostEqual(said(0.042, 0.030) - plain, np.log(0.030 / 0.025), delta=0.02)
+        self.assertLess(abs(said(0.050, 0.025) - plain), 0.02)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -23,19 +23,21 @@ class Judging(unittest.TestCase):
         self.assertEqual(said["precision"], 1.0)
 
     def test_the_right_answer_costs_less_than_a_wrong_one(self):
-        truth = torch.zeros(1, 5, 32, 32)
+        truth = torch.zeros(1, 7, 32, 32)
         truth[:, 0] = 1.0
         truth[:, 1, 16] = 0.2
         truth[:, 2, 4:8, 4:8] = 0.5
-        wanted = train_skinmap.targets(truth)
+        truth[:, 5:] = 5.0
+        truth[:, 4, :, :16] = 0.2
+        wanted, _ = train_skinmap.targets(truth)
         right = torch.cat([(wanted[:, :3] - 0.5) * 16.0, wanted[:, 3:]], dim=1)
         settings = train_skinmap.Settings()
-        good = float(train_skinmap.loss_of(right, wanted, settings))
+        good = float(train_skinmap.loss_of(right, truth, settings))
         for channel in range(len(skin_network.OUTPUTS)):
             wrong = right.clone()
-            wrong[:, channel] = wrong[:, channel].flip(1)
+            wrong[:, channel] = wrong[:, channel].flip(1).flip(2)
             if not torch.equal(wrong, right):
-                self.assertGreater(float(train_skinmap.loss_of(wrong, wanted, settings)), good + 0.01, channel)
+                self.assertGreater(float(train_skinmap.loss_of(wrong, truth, settings)), good + 0.01, channel)
 
     def test_a_picture_gives_maps_of_half_its_size_in_their_units(self):
         exported = skin_network.Exported(skin_network.SkinNet()).eval()
