@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn every_key_is_used() {
         // Keys that are put together from a part that is checked elsewhere.
-        const FORMED: [&str; 10] = [
+        const FORMED: [&str; 11] = [
             "month-",
             "advice-",
             "verdict-",
@@ -493,6 +493,7 @@ mod tests {
             "trouble-",
             "part-",
             "region-",
+            "metric-",
             "pick-up-",
             "try-on-no-",
         ];
@@ -500,6 +501,107 @@ mod tests {
         for key in keys(Locale::ZhCn).into_keys() {
             let is_formed = FORMED.iter().any(|part| key.starts_with(part));
             assert!(is_formed || sources.contains(&format!("\"{key}\"")), "nothing says `{key}`");
+        }
+    }
+
+    /// The kiosk describes how skin looks. It names no disease, promises no effect, and measures nothing that a camera
+    /// cannot see; only a disclaimer may say the word, and must deny it.
+    #[test]
+    fn no_word_on_the_screen_sounds_like_medicine() {
+        const WORDS: [(Locale, &[&str]); 2] = [
+            (
+                Locale::En,
+                &[
+                    "medic",
+                    "diagnos",
+                    "disease",
+                    "acne",
+                    "pimple",
+                    "rosacea",
+                    "melasma",
+                    "eczema",
+                    "psoriasis",
+                    "dermat",
+                    "cancer",
+                    "melanoma",
+                    "lesion",
+                    "symptom",
+                    "patient",
+                    "treatment",
+                    "therap",
+                    "cure",
+                    "heal",
+                    "clinical",
+                    "inflam",
+                    "allerg",
+                    "sebum",
+                    "hydrat",
+                    "elasticity",
+                    "firmness",
+                    "skin age",
+                    "skin type",
+                    "collagen",
+                    "accurate",
+                    "accuracy",
+                ],
+            ),
+            (
+                Locale::ZhCn,
+                &[
+                    "医",
+                    "诊",
+                    "疾",
+                    "病",
+                    "症",
+                    "痤疮",
+                    "青春痘",
+                    "玫瑰",
+                    "黄褐斑",
+                    "湿疹",
+                    "银屑",
+                    "皮炎",
+                    "癌",
+                    "患者",
+                    "治疗",
+                    "疗效",
+                    "疗程",
+                    "药",
+                    "痊愈",
+                    "修复",
+                    "炎",
+                    "过敏",
+                    "皮脂",
+                    "水分",
+                    "弹性",
+                    "紧致",
+                    "肤龄",
+                    "肤质",
+                    "胶原",
+                    "准确率",
+                    "精准",
+                ],
+            ),
+        ];
+        // What denies it, and whom to ask instead.
+        const DISCLAIMERS: [&str; 2] = ["skin-note", "skin-disclosure"];
+        // Names of colours and of people who work in the store.
+        const HARMLESS: [&str; 3] = ["玫瑰木色", "help", "wheel"];
+        let mut i18n = I18n::default();
+        for (locale, words) in WORDS {
+            i18n.set_locale(locale);
+            for key in keys(locale).into_keys() {
+                let mut text = i18n.format(&key, &BTreeMap::new()).to_lowercase();
+                for harmless in HARMLESS {
+                    text = text.replace(harmless, "");
+                }
+                if DISCLAIMERS.contains(&key.as_str()) {
+                    assert!(text.contains("not medical") || text.contains('非'), "{key}: {text}");
+                    continue;
+                }
+                for word in words {
+                    assert!(!text.contains(word), "`{word}` in {key}: {text}");
+                }
+            }
         }
     }
 

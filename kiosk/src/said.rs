@@ -129,6 +129,7 @@ fn store(facts: &StoreFacts) -> Value {
 fn skin(view: &SkinView) -> Value {
     match view {
         SkinView::Idle | SkinView::Posing | SkinView::Looking => json!({"state": "looking"}),
+        SkinView::Forgotten => json!({"state": "forgotten"}),
         SkinView::Unavailable(trouble) => json!({
             "state": "unavailable",
             "trouble": match trouble {
@@ -140,7 +141,9 @@ fn skin(view: &SkinView) -> Value {
         SkinView::Found(finding) => {
             let report = &finding.report;
             let mut metrics = serde_json::Map::from_iter([("tone".to_owned(), json!(report.tone.status))]);
-            metrics.extend(report.metrics.iter().map(|metric| (metric.id.to_owned(), json!(metric.status))));
+            metrics.extend(
+                report.metrics.iter().map(|metric| (metric.id.name().to_owned(), json!(metric.status))),
+            );
             json!({
                 "state": "found",
                 "fit_to_measure": report.capture.ok,

@@ -1,19 +1,22 @@
-//! What the visitor's skin looks like in one picture: asked for by the visitor, measured on a worker, forgotten with
-//! the session.
+//! What the visitor's skin looks like: guided before the mirror, taken as a burst by itself when all is well, measured on
+//! a worker, forgotten with the session.
 //!
-//! Owns [`SkinView`] and [`SkinStatus`]. The networks are loaded on the worker when the kiosk starts; without them the
-//! screen says so calmly and the log says what is missing. Pictures and reports live in memory only.
+//! Owns [`SkinView`], [`SkinPose`] and [`SkinStatus`]. The networks are loaded on the worker when the kiosk starts;
+//! without them the screen says so calmly and the log says what is missing. Pictures and reports live in memory only.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bevy::prelude::*;
-use vision::{Analyser, SkinReport};
+use vision::{
+    Analyser, Picture, SkinReport,
+    skin::{BURST_MAX, Guidance, Guide, Measured, MetricId},
+};
 
 use crate::{
     camera::{Camera, CameraState, CameraStatus, Shutter},
     config::Models,
     jobs::{Outcome, Worker},
-    paint::{Outline, Painting, paint},
+    paint::{Cut, Outline, Painting, Part, paint},
     pose::{Pose, PoseStep},
     session::{Session, SessionEnded},
     theme::motion::{Pace, WAITING},
@@ -25,7 +28,16 @@ pub(crate) fn plugin(app: &mut App) {
         .init_resource::<SkinStatus>()
         .init_resource::<SkinPose>()
         .add_observer(measure)
-        .add_observer(|_: On<SessionEnded>, mut view: ResMut<SkinView>| *view = SkinView::Idle)
+        .add_observer(forget)
+        .add_observer(|_: On<PutAway>, mut view: ResMut<SkinView>, mut earlier: ResMut<Earlier>| {
+            earlier.remember(&view);
+            *view = SkinView::Idle;
+        })
+        .init_resource::<Earlier>()
+        .add_observer(|_: On<SessionEnded>, mut view: ResMut<SkinView>, mut earlier: ResMut<Earlier>| {
+            *view = SkinView::Idle;
+            *earlier = Earlier::default();
+        })
         .add_systems(Startup, load.run_if(resource_exists::<SkinWorker>))
         .add_systems(
             PreUpdate,
@@ -35,8 +47,16 @@ pub(crate) fn plugin(app: &mut App) {
 }
 
 /// Asks for a look at the visitor who stands before the camera.
-#[derive(Event, Debug, Clone, Copy)]
+#[derive(Event, Debug, Clone, Copy, Default)]
 pub struct Measure;
+
+/// The picture goes; what was measured on it is kept for the next look of the same visitor.
+#[derive(Event, Debug, Clone, Copy, Default)]
+pub struct PutAway;
+
+/// The picture and all that was measured on it goes at once.
+#[derive(Event, Debug, Clone, Copy, Default)]
+pub struct Forget;
 
 /// What the visitor sees.
 #[derive(Resource, Debug, Clone, Default, PartialEq)]
@@ -50,13 +70,65 @@ pub enum SkinView {
     Looking,
     /// It was taken.
     Found(Box<SkinFinding>),
+    /// The visitor wanted it gone, and it is.
+    Forgotten,
     /// It could not be taken.
     Unavailable(SkinTrouble),
 }
 
-/// The pose of the visitor who is to be looked at.
-#[derive(Resource, Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SkinPose(pub Pose);
+/// The visitor who is to be looked at: how long the camera has been seeing him, and what he should change.
+#[derive(Resource, Debug, Clone, Copy, PartialEq, Default)]
+pub struct SkinPose {
+    pose: Pose,
+    /// What is to be said now; nothing before the first frame was looked at.
+    pub said: Option<Guidance>,
+    guided: Duration,
+}
+
+/// A picture is taken after this long even when not all is well: the report then says what was not.
+const GUIDE_MAX: Duration = Duration::from_secs(20);
+/// Longest side of a painted face in pixels.
+const FACE_PX_MAX: u32 = 820;
+
+/// What was measured at the visitor's last look before this one.
+#[derive(Resource, Debug, Default)]
+pub struct Earlier(Vec<(MetricId, Measured)>);
+
+/// How a metric changed between two looks at one visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// More of it.
+    More,
+    /// Less of it.
+    Less,
+    /// No more than two looks differ by anyway.
+    None,
+}
+
+impl Earlier {
+    /// How a metric changed; nothing when it was not measured before.
+    #[must_use]
+    pub fn change(&self, id: MetricId, now: &Measured) -> Option<Change> {
+        let (_, before) = self.0.iter().find(|(other, _)| *other == id)?;
+        Some(if before.ci[1] < now.ci[0] {
+            Change::More
+        } else if now.ci[1] < before.ci[0] {
+            Change::Less
+        } else {
+            Change::None
+        })
+    }
+
+    /// Keeps what was measured; a look that measured nothing leaves what there was.
+    fn remember(&mut self, view: &SkinView) {
+        if let SkinView::Found(finding) = view
+            && finding.report.capture.ok
+        {
+            let metrics = finding.report.metrics.iter();
+            self.0 = metrics.filter_map(|metric| Some((metric.id, metric.measured.clone()?))).collect();
+        }
+    }
+}
 
 /// Why no look can be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +144,10 @@ pub enum SkinTrouble {
 /// What a look found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SkinFinding {
-    /// The picture with the regions outlined.
+    /// The picture: of the face alone where something was measured.
     pub painting: Painting,
+    /// The same picture with what a metric saw on it.
+    pub layers: Vec<(MetricId, Painting)>,
     /// What was measured, or why not.
     pub report: SkinReport,
 }
@@ -94,6 +168,7 @@ pub enum SkinStatus {
 #[derive(Debug)]
 enum Job {
     Load,
+    Guide { shutter: Shutter, is_first: bool },
     Look(Shutter),
 }
 
@@ -101,6 +176,7 @@ enum Job {
 #[derive(Debug)]
 enum Report {
     Loaded,
+    Guided(Guidance),
     Found(Box<SkinFinding>),
     NoModels(String),
     NoPicture(String),
@@ -118,11 +194,12 @@ impl SkinWorker {
     /// When the system gives no thread.
     pub fn start(models: Models) -> std::io::Result<Self> {
         let mut analyser = None;
-        Worker::start("skin", move |job| work(&mut analyser, &models, job)).map(Self)
+        let mut guide = Guide::default();
+        Worker::start("skin", move |job| work(&mut analyser, &mut guide, &models, job)).map(Self)
     }
 }
 
-fn work(analyser: &mut Option<Analyser>, models: &Models, job: Job) -> Report {
+fn work(analyser: &mut Option<Analyser>, guide: &mut Guide, models: &Models, job: Job) -> Report {
     if analyser.is_none() {
         let path = |path: &Option<PathBuf>| path.clone();
         match Analyser::load(path(&models.dir).as_deref(), path(&models.onnxruntime).as_deref()) {
@@ -131,20 +208,57 @@ fn work(analyser: &mut Option<Analyser>, models: &Models, job: Job) -> Report {
         }
     }
     let Some(analyser) = analyser else { return Report::NoModels("they were not loaded".to_owned()) };
-    let Job::Look(shutter) = job else { return Report::Loaded };
-    let picture = match shutter.take() {
-        Ok(picture) => picture,
-        Err(error) => return Report::NoPicture(crate::chain(&error)),
-    };
-    match analyser.skin(&picture) {
-        Ok(report) => {
-            let outlines: Vec<Outline> =
-                report.outlines.iter().map(|region| outline(&region.polygon)).collect();
-            Report::Found(Box::new(SkinFinding { painting: paint(&picture, &outlines), report }))
+    match job {
+        Job::Load => Report::Loaded,
+        Job::Guide { shutter, is_first } => {
+            if is_first {
+                *guide = Guide::default();
+            }
+            match shutter.take() {
+                Ok(picture) => match analyser.guide(guide, &picture) {
+                    Ok(said) => Report::Guided(said),
+                    Err(error) => Report::Failed(crate::chain(&error)),
+                },
+                Err(error) => Report::NoPicture(crate::chain(&error)),
+            }
         }
-        Err(error) => Report::Failed(crate::chain(&error)),
+        Job::Look(shutter) => match shutter.burst(BURST_MAX) {
+            Ok(pictures) => look(analyser, &pictures),
+            Err(error) => Report::NoPicture(crate::chain(&error)),
+        },
     }
 }
+
+fn look(analyser: &Analyser, pictures: &[Arc<Picture>]) -> Report {
+    let mut report = match analyser.skin_burst(pictures) {
+        Ok(report) => report,
+        Err(error) => return Report::Failed(crate::chain(&error)),
+    };
+    let Some(picture) = pictures.get(report.shown) else {
+        return Report::Failed("the report is about a picture that was not taken".to_owned());
+    };
+    // The maps are painted here, and go with this job.
+    let Some(overlay) = report.overlay.take() else {
+        let outlines: Vec<Outline> = report.outlines.iter().map(|region| outline(&region.polygon)).collect();
+        let painting = paint(picture, &outlines);
+        return Report::Found(Box::new(SkinFinding { painting, layers: Vec::new(), report }));
+    };
+    let (from, to) = overlay.bounds();
+    let cut = Cut::of(picture, Part::between(picture, [from.x, from.y], [to.x, to.y]), FACE_PX_MAX);
+    let layers = LAYERS.map(|(id, colour)| {
+        (id, cut.tinted(colour, |[x, y]| overlay.strength(id, vision::Point::new(x, y))))
+    });
+    let finding = SkinFinding { painting: cut.plain(), layers: layers.into(), report };
+    Report::Found(Box::new(finding))
+}
+
+/// What can be shown on the face, each in its colour.
+pub const LAYERS: [(MetricId, [u8; 3]); 4] = [
+    (MetricId::Lines, [0, 214, 143]),
+    (MetricId::Spots, [255, 176, 32]),
+    (MetricId::Redness, [232, 46, 84]),
+    (MetricId::Shine, [64, 156, 255]),
+];
 
 #[expect(clippy::cast_possible_truncation, reason = "a place in a picture fits an f32")]
 fn outline(polygon: &[vision::Point]) -> Outline {
@@ -166,7 +280,9 @@ fn measure(
     status: Res<SkinStatus>,
     mut view: ResMut<SkinView>,
     mut pose: ResMut<SkinPose>,
+    mut earlier: ResMut<Earlier>,
 ) {
+    earlier.remember(&view);
     if worker.is_none() {
         *view = SkinView::Unavailable(SkinTrouble::Broken);
         return;
@@ -182,7 +298,12 @@ fn measure(
     };
 }
 
-/// Counts down while the camera looks, then takes the picture. A camera that comes back begins anew.
+fn forget(_: On<Forget>, mut view: ResMut<SkinView>, mut earlier: ResMut<Earlier>) {
+    *earlier = Earlier::default();
+    *view = if matches!(*view, SkinView::Found(_)) { SkinView::Forgotten } else { SkinView::Idle };
+}
+
+/// Waits until all is well before the camera, then takes the burst. A camera that comes back begins anew.
 fn pose(time: Res<Time>, status: Res<CameraStatus>, mut view: ResMut<SkinView>, mut pose: ResMut<SkinPose>) {
     let state = status.visitors;
     if *view == SkinView::Unavailable(SkinTrouble::Camera) && state == CameraState::Streaming {
@@ -192,10 +313,18 @@ fn pose(time: Res<Time>, status: Res<CameraStatus>, mut view: ResMut<SkinView>, 
     if *view != SkinView::Posing {
         return;
     }
-    match pose.0.step(state, time.delta()) {
+    if state != CameraState::Streaming {
+        (pose.said, pose.guided) = (None, Duration::ZERO);
+    }
+    match pose.pose.step(state, time.delta()) {
         PoseStep::Waiting => {}
-        // `take_in` submits the look as soon as the worker is free.
-        PoseStep::Ready => *view = SkinView::Looking,
+        PoseStep::Ready => {
+            pose.guided += time.delta();
+            // `take_in` submits the look as soon as the worker is free.
+            if pose.said.is_some_and(|said| said.is_ready()) || GUIDE_MAX <= pose.guided {
+                *view = SkinView::Looking;
+            }
+        }
         PoseStep::NoCamera => *view = SkinView::Unavailable(SkinTrouble::Camera),
     }
 }
@@ -205,23 +334,29 @@ fn take_in(
     session: Res<Session>,
     camera: Res<Camera>,
     mut view: ResMut<SkinView>,
+    mut pose: ResMut<SkinPose>,
     mut status: ResMut<SkinStatus>,
 ) {
     let worker = &mut worker.bypass_change_detection().0;
     if let Some((asked_by, outcome)) = worker.poll() {
-        let seen = settle(outcome, &mut status);
-        if let Some(seen) = seen
-            && asked_by == session.id()
-            && matches!(*view, SkinView::Posing | SkinView::Looking)
-        {
-            *view = seen;
+        let is_here = asked_by == session.id();
+        let waits = matches!(*view, SkinView::Posing | SkinView::Looking);
+        match settle(outcome, &mut status) {
+            Settled::Guided(said) if is_here && *view == SkinView::Posing => pose.said = Some(said),
+            Settled::Seen(seen) if is_here && waits => *view = seen,
+            Settled::Guided(_) | Settled::Seen(_) | Settled::Nothing => {}
         }
     }
-    if *view == SkinView::Looking
-        && !worker.is_busy()
-        && let Some(shutter) = camera.shutter()
-    {
-        worker.submit(session.id(), Job::Look(shutter));
+    if worker.is_busy() {
+        return;
+    }
+    let job = |shutter| match *view {
+        SkinView::Posing => Some(Job::Guide { shutter, is_first: pose.said.is_none() }),
+        SkinView::Looking => Some(Job::Look(shutter)),
+        _ => None,
+    };
+    if let Some(job) = camera.shutter().and_then(job) {
+        worker.submit(session.id(), job);
     }
 }
 
@@ -234,33 +369,42 @@ fn wait(view: Res<SkinView>, pace: Option<ResMut<Pace>>) {
     }
 }
 
+/// What a job came to.
+enum Settled {
+    Nothing,
+    Guided(Guidance),
+    Seen(SkinView),
+}
+
 /// Logs what a job came to, and says what a visitor who waits for it sees.
-fn settle(outcome: Outcome<Report>, status: &mut SkinStatus) -> Option<SkinView> {
+fn settle(outcome: Outcome<Report>, status: &mut SkinStatus) -> Settled {
+    let unavailable = |trouble| Settled::Seen(SkinView::Unavailable(trouble));
     match outcome {
         Outcome::Done(Report::Loaded) => {
             *status = SkinStatus::Ready;
-            None
+            Settled::Nothing
         }
+        Outcome::Done(Report::Guided(said)) => Settled::Guided(said),
         Outcome::Done(Report::Found(finding)) => {
             *status = SkinStatus::Ready;
-            Some(SkinView::Found(finding))
+            Settled::Seen(SkinView::Found(finding))
         }
         Outcome::Done(Report::NoModels(reason)) => {
             warn!("skin analysis is not available: {reason}");
             *status = SkinStatus::Missing;
-            Some(SkinView::Unavailable(SkinTrouble::Models))
+            unavailable(SkinTrouble::Models)
         }
         Outcome::Done(Report::NoPicture(reason)) => {
             warn!("the camera gives no picture: {reason}");
-            Some(SkinView::Unavailable(SkinTrouble::Camera))
+            unavailable(SkinTrouble::Camera)
         }
         Outcome::Done(Report::Failed(reason)) => {
             error!("the skin analysis failed: {reason}");
-            Some(SkinView::Unavailable(SkinTrouble::Broken))
+            unavailable(SkinTrouble::Broken)
         }
         Outcome::Broke => {
             error!("the skin worker broke down on a picture");
-            Some(SkinView::Unavailable(SkinTrouble::Broken))
+            unavailable(SkinTrouble::Broken)
         }
     }
 }

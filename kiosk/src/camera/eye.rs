@@ -323,6 +323,24 @@ impl Shutter {
     }
 }
 
+impl Shutter {
+    /// Waits for `count` pictures in a row, each newer than the one before; fewer when the camera goes after the first.
+    ///
+    /// # Errors
+    /// As [`Self::take`], for the first of them.
+    pub fn burst(&self, count: usize) -> Result<Vec<Arc<Picture>>, TakeError> {
+        let mut pictures = vec![self.take()?];
+        while pictures.len() < count {
+            let next = Self { shared: Arc::clone(&self.shared), after: Instant::now() };
+            match next.take() {
+                Ok(picture) => pictures.push(picture),
+                Err(_) => break,
+            }
+        }
+        Ok(pictures)
+    }
+}
+
 /// The thread's side.
 struct Keeper<'a> {
     shared: &'a Shared,

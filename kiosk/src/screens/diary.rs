@@ -56,7 +56,7 @@ fn note(
 ) {
     match screen.get() {
         Screen::Skin if skin.is_changed() => match &*skin {
-            SkinView::Idle | SkinView::Posing | SkinView::Looking => {}
+            SkinView::Idle | SkinView::Posing | SkinView::Looking | SkinView::Forgotten => {}
             SkinView::Found(finding) => {
                 visit.came_to(if finding.report.capture.ok { "found" } else { "not_fit" }, None);
             }

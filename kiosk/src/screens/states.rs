@@ -8,8 +8,8 @@ use vision::{
     Picture,
     lips::Shade,
     skin::{
-        CaptureReport, Metric, ModelIdentity, RegionId, RegionValue, SCHEMA, SkinReport, Status, Tone,
-        ToneValues,
+        CaptureReport, Measured, Metric, MetricId, ModelIdentity, RegionId, RegionValue, SCHEMA, SkinReport,
+        Status, Tone, ToneValues,
     },
 };
 
@@ -24,7 +24,7 @@ use crate::{
     origin::{Answer, Catalogue, Finding, Form, OriginView, Product},
     paint::{Outline, Painting, paint},
     session::{Consent, EndSession, Session},
-    skin::{SkinFinding, SkinTrouble, SkinView},
+    skin::{LAYERS, SkinFinding, SkinTrouble, SkinView},
     staff::{
         StaffRoom,
         pin::{Pin, PinHash},
@@ -40,7 +40,7 @@ pub(super) struct State {
     prepare: fn(&mut App),
 }
 
-pub(super) const STATES: [State; 36] = [
+pub(super) const STATES: [State; 37] = [
     State { name: "attract", screen: Screen::Attract, prepare: |_| {} },
     State { name: "attract of a full store", screen: Screen::Attract, prepare: full_store },
     State { name: "home", screen: Screen::Home, prepare: |_| {} },
@@ -51,6 +51,7 @@ pub(super) const STATES: [State; 36] = [
     State { name: "consent to try-on", screen: Screen::Consent, prepare: |app| wanted(app, Feature::TryOn) },
     State { name: "skin, looking", screen: Screen::Skin, prepare: |app| skin(app, SkinView::Looking) },
     State { name: "skin, measured", screen: Screen::Skin, prepare: measured },
+    State { name: "skin, forgotten", screen: Screen::Skin, prepare: |app| skin(app, SkinView::Forgotten) },
     State { name: "skin, not fit to measure", screen: Screen::Skin, prepare: unfit },
     State {
         name: "skin without models",
@@ -268,24 +269,36 @@ fn report(is_fit: bool) -> SkinReport {
         ita_repeat_deg: 1.6,
         ita_systematic_deg: 12.9,
     };
-    let region = |id, value| RegionValue { id, value, ci: [value - 0.32, value + 0.32] };
-    let redness = Metric {
-        id: "redness",
-        kind: "measure",
-        status: Status::LowConfidence,
-        reason: Some("uncalibrated"),
-        value: Some(0.6),
-        unit: None,
-        ci: Some([0.4, 0.8]),
-        regions: vec![
-            region(RegionId::Forehead, -10.2),
-            region(RegionId::CheekL, 0.1),
-            region(RegionId::CheekR, 11.1),
-        ],
+    let metric = |id: MetricId, score: u8| {
+        let region = |id, value| RegionValue { id, value, ci: [value - 0.3, value + 0.3] };
+        let measured = Measured {
+            value: 1.4,
+            unit: id.unit(),
+            ci: [1.1, 1.7],
+            score: Some(score),
+            score_ci: Some([score.saturating_sub(6), (score + 6).min(100)]),
+            direction: id.direction(),
+            count: None,
+            regions: vec![region(RegionId::Forehead, 1.8), region(RegionId::CheekL, 0.4)],
+        };
+        let (status, reason) = match id {
+            MetricId::Redness => (Status::LowConfidence, Some("uncalibrated")),
+            _ => (Status::Ok, None),
+        };
+        Metric { id, kind: "measure", status, reason, measured: Some(measured) }
     };
+    let pores = Metric {
+        id: MetricId::Pores,
+        kind: "measure",
+        status: Status::NotMeasurable,
+        reason: Some("px_per_mm<8"),
+        measured: None,
+    };
+    let scores = [100, 64, 41, 0, 77, 52];
+    let metrics = MetricId::ALL.into_iter().zip(scores).map(|(id, score)| metric(id, score)).chain([pores]);
     SkinReport {
         schema: SCHEMA,
-        model: ModelIdentity { landmark: "sha256:0".to_owned() },
+        model: ModelIdentity { landmark: "sha256:0".to_owned(), skinmap: "sha256:1".to_owned() },
         capture: CaptureReport {
             ok: is_fit,
             face_px: None,
@@ -297,8 +310,8 @@ fn report(is_fit: bool) -> SkinReport {
             clip_pct: None,
             noise_db: None,
             light_ratio_lr: None,
-            occlusion: ["not_checked"],
-            calibration: "uncalibrated",
+            occlusion: vec!["none"],
+            calibration: "uncalibrated".to_owned(),
             problems: Vec::new(),
             advice: if is_fit { vec!["ok"] } else { vec!["face_the_light", "more_light_on_the_face"] },
         },
@@ -306,24 +319,29 @@ fn report(is_fit: bool) -> SkinReport {
             status: Status::LowConfidence,
             reason: Some("uncalibrated"),
             values: Some(values),
-            calibration: "uncalibrated",
+            calibration: "uncalibrated".to_owned(),
             measured_on: vec![RegionId::CheekL, RegionId::CheekR],
             regions: BTreeMap::new(),
         },
-        metrics: vec![redness],
+        metrics: metrics.collect(),
         regions: BTreeMap::new(),
         disclosures: ["cosmetic-not-medical", "appearance-in-this-photo", "no-image-stored"],
-        timing_ms: BTreeMap::new(),
+        timing_ms: BTreeMap::from([("total", 612.0)]),
+        shown: 0,
         outlines: Vec::new(),
+        overlay: None,
     }
 }
 
 fn measured(app: &mut App) {
-    skin(app, SkinView::Found(Box::new(SkinFinding { painting: portrait(), report: report(true) })));
+    let layers = LAYERS.map(|(id, _)| (id, portrait())).into();
+    let finding = SkinFinding { painting: portrait(), layers, report: report(true) };
+    skin(app, SkinView::Found(Box::new(finding)));
 }
 
 fn unfit(app: &mut App) {
-    skin(app, SkinView::Found(Box::new(SkinFinding { painting: portrait(), report: report(false) })));
+    let finding = SkinFinding { painting: portrait(), layers: Vec::new(), report: report(false) };
+    skin(app, SkinView::Found(Box::new(finding)));
 }
 
 fn no_camera(app: &mut App) {

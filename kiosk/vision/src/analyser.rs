@@ -5,6 +5,7 @@
 //! at load, never a surprise at the first visitor.
 
 use std::{
+    borrow::Borrow,
     env,
     path::{Path, PathBuf},
 };
@@ -13,12 +14,13 @@ use crate::{
     face::{DetectError, Detector, FaceBox},
     inference::{self, RUNTIME_VARIABLE, RUNTIME_VERSION},
     landmarks::{Face, Landmarker, MANIFEST_FILE},
-    picture::Picture,
-    skin::{self, SkinReport},
+    picture::{Grey, Picture},
+    skin::{self, Finder, Guidance, Guide, ModelIdentity, SkinReport},
+    skinmap::Skinmap,
 };
 
 pub use crate::inference::{NetworkError, RuntimeError};
-pub use crate::landmarks::ModelError;
+pub use crate::model_file::ModelError;
 
 /// Names the folder of models.
 pub const MODELS_VARIABLE: &str = "STOREHUB_MODELS";
@@ -47,7 +49,7 @@ pub enum LoadError {
     /// The face detector.
     #[error(transparent)]
     Detector(#[from] DetectError),
-    /// The landmark network.
+    /// A network.
     #[error(transparent)]
     Model(#[from] ModelError),
 }
@@ -58,7 +60,10 @@ pub enum AnalyseError {
     /// The face detector failed.
     #[error(transparent)]
     Detect(#[from] DetectError),
-    /// The landmark network failed.
+    /// A burst of nothing.
+    #[error("there is no picture to look at")]
+    NoPicture,
+    /// A network failed.
     #[error(transparent)]
     Network(#[from] NetworkError),
 }
@@ -67,6 +72,7 @@ pub enum AnalyseError {
 pub struct Analyser {
     detector: Detector,
     landmarker: Landmarker,
+    skinmap: Skinmap,
 }
 
 impl Analyser {
@@ -82,7 +88,11 @@ impl Analyser {
         let models_dir = models_dir.map(Path::to_owned).or_else(find_models).ok_or(LoadError::NoModels)?;
         let ort_lib = ort_lib.map(Path::to_owned).or_else(find_runtime).ok_or(LoadError::NoCache)?;
         inference::load_runtime(&ort_lib)?;
-        Ok(Self { detector: Detector::try_new()?, landmarker: Landmarker::load(&models_dir)? })
+        Ok(Self {
+            detector: Detector::try_new()?,
+            landmarker: Landmarker::load(&models_dir)?,
+            skinmap: Skinmap::load(&models_dir)?,
+        })
     }
 
     /// The names of a face's points, in the order of [`Face::points`].
@@ -103,15 +113,48 @@ impl Analyser {
     /// What the skin looks like in this picture, or why that cannot be said.
     ///
     /// # Errors
-    /// When the detector or the network fails. A picture that is refused gives a report that says why.
+    /// When the detector or a network fails. A picture that is refused gives a report that says why.
     pub fn skin(&self, picture: &Picture) -> Result<SkinReport, AnalyseError> {
-        let grey = picture.to_grey();
+        self.skin_burst(std::slice::from_ref(picture))
+    }
+
+    /// What the skin looks like in pictures taken one right after the other, at most [`skin::BURST_MAX`] of which are
+    /// looked at.
+    ///
+    /// # Errors
+    /// When there is no picture, or the detector or a network fails.
+    pub fn skin_burst<P: Borrow<Picture>>(&self, pictures: &[P]) -> Result<SkinReport, AnalyseError> {
         let mut clock = skin::Stopwatch::start();
-        let boxes = self.detector.detect(&grey)?;
+        let pictures = &pictures[..pictures.len().min(skin::BURST_MAX)];
+        let pictures: Vec<&Picture> = pictures.iter().map(Borrow::borrow).collect();
+        let greys: Vec<Grey> = pictures.iter().map(|picture| picture.to_grey()).collect();
+        let boxes = self.detector.detect(greys.first().ok_or(AnalyseError::NoPicture)?)?;
         clock.lap("box");
-        let faces = self.locate(picture, &boxes)?;
-        clock.lap("landmarks");
-        Ok(skin::report(picture, &grey, &faces, &self.landmarker.identity(), clock))
+        let mut looks = Vec::with_capacity(pictures.len());
+        for (picture, grey) in pictures.into_iter().zip(&greys) {
+            // Within a burst nobody moves by more than the second pass of the landmarks follows.
+            let faces = self.locate(picture, &boxes)?;
+            clock.lap("landmarks");
+            let maps = match faces.first() {
+                Some(face) => self.skinmap.look(picture, &face.landmarks)?,
+                None => None,
+            };
+            clock.lap("maps");
+            looks.push(skin::look(picture, grey, &faces, maps));
+            clock.lap("regions");
+        }
+        self.skinmap.forget()?;
+        clock.lap("forget");
+        let model = ModelIdentity { landmark: self.landmarker.identity(), skinmap: self.skinmap.identity() };
+        Ok(skin::report(looks, model, clock))
+    }
+
+    /// What the visitor in this frame of a live picture should change.
+    ///
+    /// # Errors
+    /// When the detector or a network fails.
+    pub fn guide(&self, guide: &mut Guide, picture: &Picture) -> Result<Guidance, AnalyseError> {
+        guide.step(picture, self)
     }
 
     /// The boxes alone, the largest first: for live guidance.
@@ -124,6 +167,19 @@ impl Analyser {
 
     fn locate(&self, picture: &Picture, boxes: &[FaceBox]) -> Result<Vec<Face>, AnalyseError> {
         boxes.iter().take(FACES_MAX).map(|bounds| Ok(self.landmarker.locate(picture, *bounds)?)).collect()
+    }
+}
+
+impl Finder for Analyser {
+    type Error = AnalyseError;
+
+    fn detect(&self, picture: &Picture, grey: &Grey) -> Result<Vec<Face>, AnalyseError> {
+        let boxes = self.detector.detect(grey)?;
+        self.locate(picture, &boxes)
+    }
+
+    fn follow(&self, picture: &Picture, face: &Face) -> Result<Option<Face>, AnalyseError> {
+        Ok(self.landmarker.follow(picture, face)?)
     }
 }
 

@@ -1,95 +1,28 @@
 //! Where the eyes, the nose and the mouth are: our own network on a crop around the detector's box.
 //!
 //! The manifest beside the network says everything about it (shapes, normalisation, crop, names of the
-//! points); nothing of that is typed again here. A file that is not the one the manifest was written for
-//! is refused before ONNX Runtime sees it.
+//! points); nothing of that is typed again here.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
-    face::{FaceBox, hex},
+    face::FaceBox,
     geometry::Point,
-    inference::{Network, NetworkError, Tensor},
+    inference::{Network, NetworkError},
+    model_file::{Header, ModelError, ModelFile, Output},
     picture::Picture,
+    wiped::Wiped,
 };
 
 /// The manifest's name in the folder of models.
 pub const MANIFEST_FILE: &str = "landmark96.json";
-const MANIFEST_SCHEMA: &str = "storehub-model/1";
-/// Larger manifests are refused unread.
-const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
-/// Larger networks are refused unread; ours has about 1 MB.
-const NETWORK_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// The points that everything else relies on, in the order of [`FivePoints`].
 const NAMED: [&str; 5] = ["eye_left", "eye_right", "nose_tip", "mouth_left", "mouth_right"];
-
-/// Why there is no landmark network.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    /// A file cannot be read.
-    #[error("failed to read `{}`", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// A file is too large to be what it should be.
-    #[error("`{}` has {found} bytes, at most {limit} are expected", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        found: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// The manifest is not JSON of the expected form.
-    #[error("failed to parse the manifest `{}`", path.display())]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
-    /// The manifest says something that we cannot follow.
-    #[error("the manifest `{}` has {field} {found}, expected {expected}", path.display())]
-    Field {
-        /// The file.
-        path: PathBuf,
-        /// The field.
-        field: &'static str,
-        /// What it says.
-        found: String,
-        /// What we need.
-        expected: String,
-    },
-    /// The network's file is not the one that the manifest was written for.
-    #[error("`{}` has sha256 {found}, its manifest expects {expected}: the file is damaged or from another release", path.display())]
-    Hash {
-        /// The file.
-        path: PathBuf,
-        /// Its hash.
-        found: String,
-        /// The manifest's.
-        expected: String,
-    },
-    /// ONNX Runtime does not take the network, or it is not as its manifest says.
-    #[error("failed to load the network `{}`", path.display())]
-    Network {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: NetworkError,
-    },
-}
 
 /// The five points that every face has; left and right as seen in the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -140,39 +73,28 @@ impl Serialize for Face {
     }
 }
 
-/// The part of the manifest that the kiosk reads; the rest is for people.
+/// What the kiosk reads besides the common part.
 #[derive(Debug, Deserialize)]
 struct Manifest {
-    schema: String,
-    name: String,
-    file: String,
-    sha256: String,
-    input: ManifestInput,
+    #[serde(flatten)]
+    header: Header,
     outputs: ManifestOutputs,
     points: Vec<String>,
     crop: ManifestCrop,
     refine: Option<ManifestRefine>,
+    face_check: ManifestFaceCheck,
 }
 
-#[derive(Debug, Deserialize)]
-struct ManifestInput {
-    name: String,
-    shape: Vec<usize>,
-    layout: String,
-    colour: String,
-    mean: [f32; 3],
-    std: [f32; 3],
+impl AsRef<Header> for Manifest {
+    fn as_ref(&self) -> &Header {
+        &self.header
+    }
 }
 
 #[derive(Debug, Deserialize)]
 struct ManifestOutputs {
-    points: ManifestOutput,
-    spread: ManifestOutput,
-}
-
-#[derive(Debug, Deserialize)]
-struct ManifestOutput {
-    shape: Vec<usize>,
+    points: Output,
+    spread: Output,
 }
 
 #[derive(Debug, Deserialize)]
@@ -187,6 +109,12 @@ struct ManifestRefine {
     centre_from_eyes: f64,
 }
 
+#[derive(Debug, Deserialize)]
+struct ManifestFaceCheck {
+    /// Mean spread of the five named points, in sides of the crop.
+    no_face_above: f64,
+}
+
 /// A square of the picture; pixel centres at integers.
 #[derive(Debug, Clone, Copy)]
 struct Crop {
@@ -197,45 +125,27 @@ struct Crop {
 /// The landmark network.
 pub(crate) struct Landmarker {
     network: Mutex<Network>,
-    manifest: Manifest,
+    file: ModelFile<Manifest>,
     named: [usize; 5],
-    side: usize,
 }
 
 impl Landmarker {
     /// Reads and verifies the manifest and the network in `models_dir`. The runtime must be loaded.
     pub(crate) fn load(models_dir: &Path) -> Result<Self, ModelError> {
-        let manifest_path = models_dir.join(MANIFEST_FILE);
-        let text = read(&manifest_path, MANIFEST_BYTES_MAX)?;
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|source| ModelError::Manifest { path: manifest_path.clone(), source })?;
-        let (named, side) = check(&manifest, &manifest_path)?;
-        let path = models_dir.join(&manifest.file);
-        let bytes = read(&path, NETWORK_BYTES_MAX)?;
-        let found = hex(&Sha256::digest(&bytes));
-        if found != manifest.sha256 {
-            return Err(ModelError::Hash { path, found, expected: manifest.sha256 });
-        }
-        let tensor = |name: &str, shape: &[usize]| Tensor { name: name.to_owned(), shape: shape.to_vec() };
-        let network = Network::from_bytes(
-            &bytes,
-            tensor(&manifest.input.name, &manifest.input.shape),
-            vec![
-                tensor("points", &manifest.outputs.points.shape),
-                tensor("spread", &manifest.outputs.spread.shape),
-            ],
-        )
-        .map_err(|source| ModelError::Network { path, source })?;
-        Ok(Self { network: Mutex::new(network), manifest, named, side })
+        let file = ModelFile::open(models_dir, MANIFEST_FILE)?;
+        let named = check(&file)?;
+        let outputs = &file.manifest.outputs;
+        let network = file.network(&[("points", &outputs.points), ("spread", &outputs.spread)])?;
+        Ok(Self { network: Mutex::new(network), file, named })
     }
 
     pub(crate) fn point_names(&self) -> &[String] {
-        &self.manifest.points
+        &self.file.manifest.points
     }
 
     /// `sha256:…` of the network.
     pub(crate) fn identity(&self) -> String {
-        format!("sha256:{}", self.manifest.sha256)
+        self.file.identity()
     }
 
     /// The points of the face in this box: a first pass on the box's crop, a second one on the crop that
@@ -249,20 +159,43 @@ impl Landmarker {
         Ok(located)
     }
 
+    /// The face's points in the next frame, by the crop that its last ones give; `None` when it is lost.
+    pub(crate) fn follow(&self, picture: &Picture, face: &Face) -> Result<Option<Face>, NetworkError> {
+        let whole = Crop { centre: Point::new(0.0, 0.0), side: 2.0 * face.bounds.width };
+        let Some(crop) = self.crop_of_points(&face.landmarks, whole) else { return Ok(None) };
+        let mut now = self.points_in(picture, crop, face.bounds)?;
+        let spread = self.named.iter().map(|at| now.spread[*at]).sum::<f64>() / self.named.len() as f64;
+        let scale = now.landmarks.eye_distance() / face.landmarks.eye_distance();
+        if self.file.manifest.face_check.no_face_above * crop.side < spread || !(0.8..1.25).contains(&scale) {
+            return Ok(None);
+        }
+        // The box goes along with the points.
+        let (from, to) = (face.landmarks.nose_tip, now.landmarks.nose_tip);
+        let FaceBox { x, y, width, height, score } = face.bounds;
+        now.bounds = FaceBox {
+            x: to.x + (x - from.x) * scale,
+            y: to.y + (y - from.y) * scale,
+            width: width * scale,
+            height: height * scale,
+            score,
+        };
+        Ok(Some(now))
+    }
+
     fn crop_of_box(&self, bounds: FaceBox) -> Crop {
         let side = f64::midpoint(bounds.width, bounds.height);
         Crop {
             centre: Point::new(
                 bounds.x + 0.5 * bounds.width,
-                bounds.y + 0.5 * bounds.height + self.manifest.crop.shift_y_per_box_side * side,
+                bounds.y + 0.5 * bounds.height + self.file.manifest.crop.shift_y_per_box_side * side,
             ),
-            side: self.manifest.crop.side_per_box_side * side,
+            side: self.file.manifest.crop.side_per_box_side * side,
         }
     }
 
     /// The crop of the second pass; `None` where the first pass saw no face in its crop worth refining.
     fn crop_of_points(&self, points: &FivePoints, first: Crop) -> Option<Crop> {
-        let refine = self.manifest.refine.as_ref()?;
+        let refine = self.file.manifest.refine.as_ref()?;
         let eyes = points.eye_left.middle(points.eye_right);
         let mouth = points.mouth_left.middle(points.mouth_right);
         let side = refine.side_per_eyes_mouth_distance * eyes.distance(mouth);
@@ -275,7 +208,8 @@ impl Landmarker {
     }
 
     fn points_in(&self, picture: &Picture, crop: Crop, bounds: FaceBox) -> Result<Face, NetworkError> {
-        let input = self.normalised(&sample(picture, crop, self.side));
+        let pixels = Wiped::new(sample(picture, crop, self.file.side()));
+        let input = self.file.manifest.header.input.normalised(&pixels);
         let outputs = self.network.lock().unwrap_or_else(PoisonError::into_inner).run(&input)?;
         let [points, spread] = outputs.as_slice() else { unreachable!("two outputs were asked for") };
         let points: Vec<Point> = points
@@ -295,62 +229,17 @@ impl Landmarker {
             points,
         })
     }
-
-    /// Interleaved 8-bit RGB → the network's input, one plane for each colour.
-    fn normalised(&self, rgb: &[u8]) -> Vec<f32> {
-        let ManifestInput { mean, std, .. } = &self.manifest.input;
-        (0..3)
-            .flat_map(|channel| {
-                rgb.iter()
-                    .skip(channel)
-                    .step_by(3)
-                    .map(move |value| (f32::from(*value) / 255.0 - mean[channel]) / std[channel])
-            })
-            .collect()
-    }
 }
 
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
-    let fail = |source| ModelError::Read { path: path.to_owned(), source };
-    let found = fs::metadata(path).map_err(fail)?.len();
-    if limit < found {
-        return Err(ModelError::TooLarge { path: path.to_owned(), found, limit });
-    }
-    fs::read(path).map_err(fail)
-}
-
-/// What we rely on: the schema, one square RGB input, outputs of fitting shape, the five names.
-fn check(manifest: &Manifest, path: &Path) -> Result<([usize; 5], usize), ModelError> {
-    let wrong = |field, found: String, expected: String| {
-        Err(ModelError::Field { path: path.to_owned(), field, found, expected })
-    };
-    if manifest.schema != MANIFEST_SCHEMA {
-        return wrong("`schema`", format!("`{}`", manifest.schema), format!("`{MANIFEST_SCHEMA}`"));
-    }
-    if Path::new(&manifest.file).file_name().is_none_or(|name| name != manifest.file.as_str()) {
-        return wrong("`file`", format!("`{}`", manifest.file), "a plain file name".to_owned());
-    }
-    let input = &manifest.input;
-    let side = match input.shape.as_slice() {
-        [1, 3, height, width] if height == width && (16..=1024).contains(width) => *width,
-        shape => {
-            return wrong("`input.shape`", format!("{shape:?}"), "[1, 3, side, side]".to_owned());
-        }
-    };
-    if input.layout != "NCHW" || input.colour != "RGB" {
-        let found = format!("`{}` `{}`", input.layout, input.colour);
-        return wrong("`input.layout` and `input.colour`", found, "`NCHW` `RGB`".to_owned());
-    }
-    if !input.std.iter().all(|std| *std > 0.0) || !input.mean.iter().all(|mean| mean.is_finite()) {
-        let found = format!("{:?} {:?}", input.mean, input.std);
-        return wrong("`input.mean` and `input.std`", found, "numbers, `std` above 0".to_owned());
-    }
+/// What we rely on besides the common part: crops of a sane size, outputs of fitting shape, the five names.
+fn check(file: &ModelFile<Manifest>) -> Result<[usize; 5], ModelError> {
+    let manifest = &file.manifest;
     let scales = [manifest.crop.side_per_box_side]
         .into_iter()
         .chain(manifest.refine.as_ref().map(|refine| refine.side_per_eyes_mouth_distance));
     for scale in scales {
         if !(0.1..=10.0).contains(&scale) {
-            return wrong("the side of a crop", scale.to_string(), "0.1 to 10".to_owned());
+            return file.wrong("the side of a crop", scale.to_string(), "0.1 to 10");
         }
     }
     let count = manifest.points.len();
@@ -359,17 +248,24 @@ fn check(manifest: &Manifest, path: &Path) -> Result<([usize; 5], usize), ModelE
         ("`outputs.spread.shape`", &manifest.outputs.spread, vec![1, count]),
     ] {
         if output.shape != expected {
-            return wrong(field, format!("{:?}", output.shape), format!("{expected:?} ({count} `points`)"));
+            let found = format!("{:?}", output.shape);
+            return file.wrong(field, found, format!("{expected:?} ({count} `points`)"));
         }
     }
     let mut named = [0; 5];
     for (at, name) in named.iter_mut().zip(NAMED) {
         match manifest.points.iter().position(|point| point == name) {
             Some(found) => *at = found,
-            None => return wrong("`points`", format!("of {}", manifest.name), format!("a point `{name}`")),
+            None => {
+                return file.wrong(
+                    "`points`",
+                    format!("of {}", manifest.header.name),
+                    format!("a point `{name}`"),
+                );
+            }
         }
     }
-    Ok((named, side))
+    Ok(named)
 }
 
 /// The crop as `side` x `side` interleaved 8-bit RGB: the mean of whole bilinear samples, as many as there
@@ -423,6 +319,8 @@ fn neighbours(position: f64, size: u32) -> (usize, usize, f32) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn manifest(change: impl Fn(&mut serde_json::Value)) -> serde_json::Value {
@@ -432,6 +330,7 @@ mod tests {
                 "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
             "outputs": {"points": {"shape": [1, 5, 2]}, "spread": {"shape": [1, 5]}},
             "points": NAMED, "crop": {"side_per_box_side": 1.3, "shift_y_per_box_side": 0.0},
+            "face_check": {"no_face_above": 0.15},
         });
         change(&mut manifest);
         manifest
@@ -495,7 +394,7 @@ mod tests {
                 assert!(off <= tolerance, "{what} {name}: {found:?}, expected {expected:?}, off {off} px");
             }
         };
-        let side = landmarker.side as f64;
+        let side = landmarker.file.side() as f64;
         let tolerance = goldens["tolerance"]["points"].as_f64().unwrap() * side;
         for case in goldens["crops"].as_array().unwrap() {
             let file = case["file"].as_str().unwrap();

@@ -21,9 +21,12 @@ pub mod gs1;
 mod inference;
 pub mod landmarks;
 pub mod lips;
+mod model_file;
 pub mod picture;
 pub mod pose;
 pub mod skin;
+mod skinmap;
+mod wiped;
 
 pub use analyser::{AnalyseError, Analyser, LoadError};
 pub use codes::{Code, Format};

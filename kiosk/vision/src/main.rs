@@ -23,7 +23,6 @@ use vision::{
     gs1,
     picture::Grey,
     pose::{self, ASSUMED_FOV_DEG, FOV_DEG, Fit, Intrinsics, SymbolPose},
-    skin::Status,
 };
 
 /// Codes, faces and skin in pictures, as the kiosk sees them.
@@ -530,15 +529,18 @@ fn shown_skin(report: &vision::SkinReport) -> String {
         None => _ = writeln!(text, "  tone: not measurable ({})", report.tone.reason.unwrap_or("unknown")),
     }
     for metric in &report.metrics {
-        _ = match (metric.status, metric.value, metric.ci) {
-            (Status::Ok | Status::LowConfidence, Some(value), Some([low, high])) => writeln!(
+        let name = metric.id.name();
+        _ = match &metric.measured {
+            Some(found) => writeln!(
                 text,
-                "  {}: {value} ({low} to {high}) {}, {}",
-                metric.id,
-                metric.unit.unwrap_or_default(),
+                "  {name}: {} ({} to {}) {}, {}",
+                found.value,
+                found.ci[0],
+                found.ci[1],
+                found.unit,
                 metric.reason.unwrap_or("ok")
             ),
-            _ => writeln!(text, "  {}: not measurable ({})", metric.id, metric.reason.unwrap_or("unknown")),
+            None => writeln!(text, "  {name}: not measurable ({})", metric.reason.unwrap_or("unknown")),
         };
     }
     text

@@ -339,6 +339,12 @@ pub(crate) fn wipe(bytes: &mut [u8]) {
     black_box(bytes);
 }
 
+/// As [`wipe`], for numbers that were made from pixels.
+pub(crate) fn wipe_values(values: &mut [f32]) {
+    values.fill(0.0);
+    black_box(values);
+}
+
 fn check_size(width: u32, height: u32) -> Result<(), PictureError> {
     if width == 0 || height == 0 {
         return Err(PictureError::Empty { width, height });

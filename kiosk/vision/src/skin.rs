@@ -1,226 +1,47 @@
-//! What the skin looks like in one still picture: the gate's verdict, tone, redness, each with its
-//! uncertainty and its status; and the report that carries them.
+//! What the skin looks like in a still picture or a burst of them: the gate's verdict, tone, and what the maps show,
+//! each with its uncertainty and its status; and the report that carries them.
 //!
-//! Owns the report's form. Does not own words for visitors, and knows no disease, age, sex or origin of
-//! anybody. A report holds no pixel and no landmark; the outlines for drawing stay in memory.
-//!
-//! Without a calibration the light's colour is unknown, so tone is never better than `low_confidence` and
-//! its interval includes the error measured for this case: 12.9° in the mean, 18.1° at the 90th percentile
-//! over 13 illuminants and two cameras, simulated (sRGB under D65 taken as given).
+//! Knows no disease, age, sex or origin of anybody, and owns no words for visitors. A report holds no pixel and no
+//! landmark; what is drawn over the picture stays in memory and is wiped when it goes.
 
 pub(crate) mod colour;
+pub(crate) mod frame;
 mod gate;
+mod guide;
+mod look;
+mod measures;
+mod overlay;
+mod pores;
 mod regions;
+mod report;
 pub(crate) mod statistics;
+mod tone;
 
 use std::{collections::BTreeMap, time::Instant};
 
-use serde::Serialize;
-
 pub use gate::{Problem, Severity};
+pub(crate) use guide::Finder;
+pub use guide::{Guidance, Guide, STEADY_FRAMES, Towards};
+pub use overlay::Overlay;
 pub use regions::{RegionId, RegionOutline};
+pub use report::{
+    CaptureReport, Measured, Metric, MetricId, ModelIdentity, RegionReport, RegionValue, SCHEMA, SkinReport,
+    Status, Tone, ToneValues,
+};
 
 use crate::{
     landmarks::Face,
     picture::{Grey, Picture},
+    skinmap::SkinMaps,
 };
-use colour::Lab;
 use gate::Capture;
-use regions::{Region, Sample};
-use statistics::{block_medians, half_interval_95};
+use look::{Found, Look};
+use measures::Estimate;
+use regions::Region;
+use statistics::spread_95;
 
-/// The form of the report.
-pub const SCHEMA: &str = "skin-report/1";
-/// Error of ITA when the light is unknown, in degrees: mean and 90th percentile.
-const ITA_UNCALIBRATED_DEG: (f64, f64) = (12.9, 18.1);
-/// A region with fewer measurable pixels is not measured.
-const SAMPLES_MIN: usize = 400;
-/// A region with a smaller share of measurable pixels is not measured.
-const VALID_SHARE_MIN: f64 = 0.5;
-/// What this release does not measure, and why.
-const NOT_MEASURED: [&str; 4] = ["lines", "pores", "spots", "shine"];
-
-/// How far a value can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// As good as this method gets.
-    Ok,
-    /// Shown with its reason.
-    LowConfidence,
-    /// No value.
-    NotMeasurable,
-}
-
-/// The report on one picture.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SkinReport {
-    /// [`SCHEMA`].
-    pub schema: &'static str,
-    /// Which networks were used, by hash.
-    pub model: ModelIdentity,
-    /// The gate's verdict and what it measured.
-    pub capture: CaptureReport,
-    /// The skin's colour.
-    pub tone: Tone,
-    /// Everything else that is measured, or why not.
-    pub metrics: Vec<Metric>,
-    /// How much of each region could be used, by its name.
-    pub regions: BTreeMap<&'static str, RegionReport>,
-    /// What a screen that shows this must say.
-    pub disclosures: [&'static str; 3],
-    /// Milliseconds by step.
-    pub timing_ms: BTreeMap<&'static str, f64>,
-    /// For drawing over the picture; never part of what is written.
-    #[serde(skip)]
-    pub outlines: Vec<RegionOutline>,
-}
-
-/// Networks by hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ModelIdentity {
-    /// The landmark network, `sha256:…`.
-    pub landmark: String,
-}
-
-/// The gate's verdict.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CaptureReport {
-    /// Whether anything may be measured.
-    pub ok: bool,
-    /// Width of the face's box in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub face_px: Option<f64>,
-    /// Pixels a millimetre, for eyes 63 mm apart.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub px_per_mm: Option<f64>,
-    /// Degrees, positive to the right of the picture; an estimate from five points.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub yaw: Option<f64>,
-    /// Degrees, positive upwards; a rough estimate, because faces differ.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pitch: Option<f64>,
-    /// Degrees, clockwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub roll: Option<f64>,
-    /// Width of the sharpest edges around the eyes in percent of their distance.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub blur_pct: Option<f64>,
-    /// Clipped pixels on the skin in percent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip_pct: Option<f64>,
-    /// Light over noise on the skin in decibels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise_db: Option<f64>,
-    /// Light on the left cheek over light on the right one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub light_ratio_lr: Option<f64>,
-    /// `not_checked` in this release: glasses, hair and masks are not looked for.
-    pub occlusion: [&'static str; 1],
-    /// `uncalibrated`, always, in this release.
-    pub calibration: &'static str,
-    /// What is wrong.
-    pub problems: Vec<Problem>,
-    /// What the visitor can do, without repetition; `ok` when nothing is wrong.
-    pub advice: Vec<&'static str>,
-}
-
-/// The skin's colour as it looks in this picture.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Tone {
-    /// How far it can be trusted.
-    pub status: Status,
-    /// Why not further.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
-    /// The values; absent when not measurable.
-    #[serde(flatten)]
-    pub values: Option<ToneValues>,
-    /// `uncalibrated`, always, in this release.
-    pub calibration: &'static str,
-    /// Which regions the values are the median of.
-    pub measured_on: Vec<RegionId>,
-    /// The same for each region by itself.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub regions: BTreeMap<&'static str, ToneValues>,
-}
-
-/// Coordinates of a colour, CIELAB under D65.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ToneValues {
-    /// Lightness.
-    #[serde(rename = "L")]
-    pub lightness: f64,
-    /// What a repetition in the same light may differ by: half of the 95 % interval that the skin's own variation
-    /// gives. What an unknown light adds to lightness and hue was not measured, so no figure here includes it.
-    #[serde(rename = "L_repeat")]
-    pub lightness_repeat: f64,
-    /// Green to red.
-    pub a: f64,
-    /// Blue to yellow.
-    pub b: f64,
-    /// Hue in degrees.
-    pub hue: f64,
-    /// As `L_repeat`, for the hue.
-    pub hue_repeat_deg: f64,
-    /// Individual typology angle in degrees.
-    pub ita_deg: f64,
-    /// Its interval: what the skin's own variation gives (95 %), widened by the error of an unknown light
-    /// (90th percentile).
-    pub ita_ci: [f64; 2],
-    /// The half-width of the first part alone: what a repetition in the same light may differ by.
-    pub ita_repeat_deg: f64,
-    /// The mean error of an unknown light alone.
-    pub ita_systematic_deg: f64,
-}
-
-/// One metric.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Metric {
-    /// Its name.
-    pub id: &'static str,
-    /// `measure`: a physical quantity, not a score.
-    pub kind: &'static str,
-    /// How far it can be trusted.
-    pub status: Status,
-    /// Why not further.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
-    /// The value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<f64>,
-    /// Its unit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unit: Option<&'static str>,
-    /// Its 95 % interval.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ci: Option<[f64; 2]>,
-    /// The value of each region.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub regions: Vec<RegionValue>,
-}
-
-/// A metric's value in one region.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct RegionValue {
-    /// Which region.
-    pub id: RegionId,
-    /// Its value.
-    pub value: f64,
-    /// Its 95 % interval, from the skin's own variation in this picture.
-    pub ci: [f64; 2],
-}
-
-/// How much of a region could be used.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct RegionReport {
-    /// Pixels inside its outline.
-    pub px: usize,
-    /// Share of them that is neither clipped nor too dark nor shining, in percent.
-    pub valid_pct: f64,
-    /// Share that shines, in percent: in this light, and not a measure of oil.
-    pub shining_pct: f64,
-}
+/// Frames of a burst.
+pub const BURST_MAX: usize = 5;
 
 /// Times the steps of one analysis.
 #[derive(Debug)]
@@ -238,7 +59,8 @@ impl Stopwatch {
 
     pub(crate) fn lap(&mut self, step: &'static str) {
         let now = Instant::now();
-        self.laps.insert(step, tenths(now.duration_since(self.last).as_secs_f64() * 1e3));
+        let lap = self.laps.entry(step).or_default();
+        *lap = tenths(*lap + now.duration_since(self.last).as_secs_f64() * 1e3);
         self.last = now;
     }
 
@@ -248,42 +70,139 @@ impl Stopwatch {
     }
 }
 
-/// The report on a picture whose faces are these, the largest first.
-pub(crate) fn report(
-    picture: &Picture,
-    grey: &Grey,
-    faces: &[Face],
-    landmark_identity: &str,
-    mut clock: Stopwatch,
-) -> SkinReport {
+/// Looks at one picture whose faces are these, the largest first, with the maps of the first one.
+pub(crate) fn look(picture: &Picture, grey: &Grey, faces: &[Face], maps: Option<SkinMaps>) -> Look {
     let outlines = faces.first().map(|face| regions::outlines(&face.landmarks)).unwrap_or_default();
-    let measured: Vec<Region> =
-        outlines.iter().map(|outline| regions::measure(picture, outline.clone())).collect();
-    clock.lap("regions");
-    let capture = gate::judge(grey, faces, &measured);
-    clock.lap("gate");
-    let (tone, redness) = if capture.is_ok() {
-        let usable: Vec<&Region> = measured.iter().filter(|region| is_usable(region)).collect();
-        (tone(&usable), redness(&usable, &capture))
+    let patches = maps.as_ref().map(|maps| measures::patches(maps, &outlines)).unwrap_or_default();
+    let regions: Vec<Region> = outlines
+        .into_iter()
+        .map(|outline| {
+            regions::measure(picture, outline, |at| maps.as_ref().is_some_and(|maps| maps.is_skin(at)))
+        })
+        .collect();
+    let capture = gate::judge(grey, faces, &regions);
+    let mut look = Look { capture, regions, readings: Vec::new(), maps };
+    if look.capture.is_ok() {
+        look.measure(picture, &patches);
+    }
+    look
+}
+
+/// The report on the looks at one visitor, one after the other: a single still, or a burst.
+///
+/// Colours are the median of all looks, lines and spots those of the sharpest one, and what the looks differ by is part
+/// of every interval. Panics without a look.
+pub(crate) fn report(mut looks: Vec<Look>, model: ModelIdentity, clock: Stopwatch) -> SkinReport {
+    let sharpest = sharpest(&looks);
+    let mut clock = clock;
+    let calibration = "uncalibrated";
+    let fit: Vec<&Look> = looks.iter().filter(|look| look.capture.is_ok()).collect();
+    // A burst of which most is fit is fit.
+    let is_ok = looks.len() < 2 * fit.len();
+    let (tone, metrics) = if is_ok {
+        (tone::tone(&fit, calibration), MetricId::ALL.map(|id| metric(id, &fit, &looks[sharpest])))
     } else {
-        (no_tone("capture_rejected"), no_metric("redness", "capture_rejected"))
+        let reason = "capture_rejected";
+        (tone::no_tone(reason, calibration), MetricId::ALL.map(|id| no_metric(id, reason)))
     };
     clock.lap("measure");
-    let not_measured = NOT_MEASURED.map(|id| no_metric(id, "not_in_this_release"));
+    let shown = looks.swap_remove(sharpest);
+    let outlines = shown.regions.iter().map(|region| region.outline.clone()).collect();
     SkinReport {
         schema: SCHEMA,
-        model: ModelIdentity { landmark: landmark_identity.to_owned() },
+        model,
         tone,
-        metrics: std::iter::once(redness).chain(not_measured).collect(),
-        regions: measured.iter().map(|region| (region.outline.id.name(), region_report(region))).collect(),
-        capture: capture_report(capture),
+        metrics: metrics.into(),
+        regions: shown
+            .regions
+            .iter()
+            .map(|region| (region.outline.id.name(), region_report(region)))
+            .collect(),
+        capture: capture_report(&shown, calibration),
         disclosures: ["cosmetic-not-medical", "appearance-in-this-photo", "no-image-stored"],
         timing_ms: clock.stop(),
+        shown: sharpest,
         outlines,
+        overlay: shown.maps.filter(|_| is_ok).map(Overlay::new),
     }
 }
 
-fn capture_report(capture: Capture) -> CaptureReport {
+/// Which look is the sharpest of those that are fit; of none, the one with the fewest problems.
+fn sharpest(looks: &[Look]) -> usize {
+    let blur = |look: &Look| look.capture.blur_pct.unwrap_or(f64::INFINITY);
+    let order = |look: &Look| (!look.capture.is_ok(), look.capture.problems.len());
+    let best = looks.iter().enumerate().min_by(|(_, a), (_, b)| {
+        let by_fitness = if a.capture.is_ok() && b.capture.is_ok() {
+            std::cmp::Ordering::Equal
+        } else {
+            order(a).cmp(&order(b))
+        };
+        by_fitness.then(blur(a).total_cmp(&blur(b)))
+    });
+    best.map(|(at, _)| at).expect("there is a look")
+}
+
+fn metric(id: MetricId, fit: &[&Look], sharpest: &Look) -> Metric {
+    let found = match sharpest.found(id) {
+        Ok(found) => found,
+        Err(reason) => return no_metric(id, reason),
+    };
+    let all: Vec<&Found> = fit.iter().filter_map(|look| look.found(id).ok()).collect();
+    // What is fine is told by the sharpest look, what is wide by all of them.
+    let is_fine = matches!(id, MetricId::Lines | MetricId::Spots | MetricId::Pores);
+    let settle = |own: Estimate, of: &dyn Fn(&Found) -> Option<Estimate>| {
+        let others: Vec<f64> = all.iter().filter_map(|found| Some(of(found)?.value)).collect();
+        let value = if is_fine || others.is_empty() { own.value } else { statistics::median(others.clone()) };
+        Estimate { value, half: own.half.hypot(spread_95(&others)) }
+    };
+    let whole = settle(found.all, &|found| Some(found.all));
+    let regions = found
+        .regions
+        .iter()
+        .map(|(id, own)| {
+            let of = |found: &Found| found.regions.iter().find(|(other, _)| other == id).map(|(_, e)| *e);
+            let settled = settle(*own, &of);
+            RegionValue { id: *id, value: hundredths(settled.value), ci: settled.interval() }
+        })
+        .collect();
+    let doubt = doubt(id, &sharpest.capture);
+    Metric {
+        id,
+        kind: "measure",
+        status: if doubt.is_some() { Status::LowConfidence } else { Status::Ok },
+        reason: doubt,
+        measured: Some(Measured {
+            value: hundredths(whole.value),
+            unit: id.unit(),
+            ci: whole.interval(),
+            score: None,
+            score_ci: None,
+            direction: id.direction(),
+            count: found.count,
+            regions,
+        }),
+    }
+}
+
+/// Why a metric of a capture that is fit is still to be doubted.
+fn doubt(id: MetricId, capture: &Capture) -> Option<&'static str> {
+    let doubts: &[&'static str] = match id {
+        MetricId::Lines | MetricId::Spots | MetricId::Pores => {
+            &["face_too_small", "not_sharp", "too_dark", "too_dark_or_noisy", "over_exposed"]
+        }
+        MetricId::Redness => {
+            &["uneven_light", "over_exposed", "too_dark", "too_dark_or_noisy", "colour_cast"]
+        }
+        MetricId::Shine => &["over_exposed"],
+        MetricId::UnderEye | MetricId::Evenness => &["uneven_light", "over_exposed", "colour_cast"],
+    };
+    let found = doubts.iter().copied().find(|problem| capture.has(problem));
+    // How red a camera sees red is unknown without a calibration.
+    found.or((id == MetricId::Redness).then_some("uncalibrated"))
+}
+
+fn capture_report(look: &Look, calibration: &str) -> CaptureReport {
+    let capture = &look.capture;
     let mut advice: Vec<&'static str> = Vec::new();
     for problem in &capture.problems {
         if !advice.contains(&problem.advice) {
@@ -292,6 +211,10 @@ fn capture_report(capture: Capture) -> CaptureReport {
     }
     if advice.is_empty() {
         advice.push("ok");
+    }
+    let mut occlusion = capture.covered.iter().map(|region| region.name()).collect::<Vec<_>>();
+    if occlusion.is_empty() {
+        occlusion.push("none");
     }
     CaptureReport {
         ok: capture.is_ok(),
@@ -304,9 +227,9 @@ fn capture_report(capture: Capture) -> CaptureReport {
         clip_pct: capture.clipped_pct.map(hundredths),
         noise_db: capture.noise_db.map(tenths),
         light_ratio_lr: capture.light_ratio.map(hundredths),
-        occlusion: ["not_checked"],
-        calibration: "uncalibrated",
-        problems: capture.problems,
+        occlusion,
+        calibration: calibration.to_owned(),
+        problems: capture.problems.clone(),
         advice,
     }
 }
@@ -320,156 +243,8 @@ fn region_report(region: &Region) -> RegionReport {
     }
 }
 
-fn is_usable(region: &Region) -> bool {
-    let samples = region.samples.len();
-    SAMPLES_MIN <= samples && VALID_SHARE_MIN * region.pixels as f64 <= samples as f64
-}
-
-fn no_tone(reason: &'static str) -> Tone {
-    Tone {
-        status: Status::NotMeasurable,
-        reason: Some(reason),
-        values: None,
-        calibration: "uncalibrated",
-        measured_on: Vec::new(),
-        regions: BTreeMap::new(),
-    }
-}
-
-fn no_metric(id: &'static str, reason: &'static str) -> Metric {
-    Metric {
-        id,
-        kind: "measure",
-        status: Status::NotMeasurable,
-        reason: Some(reason),
-        value: None,
-        unit: None,
-        ci: None,
-        regions: Vec::new(),
-    }
-}
-
-/// Tone on the cheeks; on the forehead alone where both cheeks cannot be used.
-fn tone(usable: &[&Region]) -> Tone {
-    let cheeks: Vec<&Region> =
-        usable.iter().copied().filter(|region| region.outline.id != RegionId::Forehead).collect();
-    let main = if cheeks.is_empty() { usable } else { &cheeks };
-    let Some(values) = tone_values(main) else { return no_tone("too_little_visible_skin") };
-    Tone {
-        status: Status::LowConfidence,
-        reason: Some("uncalibrated"),
-        values: Some(values),
-        calibration: "uncalibrated",
-        measured_on: main.iter().map(|region| region.outline.id).collect(),
-        regions: usable
-            .iter()
-            .filter_map(|region| Some((region.outline.id.name(), tone_values(&[region])?)))
-            .collect(),
-    }
-}
-
-fn samples<'a>(regions: &[&'a Region]) -> impl Iterator<Item = &'a Sample> {
-    regions.iter().flat_map(|region| &region.samples)
-}
-
-fn median_of(regions: &[&Region], value: impl Fn(&Sample) -> f64) -> f64 {
-    statistics::median(samples(regions).map(value).collect())
-}
-
-fn tone_values(regions: &[&Region]) -> Option<ToneValues> {
-    let lab = Lab {
-        l: median_of(regions, |s| s.lab.l),
-        a: median_of(regions, |s| s.lab.a),
-        b: median_of(regions, |s| s.lab.b),
-    };
-    let blocks = block_medians(samples(regions), |s| s.block, |s| [s.lab.l, s.lab.a, s.lab.b]);
-    let half = |off: fn(Lab, Lab) -> f64| {
-        half_interval_95(&blocks, |drawn| {
-            let channel = |at: usize| statistics::median(drawn.iter().map(|block| block[at]).collect());
-            off(Lab { l: channel(0), a: channel(1), b: channel(2) }, lab)
-        })
-    };
-    let lightness_repeat = half(|drawn, lab| drawn.l - lab.l)?;
-    // The neighbours of an angle lie on both sides of its zero.
-    let hue_repeat = half(|drawn, lab| (drawn.hue_deg() - lab.hue_deg() + 180.0).rem_euclid(360.0) - 180.0)?;
-    let repeat = half(|drawn, lab| drawn.ita_deg() - lab.ita_deg())?;
-    let (mean, p90) = ITA_UNCALIBRATED_DEG;
-    let ita = lab.ita_deg();
-    Some(ToneValues {
-        lightness: hundredths(lab.l),
-        lightness_repeat: hundredths(lightness_repeat),
-        a: hundredths(lab.a),
-        b: hundredths(lab.b),
-        hue: hundredths(lab.hue_deg()),
-        hue_repeat_deg: hundredths(hue_repeat),
-        ita_deg: hundredths(ita),
-        // Two independent errors add as squares.
-        ita_ci: [-1.0, 1.0].map(|sign| hundredths(ita + sign * repeat.hypot(p90))),
-        ita_repeat_deg: hundredths(repeat),
-        ita_systematic_deg: mean,
-    })
-}
-
-/// How much redder the cheeks are than the person's own face: the difference of the erythema index to the
-/// median of all regions. Cancels the white balance and most of the tone.
-fn redness(usable: &[&Region], capture: &Capture) -> Metric {
-    let (forehead, cheeks): (Vec<&Region>, Vec<&Region>) =
-        usable.iter().copied().partition(|region| region.outline.id == RegionId::Forehead);
-    if forehead.is_empty() || cheeks.is_empty() {
-        return no_metric("redness", "too_little_visible_skin");
-    }
-    let own = |region: &&Region| region.median(|s| s.erythema);
-    // Each region weighs the same, or the larger cheeks would be their own yardstick.
-    let face = usable.iter().map(own).sum::<f64>() / usable.len() as f64;
-    let value = cheeks.iter().map(own).sum::<f64>() / cheeks.len() as f64 - face;
-    let halves: Option<Vec<f64>> = usable
-        .iter()
-        .map(|region| {
-            let blocks = block_medians(region.samples.iter(), |s| s.block, |s| [s.erythema]);
-            half_interval_95(&blocks, |drawn| {
-                statistics::median(drawn.iter().map(|block| block[0]).collect())
-            })
-        })
-        .collect();
-    let Some(halves) = halves else { return no_metric("redness", "too_little_visible_skin") };
-    // The interval of a mean of regions less the face's own: those of the regions' medians, as the sum weighs them.
-    let interval = |value: f64, share_of: &dyn Fn(RegionId) -> f64| {
-        let weight = 1.0 / usable.len() as f64;
-        let parts = usable.iter().zip(&halves);
-        let variance: f64 =
-            parts.map(|(region, half)| ((share_of(region.outline.id) - weight) * half).powi(2)).sum();
-        [-1.0, 1.0].map(|sign| hundredths(value + sign * variance.sqrt()))
-    };
-    let share_of_cheeks = |id| if id == RegionId::Forehead { 0.0 } else { 1.0 / cheeks.len() as f64 };
-    let reason = if capture.has("uneven_light") {
-        "uneven_light"
-    } else if capture.has("over_exposed") {
-        "over_exposed"
-    } else if capture.has("too_dark_or_noisy") {
-        "too_dark_or_noisy"
-    } else if capture.has("colour_cast") {
-        "colour_cast"
-    } else {
-        // The index is linear in haemoglobin only for linear light, and a camera's own curve is unknown.
-        "uncalibrated"
-    };
-    Metric {
-        id: "redness",
-        kind: "measure",
-        status: Status::LowConfidence,
-        reason: Some(reason),
-        value: Some(hundredths(value)),
-        unit: Some("erythema index above the face's own mean (100 log10)"),
-        ci: Some(interval(value, &share_of_cheeks)),
-        regions: usable
-            .iter()
-            .map(|region| {
-                let (id, value) = (region.outline.id, own(region) - face);
-                let ci = interval(value, &|other| if other == id { 1.0 } else { 0.0 });
-                RegionValue { id, value: hundredths(value), ci }
-            })
-            .collect(),
-    }
+fn no_metric(id: MetricId, reason: &'static str) -> Metric {
+    Metric { id, kind: "measure", status: Status::NotMeasurable, reason: Some(reason), measured: None }
 }
 
 fn tenths(value: f64) -> f64 {
@@ -509,7 +284,8 @@ mod tests {
                 let eye = (400..440).contains(&y) && ((350..410).contains(&x) || (590..650).contains(&x));
                 random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let grain = u8::try_from(random >> 30).unwrap();
-                let colour = match (eye, 480 < y) {
+                let beside_the_nose = (500..620).contains(&y) && !(430..570).contains(&x);
+                let colour = match (eye, beside_the_nose) {
                     (true, _) => [30, 20, 20],
                     (false, true) => cheek,
                     (false, false) => skin,
@@ -521,7 +297,21 @@ mod tests {
     }
 
     fn analyse(picture: &Picture, faces: &[Face]) -> SkinReport {
-        report(picture, &picture.to_grey(), faces, "sha256:test", Stopwatch::start())
+        burst(std::slice::from_ref(picture), faces)
+    }
+
+    fn burst(pictures: &[Picture], faces: &[Face]) -> SkinReport {
+        let looks = pictures.iter().map(|picture| {
+            let maps = faces.first().and_then(|face| SkinMaps::plain(picture, &face.landmarks));
+            look(picture, &picture.to_grey(), faces, maps)
+        });
+        let model = ModelIdentity { landmark: "sha256:one".to_owned(), skinmap: "sha256:two".to_owned() };
+        report(looks.collect(), model, Stopwatch::start())
+    }
+
+    fn measured(report: &SkinReport, id: MetricId) -> &Measured {
+        let metric = report.metrics.iter().find(|metric| metric.id == id).unwrap();
+        metric.measured.as_ref().unwrap_or_else(|| panic!("{metric:?}"))
     }
 
     fn problems(report: &SkinReport) -> Vec<&'static str> {
@@ -541,15 +331,19 @@ mod tests {
         );
         let repeats = [values.lightness_repeat, values.hue_repeat_deg, values.ita_repeat_deg];
         assert!(repeats.iter().all(|half| (0.0..1.0).contains(half)), "grain alone: {values:?}");
-        assert_eq!((even.tone.status, even.tone.calibration), (Status::LowConfidence, "uncalibrated"));
+        assert_eq!(
+            (even.tone.status, even.tone.calibration.as_str()),
+            (Status::LowConfidence, "uncalibrated")
+        );
         assert_eq!(even.tone.measured_on, [RegionId::CheekL, RegionId::CheekR]);
-        let redness = |report: &SkinReport| report.metrics[0].value.unwrap();
-        assert!(redness(&even).abs() < 0.1, "{:?}", even.metrics[0]);
+        let redness = |report: &SkinReport| measured(report, MetricId::Redness).value;
+        assert!(redness(&even).abs() < 0.05, "{:?}", even.metrics);
         let red = analyse(&picture([190, 140, 115], [196, 132, 112]), &[face()]);
-        assert!(2.0 < redness(&red), "{:?}", red.metrics[0]);
-        let forehead = red.metrics[0].regions.iter().find(|r| r.id == RegionId::Forehead).unwrap();
-        assert!(forehead.value < 0.0);
-        for region in &red.metrics[0].regions {
+        assert!(0.3 < redness(&red), "{:?}", red.metrics);
+        let regions = &measured(&red, MetricId::Redness).regions;
+        let of = |id| regions.iter().find(|region| region.id == id).unwrap().value;
+        assert!(of(RegionId::Forehead) < 0.0 && 0.2 < of(RegionId::CheekL), "{regions:?}");
+        for region in regions {
             assert!(region.ci[0] <= region.value && region.value <= region.ci[1], "{region:?}");
         }
     }
@@ -568,7 +362,8 @@ mod tests {
         let [even, rough] = [even, rough].map(|picture| analyse(&picture, &[face()]));
         let [narrow, wide] = [&even, &rough].map(|report| {
             let tone = report.tone.values.unwrap();
-            let cheek = report.metrics[0].regions.iter().find(|r| r.id == RegionId::CheekL).unwrap();
+            let regions = &measured(report, MetricId::Redness).regions;
+            let cheek = regions.iter().find(|region| region.id == RegionId::CheekL).unwrap();
             [
                 tone.lightness_repeat,
                 tone.hue_repeat_deg,
@@ -577,16 +372,53 @@ mod tests {
             ]
         });
         for (narrow, wide) in narrow.into_iter().zip(wide) {
-            assert!(narrow + 0.1 < wide, "{narrow} {wide}: {even:?} {rough:?}");
+            assert!(narrow + 0.02 < wide, "{narrow} {wide}: {even:?} {rough:?}");
         }
     }
 
     #[test]
     fn redness_does_not_depend_on_the_white_balance_nor_on_how_dark_the_skin_is() {
-        let redness = |skin, cheek| analyse(&picture(skin, cheek), &[face()]).metrics[0].value.unwrap();
+        let redness =
+            |skin, cheek| measured(&analyse(&picture(skin, cheek), &[face()]), MetricId::Redness).value;
         for skin in [[190, 140, 115], [205, 145, 108], [110, 75, 58]] {
-            assert!(redness(skin, skin).abs() < 0.2, "{skin:?}");
+            assert!(redness(skin, skin).abs() < 0.1, "{skin:?}");
         }
+    }
+
+    #[test]
+    fn a_burst_tells_the_middle_and_is_less_sure_when_its_frames_differ() {
+        let tone = |pictures: &[Picture]| burst(pictures, &[face()]).tone.values.unwrap();
+        let [plain, darker, darkest] =
+            [[190, 140, 115], [186, 137, 112], [150, 110, 90]].map(|skin| picture(skin, skin));
+        let steady = tone(&[plain.clone(), plain.clone(), plain.clone()]);
+        let shaken = tone(&[darkest.clone(), plain.clone(), darker.clone()]);
+        assert!(steady.lightness_repeat + 1.0 < shaken.lightness_repeat, "{steady:?} {shaken:?}");
+        assert_eq!(shaken.lightness, tone(std::slice::from_ref(&darker)).lightness);
+        // One frame without a face does not spoil a burst, three do.
+        let grey = picture([140, 140, 140], [140, 140, 140]);
+        assert!(burst(&[grey.clone(), plain.clone(), plain.clone()], &[face()]).capture.ok);
+        let spoilt = burst(&[grey.clone(), grey, plain], &[face()]);
+        assert!(spoilt.tone.values.is_none() && spoilt.overlay.is_none());
+    }
+
+    #[test]
+    fn what_covers_the_face_is_named_and_not_measured() {
+        let picture = picture([190, 140, 115], [190, 140, 115]);
+        let covered = |from: usize, rows: usize| {
+            let mut maps = SkinMaps::plain(&picture, &face().landmarks).unwrap();
+            maps.cover(from, rows);
+            let look = look(&picture, &picture.to_grey(), &[face()], Some(maps));
+            let model = ModelIdentity { landmark: String::new(), skinmap: String::new() };
+            report(vec![look], model, Stopwatch::start())
+        };
+        // Rows of the maps are 0.69 mm: the eyes lie on row 102, the chin from row 230 on.
+        let bearded = covered(225, 31);
+        assert!(bearded.capture.ok, "{:?}", bearded.capture);
+        assert_eq!(bearded.capture.occlusion, ["chin"]);
+        assert!(measured(&bearded, MetricId::Lines).regions.iter().all(|region| region.id != RegionId::Chin));
+        let masked = covered(125, 131);
+        assert!(problems(&masked).contains(&"face_covered"), "{:?}", masked.capture);
+        assert!(masked.metrics.iter().all(|metric| metric.measured.is_none()));
     }
 
     #[test]
@@ -612,8 +444,10 @@ mod tests {
         ] {
             point.x += 330.0;
         }
+        let dark = picture([26, 18, 14], [26, 18, 14]);
         let orange = picture([190, 90, 40], [190, 90, 40]);
-        let cases: [(&Picture, Vec<Face>, &str); 9] = [
+        let cases: [(&Picture, Vec<Face>, &str); 10] = [
+            (&dark, vec![face()], "too_dark"),
             (&orange, vec![face()], "colour_cast"),
             (&fine, vec![], "no_face"),
             (&fine, vec![collapsed], "face_unclear"),
@@ -628,7 +462,7 @@ mod tests {
             let report = analyse(picture, &faces);
             assert!(!report.capture.ok && problems(&report).contains(&expected), "{expected}: {report:?}");
             assert_eq!((report.tone.status, report.tone.values), (Status::NotMeasurable, None));
-            assert!(report.metrics.iter().all(|metric| metric.value.is_none() && metric.reason.is_some()));
+            assert!(report.metrics.iter().all(|metric| metric.measured.is_none() && metric.reason.is_some()));
             let text = serde_json::to_string(&report).unwrap();
             assert!(!text.contains("\"L\"") && !text.contains("null"), "{text}");
         }
@@ -647,12 +481,13 @@ mod tests {
         let once = |_| {
             let mut report = analyse(&picture, &[face()]);
             report.timing_ms.clear();
-            assert_eq!(report.outlines.len(), 3);
+            assert_eq!(report.outlines.len(), 8);
+            assert!(report.overlay.is_some());
             serde_json::to_string(&report).unwrap()
         };
         let [first, second] = [(); 2].map(once);
         assert_eq!(first, second);
-        for word in ["polygon", "landmarks\"", "eye", "points", "outline", "mask"] {
+        for word in ["polygon", "landmarks\"", "eye_left", "points", "outline", "mask", "overlay"] {
             assert!(!first.contains(word), "{word} in {first}");
         }
     }

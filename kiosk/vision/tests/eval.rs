@@ -19,7 +19,7 @@ use vision::{
     codes::{self, Effort, Zxing},
     gs1::{self, UriRules},
     pose::{self, Intrinsics, Rigid},
-    skin::Severity,
+    skin::{MetricId, Severity},
 };
 
 fn eval(part: &str) -> Option<PathBuf> {
@@ -335,7 +335,7 @@ fn the_gate_flags_what_people_flagged_and_lets_no_number_out_of_a_rejected_pictu
         times.push(start.elapsed().as_secs_f64() * 1e3);
         let rejected = report.capture.problems.iter().any(|p| p.severity == Severity::Reject);
         assert_eq!(rejected, !report.capture.ok);
-        let numbers = report.tone.values.is_some() || report.metrics.iter().any(|m| m.value.is_some());
+        let numbers = report.tone.values.is_some() || report.metrics.iter().any(|m| m.measured.is_some());
         assert!(!(rejected && numbers), "a number left a rejected picture");
         // The size of the face says nothing about these pictures: they were not made at a kiosk.
         let judged: Vec<_> = report.capture.problems.iter().filter(|p| p.id != "face_too_small").collect();
@@ -373,7 +373,11 @@ fn a_person_measured_twice_gets_nearly_the_same_numbers() {
         let picture = Picture::from_file(folder.join(text(&entry, "file"))).unwrap();
         let darker = picture.rgb().iter().map(|v| u8::try_from(u16::from(*v) * 94 / 100).unwrap()).collect();
         let darker = Picture::from_rgb(picture.width(), picture.height(), darker).unwrap();
-        let redness = |picture| analyser.skin(picture).unwrap().metrics[0].value;
+        let redness = |picture| {
+            let report = analyser.skin(picture).unwrap();
+            let redness = report.metrics.iter().find(|metric| metric.id == MetricId::Redness).unwrap();
+            redness.measured.as_ref().map(|measured| measured.value)
+        };
         if let (Some(one), Some(other)) = (redness(&picture), redness(&darker)) {
             shifts.push((one - other).abs());
         }

@@ -1,4 +1,4 @@
-//! Colour arithmetic: sRGB bytes → linear light → CIELAB (D65), ITA, hue, erythema index.
+//! Colour arithmetic: sRGB bytes → linear light → CIELAB (D65), ITA, hue.
 //!
 //! Without a calibration the picture is taken to be what its encoding says: sRGB under D65.
 
@@ -61,12 +61,6 @@ pub(crate) fn lab(rgb: [f64; 3]) -> Lab {
     Lab { l: 116.0 * fy - 16.0, a: 500.0 * (fx - fy), b: 200.0 * (fy - fz) }
 }
 
-/// Erythema index: the difference of the absorbances in green and red, times 100. Only differences
-/// within one picture mean something: a change of the white balance shifts all by the same amount.
-pub(crate) fn erythema([r, g, _]: [f64; 3]) -> f64 {
-    100.0 * (r.log10() - g.log10())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,14 +89,5 @@ mod tests {
         assert!((lab.ita_deg() - 32.77).abs() < 0.01, "{}", lab.ita_deg());
         assert!((lab.hue_deg() - 58.17).abs() < 0.01);
         assert!(Lab { l: 30.0, a: 10.0, b: 15.0 }.ita_deg() < -30.0);
-    }
-
-    #[test]
-    fn white_balance_shifts_the_erythema_index_by_a_constant() {
-        let (one, other) = ([0.40, 0.20, 0.10], [0.35, 0.20, 0.10]);
-        let warmer = |[r, g, b]: [f64; 3]| [r * 1.2, g, b * 0.8];
-        let plain = erythema(one) - erythema(other);
-        let shifted = erythema(warmer(one)) - erythema(warmer(other));
-        assert!((plain - shifted).abs() < 1e-9);
     }
 }

@@ -54,8 +54,15 @@ const YAW_DEG: (f64, f64) = (8.0, 15.0);
 const BLUR_PCT: (f64, f64) = (1.5, 2.5);
 /// Light over noise on the skin in decibels: (warn below, reject below).
 const NOISE_DB: (f64, f64) = (28.0, 22.0);
+/// Median luma of the skin in steps of a byte: (warn below, reject below). The darkest skin that was ever measured has
+/// about 60 when the picture is exposed as it should be, so this refuses dark pictures and no dark skin.
+const LIGHT: (f64, f64) = (42.0, 30.0);
 /// Clipped pixels on the skin in percent: (warn above, reject above).
 const CLIPPED_PCT: (f64, f64) = (1.0, 5.0);
+/// A region with a smaller share of bare skin is named as covered and not measured.
+const BARE_SHARE: f64 = 0.5;
+/// A face of which nose or a cheek shows a smaller share of bare skin is refused.
+const COVERED_SHARE: f64 = 0.3;
 /// Light on the brighter cheek over light on the other: (warn above, reject above).
 const LIGHT_RATIO: (f64, f64) = (1.25, 1.6);
 /// Less chroma than this on the skin, C*ab, is a grey picture.
@@ -85,8 +92,12 @@ pub(crate) struct Capture {
     pub(crate) roll_deg: Option<f64>,
     pub(crate) blur_pct: Option<f64>,
     pub(crate) noise_db: Option<f64>,
+    /// Standard deviation of the noise on the skin, in steps of a byte.
+    pub(crate) noise: Option<f64>,
     pub(crate) clipped_pct: Option<f64>,
     pub(crate) light_ratio: Option<f64>,
+    /// Regions of which too little bare skin is seen.
+    pub(crate) covered: Vec<RegionId>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -110,8 +121,10 @@ pub(crate) fn judge(grey: &Grey, faces: &[Face], regions: &[Region]) -> Capture 
         roll_deg: None,
         blur_pct: None,
         noise_db: None,
+        noise: None,
         clipped_pct: None,
         light_ratio: None,
+        covered: Vec::new(),
         problems: Vec::new(),
     };
     let Some(face) = faces.first() else {
@@ -151,8 +164,28 @@ pub(crate) fn judge(grey: &Grey, faces: &[Face], regions: &[Region]) -> Capture 
         capture.blur_pct = Some(blur);
         above(&mut capture, blur, BLUR_PCT, "not_sharp", "hold_still");
     }
+    judge_cover(regions, &mut capture);
     judge_skin(grey, regions, &mut capture);
     capture
+}
+
+/// Whether something stands before the face: a mask, a hand, hair. Glasses and a beard leave enough of it.
+fn judge_cover(regions: &[Region], capture: &mut Capture) {
+    let share = |region: &Region| region.skin as f64 / region.pixels.max(1) as f64;
+    capture.covered =
+        regions.iter().filter(|region| share(region) < BARE_SHARE).map(|region| region.outline.id).collect();
+    let bare = |ids: &[RegionId]| {
+        let shares: Vec<f64> =
+            regions.iter().filter(|region| ids.contains(&region.outline.id)).map(share).collect();
+        shares.iter().sum::<f64>() / shares.len().max(1) as f64
+    };
+    let least = [&[RegionId::CheekL][..], &[RegionId::CheekR], &[RegionId::Nose]]
+        .into_iter()
+        .map(bare)
+        .fold(1.0, f64::min);
+    if least < COVERED_SHARE {
+        capture.problems.push(reject("face_covered", hundredths(least), COVERED_SHARE, "uncover_your_face"));
+    }
 }
 
 /// The checks that look at the skin itself.
@@ -165,8 +198,10 @@ fn judge_skin(grey: &Grey, regions: &[Region], capture: &mut Capture) {
     let clipped_pct = 100.0 * clipped as f64 / pixels as f64;
     capture.clipped_pct = Some(clipped_pct);
     above(capture, clipped_pct, CLIPPED_PCT, "over_exposed", "less_light_on_the_face");
-    if let Some(db) = noise_db(grey, regions) {
-        capture.noise_db = Some(db);
+    if let Some((light, noise)) = light_and_noise(grey, regions) {
+        let db = 20.0 * (light / noise).log10();
+        (capture.noise_db, capture.noise) = (Some(db), Some(noise));
+        below(capture, light, LIGHT, "too_dark", "more_light_on_the_face");
         below(capture, db, NOISE_DB, "too_dark_or_noisy", "more_light_on_the_face");
     }
     judge_colour(regions, capture);
@@ -319,9 +354,9 @@ fn each_pixel_around(grey: &Grey, centre: Point, radius: f64, mut visit: impl Fn
     }
 }
 
-/// Light over noise on the skin. The noise is the median response to a mask that ignores slopes and
+/// Light on the skin and the standard deviation of its noise, in steps of a byte. The noise is the median response to a mask that ignores slopes and
 /// curves (Immerkaer 1996, with the median in place of the mean so that hairs and spots do not count).
-fn noise_db(grey: &Grey, regions: &[Region]) -> Option<f64> {
+fn light_and_noise(grey: &Grey, regions: &[Region]) -> Option<(f64, f64)> {
     let width = grey.width() as usize;
     let luma = grey.luma();
     let (mut responses, mut lumas) = (Vec::new(), Vec::new());
@@ -346,8 +381,7 @@ fn noise_db(grey: &Grey, regions: &[Region]) -> Option<f64> {
     // The mask multiplies white noise by 6; the median of |x| is 0.6745 sigma. Rounding to bytes alone
     // has a sigma of 0.29, and nothing can be claimed below it.
     let sigma = (quantile(responses, 0.5) / 6.0 / 0.6745).max(0.29);
-    let light = quantile(lumas, 0.5).max(1.0);
-    Some(20.0 * (light / sigma).log10())
+    Some((quantile(lumas, 0.5).max(1.0), sigma))
 }
 
 #[cfg(test)]

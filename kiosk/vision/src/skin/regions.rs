@@ -20,10 +20,20 @@ use crate::{
 pub enum RegionId {
     /// Between the brows and the hair.
     Forehead,
+    /// Between the brows.
+    Glabella,
+    /// Its bridge and its tip.
+    Nose,
+    /// Directly below the lower lid.
+    UnderEyeL,
+    /// Directly below the lower lid.
+    UnderEyeR,
     /// Below the eye, beside the nose.
     CheekL,
     /// Below the eye, beside the nose.
     CheekR,
+    /// Below the lower lip.
+    Chin,
 }
 
 impl RegionId {
@@ -32,9 +42,20 @@ impl RegionId {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Forehead => "forehead",
+            Self::Glabella => "glabella",
+            Self::Nose => "nose",
+            Self::UnderEyeL => "under_eye_l",
+            Self::UnderEyeR => "under_eye_r",
             Self::CheekL => "cheek_l",
             Self::CheekR => "cheek_r",
+            Self::Chin => "chin",
         }
+    }
+
+    /// Whether it is one of the cheeks, where tone is measured.
+    #[must_use]
+    pub const fn is_cheek(self) -> bool {
+        matches!(self, Self::CheekL | Self::CheekR)
     }
 }
 
@@ -51,7 +72,7 @@ pub struct RegionOutline {
 /// the network learnt them (nose tip 32.5 mm and mouth 65 mm below the pupils, mouth 50 mm wide, pupils
 /// 62.6 mm apart).
 const EYE: Point = Point::new(0.5, 0.0);
-const NOSE: Point = Point::new(0.0, 0.52);
+const NOSE_TIP: Point = Point::new(0.0, 0.52);
 const MOUTH: Point = Point::new(0.40, 1.04);
 const MOUTH_MIDDLE: Point = Point::new(0.0, 1.04);
 
@@ -61,6 +82,18 @@ const CHEEK: [(f64, f64); 6] =
 /// The forehead: clear of the brows; its upper edge stays below most hair lines.
 const FOREHEAD: [(f64, f64); 6] =
     [(-0.38, -0.46), (-0.30, -0.74), (0.0, -0.80), (0.30, -0.74), (0.38, -0.46), (0.0, -0.42)];
+
+/// Between the brows, above the bridge of the nose.
+const GLABELLA: [(f64, f64); 4] = [(-0.13, -0.38), (0.13, -0.38), (0.11, -0.10), (-0.11, -0.10)];
+/// From the bridge to the tip, clear of the nostrils.
+const NOSE: [(f64, f64); 6] =
+    [(-0.08, 0.08), (0.08, 0.08), (0.13, 0.40), (0.10, 0.56), (-0.10, 0.56), (-0.13, 0.40)];
+/// Below the lower lid on the right: clear of the lashes, above the cheek.
+const UNDER_EYE: [(f64, f64); 6] =
+    [(0.30, 0.16), (0.50, 0.19), (0.68, 0.15), (0.66, 0.26), (0.50, 0.31), (0.33, 0.28)];
+/// Below the lower lip, above the edge of the jaw.
+const CHIN: [(f64, f64); 6] =
+    [(-0.20, 1.34), (0.0, 1.38), (0.20, 1.34), (0.18, 1.54), (0.0, 1.60), (-0.18, 1.54)];
 
 /// Any channel at or above this is clipped.
 pub(crate) const CLIPPED_FROM: u8 = 250;
@@ -76,7 +109,6 @@ const BLOCK_SIDE: u32 = 16;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     pub(crate) lab: Lab,
-    pub(crate) erythema: f64,
     pub(crate) luminance: f64,
     /// Which block of the picture it is from.
     pub(crate) block: (u32, u32),
@@ -88,6 +120,8 @@ pub(crate) struct Region {
     pub(crate) outline: RegionOutline,
     /// Pixels inside the outline.
     pub(crate) pixels: usize,
+    /// Of these, bare skin.
+    pub(crate) skin: usize,
     /// Of these, clipped ones.
     pub(crate) clipped: usize,
     /// Of these, shining ones.
@@ -106,35 +140,67 @@ impl Region {
 pub(crate) fn outlines(points: &FivePoints) -> Vec<RegionOutline> {
     let mirrored = |p: Point| Point::new(-p.x, p.y);
     let right =
-        Affine::from_three([EYE, NOSE, MOUTH], [points.eye_right, points.nose_tip, points.mouth_right]);
+        Affine::from_three([EYE, NOSE_TIP, MOUTH], [points.eye_right, points.nose_tip, points.mouth_right]);
     let left = Affine::from_three(
-        [mirrored(EYE), NOSE, mirrored(MOUTH)],
+        [mirrored(EYE), NOSE_TIP, mirrored(MOUTH)],
         [points.eye_left, points.nose_tip, points.mouth_left],
     );
     let mouth = points.mouth_left.middle(points.mouth_right);
-    let upper =
-        Affine::from_three([mirrored(EYE), EYE, MOUTH_MIDDLE], [points.eye_left, points.eye_right, mouth]);
-    let (Some(right), Some(left), Some(upper)) = (right, left, upper) else { return Vec::new() };
+    let eyes = [points.eye_left, points.eye_right];
+    let middle = Affine::from_three([mirrored(EYE), EYE, MOUTH_MIDDLE], [eyes[0], eyes[1], mouth]);
+    let nose = Affine::from_three([mirrored(EYE), EYE, NOSE_TIP], [eyes[0], eyes[1], points.nose_tip]);
+    let (Some(right), Some(left), Some(middle), Some(nose)) = (right, left, middle, nose) else {
+        return Vec::new();
+    };
     let outline = |id, map: Affine, corners: &[(f64, f64)], sign: f64| RegionOutline {
         id,
         polygon: corners.iter().map(|(x, y)| map.apply(Point::new(sign * x, *y))).collect(),
     };
     let outlines = vec![
-        outline(RegionId::Forehead, upper, &FOREHEAD, 1.0),
+        outline(RegionId::Forehead, middle, &FOREHEAD, 1.0),
+        outline(RegionId::Glabella, middle, &GLABELLA, 1.0),
+        outline(RegionId::Nose, nose, &NOSE, 1.0),
+        outline(RegionId::UnderEyeL, left, &UNDER_EYE, -1.0),
+        outline(RegionId::UnderEyeR, right, &UNDER_EYE, 1.0),
         outline(RegionId::CheekL, left, &CHEEK, -1.0),
         outline(RegionId::CheekR, right, &CHEEK, 1.0),
+        outline(RegionId::Chin, middle, &CHIN, 1.0),
     ];
     let is_flat = |outline: &RegionOutline| doubled_area(&outline.polygon).abs() < 2.0;
     if outlines.iter().any(is_flat) { Vec::new() } else { outlines }
 }
 
-/// The pixels of one region.
-pub(crate) fn measure(picture: &Picture, outline: RegionOutline) -> Region {
-    let mut pixels = 0;
+/// The pixels of one region: those where `is_skin` says that bare skin is.
+pub(crate) fn measure(picture: &Picture, outline: RegionOutline, is_skin: impl Fn(Point) -> bool) -> Region {
+    measure_some(picture, outline, f64::INFINITY, is_skin)
+}
+
+/// As [`measure`], of about so many pixels of a regular grid.
+pub(crate) fn measure_some(
+    picture: &Picture,
+    outline: RegionOutline,
+    pixels_about: f64,
+    is_skin: impl Fn(Point) -> bool,
+) -> Region {
+    let area = 0.5 * doubled_area(&outline.polygon).abs();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a side of a picture at most"
+    )]
+    let step = (area / pixels_about).sqrt().clamp(1.0, 1e4) as u32;
+    let (mut pixels, mut skin) = (0, 0);
     let mut clipped = 0;
     let mut samples = Vec::new();
     for_each_pixel_inside(&outline.polygon, picture.width(), picture.height(), |x, y| {
+        if !(x.is_multiple_of(step) && y.is_multiple_of(step)) {
+            return;
+        }
         pixels += 1;
+        if !is_skin(Point::new(f64::from(x), f64::from(y))) {
+            return;
+        }
+        skin += 1;
         let rgb = picture.pixel(x, y);
         if rgb.iter().any(|channel| CLIPPED_FROM <= *channel) {
             clipped += 1;
@@ -146,7 +212,6 @@ pub(crate) fn measure(picture: &Picture, outline: RegionOutline) -> Region {
         let linear = colour::linear(rgb);
         samples.push(Sample {
             lab: colour::lab(linear),
-            erythema: colour::erythema(linear),
             luminance: colour::luminance(linear),
             block: (x / BLOCK_SIDE, y / BLOCK_SIDE),
         });
@@ -155,7 +220,7 @@ pub(crate) fn measure(picture: &Picture, outline: RegionOutline) -> Region {
     let lightness = median(samples.iter().map(|s| s.lab.l).collect());
     let chroma = median(samples.iter().map(|s| s.lab.chroma()).collect());
     samples.retain(|s| s.lab.l <= lightness + SHINE_LIGHTER || chroma - SHINE_PALER <= s.lab.chroma());
-    Region { outline, pixels, clipped, shining: before - samples.len(), samples }
+    Region { outline, pixels, skin, clipped, shining: before - samples.len(), samples }
 }
 
 #[cfg(test)]
@@ -179,10 +244,14 @@ mod tests {
             let (x, y) = outline.polygon.iter().fold((0.0, 0.0), |(x, y), p| (x + p.x, y + p.y));
             Point::new(x / n, y / n)
         };
-        let [forehead, left, right] = outlines(&frontal()).try_into().unwrap();
+        let [forehead, glabella, nose, under_left, under_right, left, right, chin] =
+            outlines(&frontal()).try_into().unwrap();
         assert!(centre(&forehead).y < 150.0 && (centre(&forehead).x - 200.0).abs() < 1.0);
         assert!(centre(&left).x < 150.0 && centre(&right).x > 250.0);
         assert!((200.0..308.0).contains(&centre(&left).y));
+        assert!((150.0..200.0).contains(&centre(&glabella).y) && (200.0..270.0).contains(&centre(&nose).y));
+        assert!(centre(&under_left).y < centre(&left).y && centre(&under_right).x > 220.0);
+        assert!(centre(&chin).y > 308.0);
         // Upside down, everything goes along.
         let turned = |p: Point| Point::new(400.0 - p.x, 400.0 - p.y);
         let f = frontal();
@@ -223,7 +292,7 @@ mod tests {
             id: RegionId::Forehead,
             polygon: corners.map(|(x, y)| Point::new(x, y)).to_vec(),
         };
-        let region = measure(&picture, outline);
+        let region = measure(&picture, outline, |_| true);
         assert_eq!((region.pixels, region.clipped, region.shining), (10_000, 1_000, 1_000));
         assert_eq!(region.samples.len(), 8_000);
         let expected = colour::lab(colour::linear(skin));

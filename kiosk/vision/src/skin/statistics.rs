@@ -68,6 +68,16 @@ pub(crate) fn half_interval_95<B: Copy>(blocks: &[B], value: impl Fn(&[B]) -> f6
     Some((high - low) / 2.0)
 }
 
+/// Half the 95 % interval of one more value like these, by their standard deviation; nought of fewer than two.
+pub(crate) fn spread_95(values: &[f64]) -> f64 {
+    if values.len() < 2 {
+        return 0.0;
+    }
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    1.96 * (squares / (values.len() - 1) as f64).sqrt()
+}
+
 /// SplitMix64, by its public definition: small, fast, the same everywhere.
 struct SplitMix(u64);
 

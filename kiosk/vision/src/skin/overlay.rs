@@ -1,0 +1,72 @@
+//! Where on the face lies what was measured: for drawing over the picture while the visitor looks at it.
+
+use super::{MetricId, statistics::median};
+use crate::{
+    geometry::Point,
+    skinmap::{Channel, SkinMaps},
+};
+
+/// Blood beyond the face's median that is drawn in full, as a natural logarithm.
+const REDNESS_FULL: f32 = 0.5;
+/// Share of mirrored light that is drawn in full.
+const SHINE_FULL: f32 = 0.4;
+
+/// A face's maps, for drawing. It comes from somebody's picture: it stays in memory and is wiped when it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Overlay {
+    maps: SkinMaps,
+    /// The blood of the face's middle, as the maps tell it.
+    own_blood: f32,
+}
+
+impl Overlay {
+    pub(crate) fn new(maps: SkinMaps) -> Self {
+        let plain = (0..maps.blood.len()).filter(|cell| maps.is_plain(*cell));
+        #[expect(clippy::cast_possible_truncation, reason = "it was an f32")]
+        let own_blood = median(plain.map(|cell| f64::from(maps.blood[cell])).collect()) as f32;
+        Self { maps, own_blood }
+    }
+
+    /// The box of the picture that the face fills: its upper left and its lower right corner, which may lie outside.
+    #[must_use]
+    pub fn bounds(&self) -> (Point, Point) {
+        let last = 2.0 * self.maps.side as f64 - 1.0;
+        let corners = [(0.0, 0.0), (last, 0.0), (0.0, last), (last, last)]
+            .map(|(x, y)| self.maps.frame.to_picture(Point::new(x, y)));
+        let edge = |pick: fn(&Point) -> f64, start: f64, of: fn(f64, f64) -> f64| {
+            corners.iter().map(pick).fold(start, of)
+        };
+        (
+            Point::new(edge(|p| p.x, f64::INFINITY, f64::min), edge(|p| p.y, f64::INFINITY, f64::min)),
+            Point::new(
+                edge(|p| p.x, f64::NEG_INFINITY, f64::max),
+                edge(|p| p.y, f64::NEG_INFINITY, f64::max),
+            ),
+        )
+    }
+
+    /// How much of what `metric` measures is seen at a place of the picture, 0 to 1; nought beside bare skin, and for
+    /// metrics that compare whole regions.
+    #[must_use]
+    pub fn strength(&self, metric: MetricId, at: Point) -> f32 {
+        if !self.maps.is_skin(at) {
+            return 0.0;
+        }
+        let above = |channel, threshold: f32| {
+            let value = self.maps.at(channel, at);
+            if value < threshold { 0.0 } else { value }
+        };
+        let thresholds = self.maps.thresholds;
+        match metric {
+            MetricId::Lines => above(Channel::Line, thresholds.line),
+            MetricId::Spots => above(Channel::Spot, thresholds.spot),
+            MetricId::Redness => {
+                let blood = self.maps.between(&self.maps.blood, at).unwrap_or(self.own_blood);
+                // NaN where no skin was plain: nothing is drawn.
+                ((blood - self.own_blood) / REDNESS_FULL).max(0.0).min(1.0)
+            }
+            MetricId::Shine => (self.maps.at(Channel::Shine, at) / SHINE_FULL).clamp(0.0, 1.0),
+            MetricId::UnderEye | MetricId::Evenness | MetricId::Pores => 0.0,
+        }
+    }
+}
