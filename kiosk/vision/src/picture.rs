@@ -180,6 +180,14 @@ impl Picture {
         [self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]]
     }
 
+    /// A copy whose longer side has at most `side_max` pixels, each the mean of the area it covers.
+    /// Never enlarges.
+    #[must_use]
+    pub fn shrunk_to(&self, side_max: u32) -> Self {
+        let (width, height, rgb) = shrunk::<3>(&self.rgb, self.width, self.height, side_max);
+        Self { width, height, rgb }
+    }
+
     /// The picture in grey, by the luma weights of BT.601.
     #[must_use]
     pub fn to_grey(&self) -> Grey {
@@ -232,33 +240,7 @@ impl Grey {
     /// Never enlarges.
     #[must_use]
     pub fn shrunk_to(&self, side_max: u32) -> Self {
-        let longer = self.width.max(self.height);
-        if longer <= side_max {
-            return self.clone();
-        }
-        let scaled = |side: u32| {
-            u32::try_from((u64::from(side) * u64::from(side_max) + u64::from(longer) / 2) / u64::from(longer))
-                .expect("not larger than side_max")
-                .max(1)
-        };
-        let (width, height) = (scaled(self.width), scaled(self.height));
-        // First along the rows, then along the columns: the mean over an area splits into the two.
-        let columns = spans(self.width, width);
-        let mut narrow = vec![0.0_f32; width as usize * self.height as usize];
-        for (row, out) in
-            self.luma.chunks_exact(self.width as usize).zip(narrow.chunks_exact_mut(width as usize))
-        {
-            for (span, out) in columns.iter().zip(out) {
-                *out = span.mean(|at| f32::from(row[at]));
-            }
-        }
-        let mut luma = vec![0_u8; width as usize * height as usize];
-        for (span, out) in spans(self.height, height).iter().zip(luma.chunks_exact_mut(width as usize)) {
-            for (x, out) in out.iter_mut().enumerate() {
-                let mean = span.mean(|at| narrow[at * width as usize + x]);
-                *out = to_byte(mean);
-            }
-        }
+        let (width, height, luma) = shrunk::<1>(&self.luma, self.width, self.height, side_max);
         Self { width, height, luma }
     }
 }
@@ -273,6 +255,43 @@ impl fmt::Debug for Grey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Grey({} x {})", self.width, self.height)
     }
+}
+
+/// Bytes of `CHANNELS` a pixel, made smaller until the longer side has at most `side_max` pixels; with their new size.
+fn shrunk<const CHANNELS: usize>(
+    bytes: &[u8],
+    width_now: u32,
+    height_now: u32,
+    side_max: u32,
+) -> (u32, u32, Vec<u8>) {
+    let longer = width_now.max(height_now);
+    if longer <= side_max {
+        return (width_now, height_now, bytes.to_vec());
+    }
+    let scaled = |side: u32| {
+        u32::try_from((u64::from(side) * u64::from(side_max) + u64::from(longer) / 2) / u64::from(longer))
+            .expect("not larger than side_max")
+            .max(1)
+    };
+    let (width, height) = (scaled(width_now), scaled(height_now));
+    let (stride_now, stride) = (width_now as usize * CHANNELS, width as usize * CHANNELS);
+    // First along the rows, then along the columns: the mean over an area splits into the two.
+    let columns = spans(width_now, width);
+    let mut narrow = vec![0.0_f32; stride * height_now as usize];
+    for (row, out) in bytes.chunks_exact(stride_now).zip(narrow.chunks_exact_mut(stride)) {
+        for (span, out) in columns.iter().zip(out.chunks_exact_mut(CHANNELS)) {
+            for (channel, out) in out.iter_mut().enumerate() {
+                *out = span.mean(|at| f32::from(row[at * CHANNELS + channel]));
+            }
+        }
+    }
+    let mut small = vec![0_u8; stride * height as usize];
+    for (span, out) in spans(height_now, height).iter().zip(small.chunks_exact_mut(stride)) {
+        for (x, out) in out.iter_mut().enumerate() {
+            *out = to_byte(span.mean(|at| narrow[at * stride + x]));
+        }
+    }
+    (width, height, small)
 }
 
 /// The source pixels that one target pixel covers, with the weight of the first and the last.
