@@ -2,8 +2,8 @@
 //! observations out.
 //!
 //! Owns: decoding of pictures with limits, code reading, GS1 parsing, face boxes and landmarks, the
-//! capture gate and the measurements on skin. Does not own: cameras' threads, windows, sockets, or the
-//! decision what a visitor is told.
+//! capture gate, the measurements on skin and the calibration of a camera's colours. Does not own: cameras'
+//! threads, windows, sockets, or the decision what a visitor is told.
 //!
 //! Invariants: nothing here writes a pixel, a landmark or a face anywhere but memory; the same pixels
 //! give the same numbers; foreign decoders cannot take the process down (their panics are caught).
@@ -12,6 +12,7 @@
 //! picture; angles in degrees where a name says `deg`.
 
 pub mod analyser;
+pub mod calibration;
 pub mod camera;
 pub mod codes;
 pub mod face;
@@ -29,6 +30,8 @@ mod skinmap;
 mod wiped;
 
 pub use analyser::{AnalyseError, Analyser, LoadError};
+pub use calibration::Calibration;
+
 pub use codes::{Code, Format};
 pub use face::FaceBox;
 pub use frame::Frame;

@@ -19,10 +19,12 @@ mod tone;
 
 use std::{collections::BTreeMap, time::Instant};
 
+pub use colour::Lab;
 pub use gate::{Problem, Severity};
 pub(crate) use guide::Finder;
 pub use guide::{Guidance, Guide, STEADY_FRAMES, Towards};
 pub use overlay::Overlay;
+pub(crate) use regions::CLIPPED_FROM;
 pub use regions::{RegionId, RegionOutline};
 pub use report::{
     CaptureReport, Measured, Metric, MetricId, ModelIdentity, RegionReport, RegionValue, SCHEMA, SkinReport,

@@ -6,27 +6,31 @@ use std::sync::LazyLock;
 
 /// CIELAB under D65, 2° observer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Lab {
+pub struct Lab {
     /// Lightness, 0 to 100.
-    pub(crate) l: f64,
+    pub l: f64,
     /// Green to red.
-    pub(crate) a: f64,
+    pub a: f64,
     /// Blue to yellow.
-    pub(crate) b: f64,
+    pub b: f64,
 }
 
 impl Lab {
-    pub(crate) fn chroma(self) -> f64 {
+    /// Distance from grey.
+    #[must_use]
+    pub fn chroma(self) -> f64 {
         self.a.hypot(self.b)
     }
 
     /// Hue angle in degrees, 0 to 360.
-    pub(crate) fn hue_deg(self) -> f64 {
+    #[must_use]
+    pub fn hue_deg(self) -> f64 {
         self.b.atan2(self.a).to_degrees().rem_euclid(360.0)
     }
 
     /// Individual typology angle: `atan2(L* - 50, b*)` in degrees.
-    pub(crate) fn ita_deg(self) -> f64 {
+    #[must_use]
+    pub fn ita_deg(self) -> f64 {
         (self.l - 50.0).atan2(self.b).to_degrees()
     }
 }
@@ -61,6 +65,12 @@ pub(crate) fn lab(rgb: [f64; 3]) -> Lab {
     Lab { l: 116.0 * fy - 16.0, a: 500.0 * (fx - fy), b: 200.0 * (fy - fz) }
 }
 
+/// Relative luminance of a lightness L*: the inverse of what [`lab`] does.
+pub(crate) fn luminance_of_lightness(l: f64) -> f64 {
+    let f = (l + 16.0) / 116.0;
+    if 8.0 < l { f * f * f } else { l * 27.0 / 24_389.0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +90,7 @@ mod tests {
             for (found, expected) in [l, a, b].into_iter().zip(expected) {
                 assert!((found - expected).abs() < 0.6, "{rgb:?}: {l} {a} {b}");
             }
+            assert!((luminance_of_lightness(l) - luminance(linear(rgb))).abs() < 1e-9);
         }
     }
 
