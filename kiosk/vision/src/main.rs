@@ -2,14 +2,14 @@
 //!
 //! One line for each picture on stdout, JSON or readable. What keeps the program from looking at any picture is one
 //! line too: with `--json` a document with `error` on stdout, else text on stderr.
-//! Writes no file. The exit status is 1 when any picture could not be read or analysed.
+//! Writes no file but the calibration that `--out` asks for. The exit status is 1 when any picture could not be read or analysed.
 
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vision::{
     Analyser, Picture,
+    calibration::{self, Calibrated, Date, DeltaE, Patch, Reading},
     camera::{self, Identity, Node, Sizes},
     codes::{self, Code, ReadError, Zxing},
     gs1,
@@ -80,6 +81,25 @@ enum Command {
         pictures: Pictures,
         #[command(flatten)]
         models: Models,
+    },
+    /// Calibrate a camera's colours with a picture of a 24-patch colour chart.
+    ///
+    /// The chart lies flat where faces will be, in the kiosk's own light, with nothing shining on it, and fills at least
+    /// a sixth of the picture's width; it may be turned. Exposure, gain and white balance of the camera are locked
+    /// before, and stay so. A chart that cannot be measured or does not fit well enough is refused with the reason.
+    Calibrate {
+        /// A PNG, JPEG or WebP file.
+        #[arg(value_name = "IMAGE")]
+        file: PathBuf,
+        /// The day on which the picture was taken [default: today, by Greenwich].
+        #[arg(long, value_name = "YYYY-MM-DD", value_parser = date)]
+        date: Option<Date>,
+        /// Where to write the calibration; a file that is there is replaced.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// JSON, one document.
+        #[arg(long)]
+        json: bool,
     },
     /// Say which cameras are plugged in, or what one of them offers. Takes no picture.
     #[command(group = clap::ArgGroup::new("what").required(true))]
@@ -155,7 +175,7 @@ impl Command {
             | Self::Pose { pictures, .. }
             | Self::Face { pictures, .. }
             | Self::Skin { pictures, .. } => pictures.json,
-            Self::Camera { json, .. } => *json,
+            Self::Calibrate { json, .. } | Self::Camera { json, .. } => *json,
         }
     }
 }
@@ -184,6 +204,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let analyse =
                 |picture: &Picture| -> anyhow::Result<vision::SkinReport> { Ok(analyser.skin(picture)?) };
             each(&pictures, analyse, shown_skin)
+        }
+        Command::Calibrate { file, date, out, json } => {
+            let date = date.map_or_else(today, Ok)?;
+            let calibrate = |picture: &Picture| calibrate(picture, date, out.as_deref());
+            each(&Pictures { files: vec![file], json }, calibrate, shown_calibration)
         }
         Command::Camera { probe: Some(device), json, .. } => probe_camera(&device, json),
         Command::Camera { probe: None, json, .. } => Ok(list_cameras(json)),
@@ -449,6 +474,79 @@ impl Serialize for PosesFound {
         })
         .serialize(serializer)
     }
+}
+
+fn date(text: &str) -> Result<Date, String> {
+    Date::parse(text).map_err(|error| error.to_string())
+}
+
+fn today() -> anyhow::Result<Date> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Date::from_unix_secs(now).context("this machine's clock is wrong, name the day with --date")
+}
+
+fn calibrate(picture: &Picture, date: Date, out: Option<&Path>) -> anyhow::Result<CalibrationFound> {
+    let found = calibration::calibrate(picture, date)?;
+    if let Some(path) = out {
+        found.calibration.save(path)?;
+    }
+    Ok(CalibrationFound { found, out: out.map(Path::to_owned) })
+}
+
+struct CalibrationFound {
+    found: Calibrated,
+    out: Option<PathBuf>,
+}
+
+impl Serialize for CalibrationFound {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Calibrated { detected, fit, calibration } = &self.found;
+        let patches: Vec<Value> = Patch::all()
+            .map(|patch| {
+                let Reading { rgb, spread } = detected.readings[patch.index()];
+                json!({ "name": patch.name(), "row": patch.row(), "column": patch.column(),
+                    "rgb": rgb.map(millionths), "spread": spread.map(millionths),
+                    "delta_e_76": thousandths(fit.patches_76[patch.index()]) })
+            })
+            .collect();
+        let calibration: Value =
+            serde_json::from_str(&calibration.to_json()).map_err(serde::ser::Error::custom)?;
+        json!({
+            "corners": detected.corners,
+            "agreement": thousandths(detected.agreement),
+            "light_ratio": thousandths(fit.light_ratio),
+            "patches": patches,
+            "calibration": calibration,
+            // A name that is no UTF-8 is no reason to say nothing about the file.
+            "out": self.out.as_ref().map(|path| path.to_string_lossy()),
+        })
+        .serialize(serializer)
+    }
+}
+
+fn shown_calibration(CalibrationFound { found, out }: &CalibrationFound) -> String {
+    let mut text = String::new();
+    let corners =
+        found.detected.corners.map(|corner| format!("({:.0}, {:.0})", corner.x, corner.y)).join(" ");
+    _ = writeln!(text, "  chart at {corners}, agreement {:.3}", found.detected.agreement);
+    let DeltaE { mean_76, max_76, mean_2000, max_2000, left_out_mean_76 } = found.fit.delta_e;
+    _ = writeln!(
+        text,
+        "  ΔE*ab {mean_76:.2} in the mean, {max_76:.2} at most; {left_out_mean_76:.2} left out"
+    );
+    _ = writeln!(text, "  CIEDE2000 {mean_2000:.2} in the mean, {max_2000:.2} at most");
+    _ = writeln!(
+        text,
+        "  light {:.2} times as much at its brightest place on the chart",
+        found.fit.light_ratio
+    );
+    _ = match out {
+        Some(path) => {
+            writeln!(text, "  calibration of {} written to {}", found.calibration.date(), path.display())
+        }
+        None => writeln!(text, "  calibration of {} not written (--out)", found.calibration.date()),
+    };
+    text
 }
 
 fn thousandths(value: f64) -> f64 {

@@ -165,6 +165,77 @@ fn a_photograph_that_is_cut_off_is_not_a_picture_without_codes() {
     assert!(lines(&output)[0]["error"].as_str().is_some_and(|error| error.contains("cut off")));
 }
 
+/// A chart seen straight on by a camera that is sRGB, as a PNG file.
+#[expect(clippy::cast_possible_truncation, reason = "six columns, and light that was clamped")]
+fn chart(folder: &Path) -> PathBuf {
+    let encoded = |linear: f64| {
+        let linear = linear.clamp(0.0, 1.0);
+        if linear <= 0.003_130_8 { 12.92 * linear } else { 1.055 * linear.powf(1.0 / 2.4) - 0.055 }
+    };
+    let mut picture = image::RgbImage::from_pixel(700, 500, image::Rgb([40; 3]));
+    for patch in vision::calibration::Patch::all() {
+        // At nine tenths of the light, so that white is not clipped.
+        let rgb = patch.linear_srgb().map(|linear| (255.0 * encoded(0.9 * linear)).round() as u8);
+        let (left, top) = (54 + 100 * (patch.column() as u32 - 1), 54 + 100 * (patch.row() as u32 - 1));
+        for (x, y) in (top..top + 86).flat_map(|y| (left..left + 86).map(move |x| (x, y))) {
+            picture.put_pixel(x, y, image::Rgb(rgb));
+        }
+    }
+    let path = folder.join("chart.png");
+    picture.save(&path).expect("the folder is ours");
+    path
+}
+
+#[test]
+fn a_chart_gives_a_calibration_file_and_a_picture_without_one_leaves_the_old_file_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (chart, none) = (chart(folder.path()), qr(folder.path(), "x"));
+    let out = folder.path().join("colour.json");
+    let run = |options: &[&str], picture: &Path| {
+        let mut command = vision();
+        command.arg("calibrate").args(options).arg("--out").arg(&out).arg(picture);
+        command.output().expect("it runs")
+    };
+    let output = run(&["--json", "--date", "2026-11-23"], &chart);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let line = &lines(&output)[0];
+    assert_eq!(line["file"].as_str(), chart.to_str());
+    assert_eq!(line["patches"].as_array().map(Vec::len), Some(24));
+    assert!(line["calibration"]["delta_e"]["mean_76"].as_f64().is_some_and(|mean| mean < 1.0), "{line}");
+    let written = vision::Calibration::from_file(&out).expect("it was just written");
+    assert_eq!(written.date().to_string(), "2026-11-23");
+
+    let output = run(&[], &chart);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("ΔE*ab") && text.contains("colour.json"), "{text}");
+
+    let before = std::fs::read(&out).expect("it is still there");
+    let output = run(&["--json"], &none);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(lines(&output)[0]["error"].as_str().is_some_and(|error| error.contains("found no colour chart")));
+    assert_eq!(std::fs::read(&out).expect("it is still there"), before);
+}
+
+#[test]
+fn a_calibration_that_cannot_be_read_written_or_dated_says_why() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let chart = chart(folder.path());
+    let error = |options: &[&str], picture: &Path| {
+        let output =
+            vision().args(["calibrate", "--json"]).args(options).arg(picture).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        lines(&output)[0]["error"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(error(&[], &folder.path().join("none.png")).contains("No such file"));
+    let missing = folder.path().join("missing/colour.json");
+    let unwritten = error(&["--out", missing.to_str().expect("it is text")], &chart);
+    assert!(
+        unwritten.contains("failed to write the calibration") && unwritten.contains("missing/colour.json")
+    );
+    let output = vision().args(["calibrate", "--date", "2026-02-30", "x.png"]).output().expect("it runs");
+    assert!(errors(&output).contains("must be a day of the years 2000 to 2199"), "{}", errors(&output));
+}
+
 #[test]
 fn a_device_that_is_no_camera_is_named() {
     let output = vision().args(["camera", "--probe", "/dev/null"]).output().expect("it runs");

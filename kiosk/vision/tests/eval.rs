@@ -16,6 +16,7 @@ use glam::{DMat3, DVec3};
 use serde_json::Value;
 use vision::{
     Analyser, Code, Format, Picture, Point,
+    calibration::{self, CalibrateError, Date},
     codes::{self, Effort, Zxing},
     gs1::{self, UriRules},
     pose::{self, Intrinsics, Rigid},
@@ -386,4 +387,26 @@ fn a_person_measured_twice_gets_nearly_the_same_numbers() {
     let longest = shifts.last().copied().unwrap_or_default();
     eprintln!("redness under 6 % less signal: largest shift {longest:.2} in {} pictures", shifts.len());
     assert!(longest < 1.0);
+}
+
+#[test]
+fn pictures_without_a_chart_give_no_calibration() {
+    let date = Date::parse("2026-11-23").unwrap();
+    for part in ["skin/negatives", "skin/misc", "skin/skin_masks"] {
+        let Some(folder) = eval(part) else { continue };
+        let (mut refused, mut times) = (0, Vec::new());
+        for file in std::fs::read_dir(&folder).unwrap() {
+            let Ok(picture) = Picture::from_file(file.unwrap().path()) else { continue };
+            let start = Instant::now();
+            let found = calibration::calibrate(&picture, date);
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+            assert!(
+                matches!(found, Err(CalibrateError::Detect(_))),
+                "{part}: a chart in a picture without one"
+            );
+            refused += 1;
+        }
+        eprintln!("{part}: {refused} refused; {}", milliseconds(times));
+        assert_ne!(refused, 0, "{part} has pictures");
+    }
 }
