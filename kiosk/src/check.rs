@@ -11,7 +11,7 @@ use std::{
 use contract::KioskId;
 use rumqttc::{Client, ConnectionError, Event, MqttOptions, Packet, RecvTimeoutError};
 use tracing_subscriber::layer::SubscriberExt as _;
-use vision::{Analyser, camera::Camera};
+use vision::{Analyser, Calibration, camera::Camera};
 
 use crate::{
     chain,
@@ -60,6 +60,7 @@ pub fn findings(file: &Path, config: &Config) -> Vec<Finding> {
         Ok(_) => good("models", "the networks and ONNX Runtime fit together"),
         Err(error) => warning("models", format!("skin and try-on are away: {}", chain(&error))),
     });
+    findings.push(calibration(config));
     findings.extend(origin(config));
     findings.extend(camera(config, "camera.source", config.camera.as_ref()));
     if config.product_camera.is_some() {
@@ -116,6 +117,23 @@ fn fonts(config: &Config) -> Vec<Finding> {
         Err(error) => vec![bad("display.font", chain(&error))],
         Ok(()) if warnings.is_empty() => vec![good("display.font", "both faces are there")],
         Ok(()) => warnings.into_iter().map(|words| warning("display.font", words)).collect(),
+    }
+}
+
+fn calibration(config: &Config) -> Finding {
+    let what = "models.calibration";
+    match config.models.calibration.as_deref().map(|file| (file, Calibration::from_file(file))) {
+        None => warning(
+            what,
+            "colours are not calibrated, so tone and redness are uncertain: `storehub-vision calibrate` makes the file",
+        ),
+        Some((file, Err(error))) => {
+            warning(what, format!("colours are not calibrated: `{}`: {}", file.display(), chain(&error)))
+        }
+        Some((_, Ok(calibration))) => {
+            let mean = calibration.delta_e().mean_76;
+            good(what, format!("of {}, \u{394}E {mean:.1} in the mean", calibration.date()))
+        }
     }
 }
 

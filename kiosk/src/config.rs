@@ -125,12 +125,14 @@ impl Orientation {
 }
 
 /// Where the networks and the library that runs them are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Models {
     /// Directory with the manifest and the networks; looked for when absent.
     pub dir: Option<PathBuf>,
     /// ONNX Runtime's shared library; the one that `cargo xtask setup` brings when absent.
     pub onnxruntime: Option<PathBuf>,
+    /// The colour calibration of the visitors' camera in this kiosk's light; without one, tone and redness are uncertain.
+    pub calibration: Option<PathBuf>,
 }
 
 /// What the origin screen rests on.
@@ -282,6 +284,7 @@ impl Checker<'_> {
             models: Models {
                 dir: wire.models.dir.map(|dir| self.file(&dir)),
                 onnxruntime: wire.models.onnxruntime.map(|library| self.file(&library)),
+                calibration: wire.models.calibration.map(|file| self.file(&file)),
             },
             origin: wire.origin.map(|origin| self.origin(origin)).transpose()?,
             data_dir: wire
@@ -610,6 +613,7 @@ impl Default for ControlsWire {
 struct ModelsWire {
     dir: Option<PathBuf>,
     onnxruntime: Option<PathBuf>,
+    calibration: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

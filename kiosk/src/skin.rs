@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bevy::prelude::*;
 use vision::{
-    Analyser, Picture, SkinReport,
+    Analyser, Calibration, Picture, SkinReport,
     skin::{BURST_MAX, Guidance, Guide, Measured, MetricId},
 };
 
@@ -34,6 +34,7 @@ pub(crate) fn plugin(app: &mut App) {
             *view = SkinView::Idle;
         })
         .init_resource::<Earlier>()
+        .init_resource::<ColourCalibration>()
         .add_observer(|_: On<SessionEnded>, mut view: ResMut<SkinView>, mut earlier: ResMut<Earlier>| {
             *view = SkinView::Idle;
             *earlier = Earlier::default();
@@ -164,6 +165,10 @@ pub enum SkinStatus {
     Missing,
 }
 
+/// The colour calibration in use: its day, and the mean ΔE of its chart.
+#[derive(Resource, Debug, Clone, PartialEq, Default)]
+pub struct ColourCalibration(pub Option<(String, f64)>);
+
 /// What the worker does.
 #[derive(Debug)]
 enum Job {
@@ -175,7 +180,7 @@ enum Job {
 /// What it has done.
 #[derive(Debug)]
 enum Report {
-    Loaded,
+    Loaded(ColourCalibration),
     Guided(Guidance),
     Found(Box<SkinFinding>),
     NoModels(String),
@@ -203,13 +208,16 @@ fn work(analyser: &mut Option<Analyser>, guide: &mut Guide, models: &Models, job
     if analyser.is_none() {
         let path = |path: &Option<PathBuf>| path.clone();
         match Analyser::load(path(&models.dir).as_deref(), path(&models.onnxruntime).as_deref()) {
-            Ok(loaded) => *analyser = Some(loaded),
+            Ok(loaded) => *analyser = Some(calibrated(loaded, models)),
             Err(error) => return Report::NoModels(crate::chain(&error)),
         }
     }
     let Some(analyser) = analyser else { return Report::NoModels("they were not loaded".to_owned()) };
     match job {
-        Job::Load => Report::Loaded,
+        Job::Load => {
+            let used = analyser.calibration();
+            Report::Loaded(ColourCalibration(used.map(|c| (c.date().to_string(), c.delta_e().mean_76))))
+        }
         Job::Guide { shutter, is_first } => {
             if is_first {
                 *guide = Guide::default();
@@ -226,6 +234,18 @@ fn work(analyser: &mut Option<Analyser>, guide: &mut Guide, models: &Models, job
             Ok(pictures) => look(analyser, &pictures),
             Err(error) => Report::NoPicture(crate::chain(&error)),
         },
+    }
+}
+
+/// With the store's calibration, where there is one that can be read; without it, visitors are told so.
+fn calibrated(analyser: Analyser, models: &Models) -> Analyser {
+    let Some(file) = &models.calibration else { return analyser };
+    match Calibration::from_file(file) {
+        Ok(calibration) => analyser.calibrated(calibration),
+        Err(error) => {
+            warn!("colours are not calibrated: `{}`: {}", file.display(), crate::chain(&error));
+            analyser
+        }
     }
 }
 
@@ -336,12 +356,13 @@ fn take_in(
     mut view: ResMut<SkinView>,
     mut pose: ResMut<SkinPose>,
     mut status: ResMut<SkinStatus>,
+    mut calibration: ResMut<ColourCalibration>,
 ) {
     let worker = &mut worker.bypass_change_detection().0;
     if let Some((asked_by, outcome)) = worker.poll() {
         let is_here = asked_by == session.id();
         let waits = matches!(*view, SkinView::Posing | SkinView::Looking);
-        match settle(outcome, &mut status) {
+        match settle(outcome, &mut status, &mut calibration) {
             Settled::Guided(said) if is_here && *view == SkinView::Posing => pose.said = Some(said),
             Settled::Seen(seen) if is_here && waits => *view = seen,
             Settled::Guided(_) | Settled::Seen(_) | Settled::Nothing => {}
@@ -377,11 +398,12 @@ enum Settled {
 }
 
 /// Logs what a job came to, and says what a visitor who waits for it sees.
-fn settle(outcome: Outcome<Report>, status: &mut SkinStatus) -> Settled {
+fn settle(outcome: Outcome<Report>, status: &mut SkinStatus, calibration: &mut ColourCalibration) -> Settled {
     let unavailable = |trouble| Settled::Seen(SkinView::Unavailable(trouble));
     match outcome {
-        Outcome::Done(Report::Loaded) => {
+        Outcome::Done(Report::Loaded(used)) => {
             *status = SkinStatus::Ready;
+            *calibration = used;
             Settled::Nothing
         }
         Outcome::Done(Report::Guided(said)) => Settled::Guided(said),
@@ -418,6 +440,7 @@ mod tests {
         let models = Models {
             dir: Some("/nowhere/models".into()),
             onnxruntime: Some("/nowhere/libonnxruntime.so".into()),
+            calibration: None,
         };
         let nowhere = CameraSource::File("/nowhere.png".into());
         let camera = Camera::new(Some(nowhere));

@@ -359,7 +359,7 @@ mod tests {
             plugin,
         ))
         .insert_resource(Camera::default())
-        .insert_resource(TryOnWorker::start(Models { dir: None, onnxruntime: None }).unwrap());
+        .insert_resource(TryOnWorker::start(Models::default()).unwrap());
         let view = |app: &mut App| {
             app.world_mut().trigger(TryOn);
             app.world().resource::<TryOnView>().clone()

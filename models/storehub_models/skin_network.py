@@ -26,7 +26,7 @@ SURROUNDINGS_PX = 48
 class SkinNet(nn.Module):
     """See the module; `forward` gives logits and shine in SHINE_UNIT, `Exported` gives what leaves."""
 
-    def __init__(self, width: int = 24) -> None:
+    def __init__(self, width: int = 20) -> None:
         super().__init__()
         w = width
         self.to_2 = nn.Sequential(block(6, w, 2), block(w, w))

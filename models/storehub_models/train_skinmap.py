@@ -35,7 +35,7 @@ class Settings:
     steps: int = 7000
     batch: int = 12
     crop_px: int = 192
-    width: int = 24
+    width: int = 20
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 200
@@ -103,7 +103,7 @@ def crops(data: SceneSet, rng, settings: Settings) -> tuple[torch.Tensor, torch.
 def _somewhere(maps: np.ndarray, rng) -> tuple[float, float]:
     """The middle of a cut: mostly on skin, more often than by chance on a line or a spot that can be seen."""
     seen = [maps[..., skin_scenes.MAPS.index(name)] >= JUST_NOTICEABLE for name in ("line_contrast", "spot_contrast")]
-    where = [*seen, maps[..., 0] > 0.5][rng.choice(3, p=[0.3, 0.15, 0.55])]
+    where = [*seen, maps[..., 0] > 0.5][rng.choice(3, p=[0.3, 0.08, 0.62])]
     if rng.random() < 0.08 or not where.any():
         return tuple(rng.uniform(0, skin_scenes.FRAME_PX, 2))
     return tuple(np.argwhere(where)[rng.integers(int(where.sum()))] * 2.0)
@@ -120,9 +120,12 @@ def vary_light(picture: torch.Tensor, rng) -> torch.Tensor:
     # Light that falls unevenly, with soft and with harder edges, and patches that mirror the lamp.
     shade = torch.sigmoid(column(1.0, 8.0) * _smooth(rng, picture, 20.0, 120.0))
     linear = linear * (1.0 - column(0.0, 0.5) * _sometimes(rng, count, 0.4) * shade)
-    gleam = functional.relu(_smooth(rng, picture, 3.0, 40.0) + column(-1.5, 0.8)) ** column(0.7, 2.0)
+    patches = functional.relu(_smooth(rng, picture, 3.0, 40.0) + column(-1.5, 0.8)) ** column(0.7, 2.0)
+    # A film of oil is the other way round: it shines all over but for holes, which are as round and dark as spots.
+    film = functional.relu(1.0 + column(0.2, 0.9) * _smooth(rng, picture, 6.0, 30.0))
+    gleam = torch.where(_sometimes(rng, count, 0.5) > 0.0, film, patches)
     where = torch.sigmoid(3.0 * _smooth(rng, picture, 40.0, 150.0))
-    linear = linear + column(0.02, 0.3) * _sometimes(rng, count, 0.35) * gleam * where
+    linear = linear + column(0.02, 0.4) * _sometimes(rng, count, 0.5) * gleam * where
     picture = linear.clamp(1e-4, 1.0) ** (1 / 2.2)
     picture = picture ** column(0.8, 1.25) * column(0.8, 1.2) * column(0.92, 1.08, 3)
     soft = functional.avg_pool2d(functional.pad(picture, (1, 1, 1, 1), mode="replicate"), 3, 1)

@@ -19,7 +19,7 @@ use crate::{
     link::{Link, LinkState, StoreFacts},
     logbook::{Line, Logbook},
     origin::OriginWorker,
-    skin::SkinStatus,
+    skin::{ColourCalibration, SkinStatus},
     staff::{Gate, Light, Machine, StaffRoom, Touch, pin::PIN_DIGITS},
     theme::{
         Colour, Edge, Ground, Theme, Type, space,
@@ -88,6 +88,7 @@ enum Fact {
     CameraCounts,
     ProductCamera,
     Skin,
+    Calibration,
     Origin,
     Refused,
 }
@@ -363,11 +364,11 @@ fn camera(column: &mut ChildSpawnerCommands, theme: &Theme) {
             (Fact::CameraCounts, "staff-camera-counts"),
             (Fact::ProductCamera, "staff-camera-products"),
             (Fact::Skin, "part-skin"),
+            (Fact::Calibration, "staff-calibration"),
             (Fact::Origin, "part-origin"),
         ] {
             line(card, theme, Words::key(label), Words::verbatim("—")).insert(fact);
         }
-        line(card, theme, Words::key("staff-calibration"), Words::key("uncalibrated"));
         // Three columns leave no room for words beside a button.
         let (row, place) = if theme.is_wide() {
             (widgets::column(space::TIGHT), Node::default())
@@ -433,6 +434,7 @@ fn show_facts(
     camera: Res<Camera>,
     eyes: Res<CameraStatus>,
     skin: Res<SkinStatus>,
+    calibration: Res<ColourCalibration>,
     origin: Option<Res<OriginWorker>>,
     mut texts: Query<(&Fact, &mut Words)>,
 ) {
@@ -469,6 +471,12 @@ fn show_facts(
             Fact::Skin => match *skin {
                 SkinStatus::Loading => Words::key("state-waiting"),
                 status => state(status == SkinStatus::Ready),
+            },
+            Fact::Calibration => match &calibration.0 {
+                None => Words::key("uncalibrated"),
+                Some((day, error)) => Words::key("staff-calibrated")
+                    .with("day", day.clone())
+                    .with("error", Words::decimal(*error, 1)),
             },
             Fact::Origin => state(origin.is_some()),
         });

@@ -312,6 +312,7 @@ fn report(is_fit: bool) -> SkinReport {
             light_ratio_lr: None,
             occlusion: vec!["none"],
             calibration: "uncalibrated".to_owned(),
+            calib_de: None,
             problems: Vec::new(),
             advice: if is_fit { vec!["ok"] } else { vec!["face_the_light", "more_light_on_the_face"] },
         },

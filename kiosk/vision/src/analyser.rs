@@ -11,11 +11,12 @@ use std::{
 };
 
 use crate::{
+    calibration::Calibration,
     face::{DetectError, Detector, FaceBox},
     inference::{self, RUNTIME_VARIABLE, RUNTIME_VERSION},
     landmarks::{Face, Landmarker, MANIFEST_FILE},
     picture::{Grey, Picture},
-    skin::{self, Finder, Guidance, Guide, ModelIdentity, SkinReport},
+    skin::{self, Decoding, Finder, Guidance, Guide, ModelIdentity, SkinReport},
     skinmap::Skinmap,
 };
 
@@ -73,6 +74,7 @@ pub struct Analyser {
     detector: Detector,
     landmarker: Landmarker,
     skinmap: Skinmap,
+    decoding: Decoding,
 }
 
 impl Analyser {
@@ -92,7 +94,24 @@ impl Analyser {
             detector: Detector::try_new()?,
             landmarker: Landmarker::load(&models_dir)?,
             skinmap: Skinmap::load(&models_dir)?,
+            decoding: Decoding::default(),
         })
+    }
+
+    /// Sees the colours of one camera under one light as they are. Only pictures of that camera are looked at then.
+    #[must_use]
+    pub fn calibrated(mut self, calibration: Calibration) -> Self {
+        self.decoding = Decoding::Calibrated(Box::new(calibration));
+        self
+    }
+
+    /// The calibration that [`Self::calibrated`] gave.
+    #[must_use]
+    pub fn calibration(&self) -> Option<&Calibration> {
+        match &self.decoding {
+            Decoding::Srgb => None,
+            Decoding::Calibrated(calibration) => Some(calibration),
+        }
     }
 
     /// The names of a face's points, in the order of [`Face::points`].
@@ -136,17 +155,17 @@ impl Analyser {
             let faces = self.locate(picture, &boxes)?;
             clock.lap("landmarks");
             let maps = match faces.first() {
-                Some(face) => self.skinmap.look(picture, &face.landmarks)?,
+                Some(face) => self.skinmap.look(picture, &self.decoding, &face.landmarks)?,
                 None => None,
             };
             clock.lap("maps");
-            looks.push(skin::look(picture, grey, &faces, maps));
+            looks.push(skin::look(picture, &self.decoding, grey, &faces, maps));
             clock.lap("regions");
         }
         self.skinmap.forget()?;
         clock.lap("forget");
         let model = ModelIdentity { landmark: self.landmarker.identity(), skinmap: self.skinmap.identity() };
-        Ok(skin::report(looks, model, clock))
+        Ok(skin::report(looks, &self.decoding, model, clock))
     }
 
     /// What the visitor in this frame of a live picture should change.

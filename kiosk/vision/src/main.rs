@@ -81,6 +81,9 @@ enum Command {
         pictures: Pictures,
         #[command(flatten)]
         models: Models,
+        /// The calibration of the camera and light that the pictures come from, as `calibrate` wrote it.
+        #[arg(long, value_name = "FILE")]
+        calibration: Option<PathBuf>,
     },
     /// Calibrate a camera's colours with a picture of a 24-patch colour chart.
     ///
@@ -199,8 +202,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             };
             each(&pictures, find, shown_faces)
         }
-        Command::Skin { pictures, models } => {
-            let analyser = load(&models)?;
+        Command::Skin { pictures, models, calibration } => {
+            let mut analyser = load(&models)?;
+            if let Some(file) = calibration {
+                let read = vision::Calibration::from_file(&file);
+                analyser = analyser.calibrated(read.with_context(|| format!("`{}`", file.display()))?);
+            }
             let analyse =
                 |picture: &Picture| -> anyhow::Result<vision::SkinReport> { Ok(analyser.skin(picture)?) };
             each(&pictures, analyse, shown_skin)

@@ -19,6 +19,7 @@ mod tone;
 
 use std::{collections::BTreeMap, time::Instant};
 
+pub(crate) use colour::Decoding;
 pub use colour::Lab;
 pub use gate::{Problem, Severity};
 pub(crate) use guide::Finder;
@@ -73,13 +74,21 @@ impl Stopwatch {
 }
 
 /// Looks at one picture whose faces are these, the largest first, with the maps of the first one.
-pub(crate) fn look(picture: &Picture, grey: &Grey, faces: &[Face], maps: Option<SkinMaps>) -> Look {
+pub(crate) fn look(
+    picture: &Picture,
+    decoding: &Decoding,
+    grey: &Grey,
+    faces: &[Face],
+    maps: Option<SkinMaps>,
+) -> Look {
     let outlines = faces.first().map(|face| regions::outlines(&face.landmarks)).unwrap_or_default();
     let patches = maps.as_ref().map(|maps| measures::patches(maps, &outlines)).unwrap_or_default();
     let regions: Vec<Region> = outlines
         .into_iter()
         .map(|outline| {
-            regions::measure(picture, outline, |at| maps.as_ref().is_some_and(|maps| maps.is_skin(at)))
+            regions::measure(picture, decoding, outline, |at| {
+                maps.as_ref().is_some_and(|maps| maps.is_skin(at))
+            })
         })
         .collect();
     let capture = gate::judge(grey, faces, &regions);
@@ -94,18 +103,21 @@ pub(crate) fn look(picture: &Picture, grey: &Grey, faces: &[Face], maps: Option<
 ///
 /// Colours are the median of all looks, lines and spots those of the sharpest one, and what the looks differ by is part
 /// of every interval. Panics without a look.
-pub(crate) fn report(mut looks: Vec<Look>, model: ModelIdentity, clock: Stopwatch) -> SkinReport {
+pub(crate) fn report(
+    mut looks: Vec<Look>,
+    decoding: &Decoding,
+    model: ModelIdentity,
+    mut clock: Stopwatch,
+) -> SkinReport {
     let sharpest = sharpest(&looks);
-    let mut clock = clock;
-    let calibration = "uncalibrated";
     let fit: Vec<&Look> = looks.iter().filter(|look| look.capture.is_ok()).collect();
     // A burst of which most is fit is fit.
     let is_ok = looks.len() < 2 * fit.len();
     let (tone, metrics) = if is_ok {
-        (tone::tone(&fit, calibration), MetricId::ALL.map(|id| metric(id, &fit, &looks[sharpest])))
+        (tone::tone(&fit, decoding), MetricId::ALL.map(|id| metric(id, &fit, &looks[sharpest], decoding)))
     } else {
         let reason = "capture_rejected";
-        (tone::no_tone(reason, calibration), MetricId::ALL.map(|id| no_metric(id, reason)))
+        (tone::no_tone(reason, decoding), MetricId::ALL.map(|id| no_metric(id, reason)))
     };
     clock.lap("measure");
     let shown = looks.swap_remove(sharpest);
@@ -120,7 +132,7 @@ pub(crate) fn report(mut looks: Vec<Look>, model: ModelIdentity, clock: Stopwatc
             .iter()
             .map(|region| (region.outline.id.name(), region_report(region)))
             .collect(),
-        capture: capture_report(&shown, calibration),
+        capture: capture_report(&shown, decoding),
         disclosures: ["cosmetic-not-medical", "appearance-in-this-photo", "no-image-stored"],
         timing_ms: clock.stop(),
         shown: sharpest,
@@ -144,7 +156,7 @@ fn sharpest(looks: &[Look]) -> usize {
     best.map(|(at, _)| at).expect("there is a look")
 }
 
-fn metric(id: MetricId, fit: &[&Look], sharpest: &Look) -> Metric {
+fn metric(id: MetricId, fit: &[&Look], sharpest: &Look, decoding: &Decoding) -> Metric {
     let found = match sharpest.found(id) {
         Ok(found) => found,
         Err(reason) => return no_metric(id, reason),
@@ -167,7 +179,7 @@ fn metric(id: MetricId, fit: &[&Look], sharpest: &Look) -> Metric {
             RegionValue { id: *id, value: hundredths(settled.value), ci: settled.interval() }
         })
         .collect();
-    let doubt = doubt(id, &sharpest.capture);
+    let doubt = doubt(id, &sharpest.capture, decoding);
     Metric {
         id,
         kind: "measure",
@@ -187,7 +199,7 @@ fn metric(id: MetricId, fit: &[&Look], sharpest: &Look) -> Metric {
 }
 
 /// Why a metric of a capture that is fit is still to be doubted.
-fn doubt(id: MetricId, capture: &Capture) -> Option<&'static str> {
+fn doubt(id: MetricId, capture: &Capture, decoding: &Decoding) -> Option<&'static str> {
     let doubts: &[&'static str] = match id {
         MetricId::Lines | MetricId::Spots | MetricId::Pores => {
             &["face_too_small", "not_sharp", "too_dark", "too_dark_or_noisy", "over_exposed"]
@@ -200,10 +212,11 @@ fn doubt(id: MetricId, capture: &Capture) -> Option<&'static str> {
     };
     let found = doubts.iter().copied().find(|problem| capture.has(problem));
     // How red a camera sees red is unknown without a calibration.
-    found.or((id == MetricId::Redness).then_some("uncalibrated"))
+    let is_unknown = id == MetricId::Redness && matches!(decoding, Decoding::Srgb);
+    found.or(is_unknown.then_some("uncalibrated"))
 }
 
-fn capture_report(look: &Look, calibration: &str) -> CaptureReport {
+fn capture_report(look: &Look, decoding: &Decoding) -> CaptureReport {
     let capture = &look.capture;
     let mut advice: Vec<&'static str> = Vec::new();
     for problem in &capture.problems {
@@ -230,7 +243,8 @@ fn capture_report(look: &Look, calibration: &str) -> CaptureReport {
         noise_db: capture.noise_db.map(tenths),
         light_ratio_lr: capture.light_ratio.map(hundredths),
         occlusion,
-        calibration: calibration.to_owned(),
+        calibration: decoding.label(),
+        calib_de: decoding.delta_e().map(hundredths),
         problems: capture.problems.clone(),
         advice,
     }
@@ -305,10 +319,10 @@ mod tests {
     fn burst(pictures: &[Picture], faces: &[Face]) -> SkinReport {
         let looks = pictures.iter().map(|picture| {
             let maps = faces.first().and_then(|face| SkinMaps::plain(picture, &face.landmarks));
-            look(picture, &picture.to_grey(), faces, maps)
+            look(picture, &Decoding::Srgb, &picture.to_grey(), faces, maps)
         });
         let model = ModelIdentity { landmark: "sha256:one".to_owned(), skinmap: "sha256:two".to_owned() };
-        report(looks.collect(), model, Stopwatch::start())
+        report(looks.collect(), &Decoding::Srgb, model, Stopwatch::start())
     }
 
     fn measured(report: &SkinReport, id: MetricId) -> &Measured {
@@ -348,6 +362,38 @@ mod tests {
         for region in regions {
             assert!(region.ci[0] <= region.value && region.value <= region.ci[1], "{region:?}");
         }
+    }
+
+    #[test]
+    fn a_calibrated_camera_tells_tone_and_redness_without_reserve() {
+        // A camera that sees red too strongly; the calibration takes it back.
+        let matrix = [[0.8, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        let date = crate::calibration::Date::parse("2026-11-20").unwrap();
+        let fit = crate::calibration::DeltaE {
+            mean_76: 1.2,
+            max_76: 3.0,
+            mean_2000: 0.9,
+            max_2000: 2.0,
+            left_out_mean_76: 1.5,
+        };
+        let curve = crate::calibration::Curve::STRAIGHT;
+        let calibration = crate::calibration::Calibration::try_new(date, curve, matrix, fit).unwrap();
+        let decoding = Decoding::Calibrated(Box::new(calibration));
+        let picture = picture([210, 140, 115], [210, 140, 115]);
+        let maps = SkinMaps::plain(&picture, &face().landmarks);
+        let look = look(&picture, &decoding, &picture.to_grey(), &[face()], maps);
+        let model = ModelIdentity { landmark: String::new(), skinmap: String::new() };
+        let calibrated = report(vec![look], &decoding, model, Stopwatch::start());
+        assert_eq!((calibrated.tone.status, calibrated.tone.reason), (Status::Ok, None));
+        assert_eq!(calibrated.tone.calibration, "chart-2026-11-20");
+        assert_eq!(calibrated.capture.calib_de, Some(1.2));
+        let redness = calibrated.metrics.iter().find(|metric| metric.id == MetricId::Redness).unwrap();
+        assert_eq!((redness.status, redness.reason), (Status::Ok, None));
+        let (values, plain) =
+            (calibrated.tone.values.unwrap(), analyse(&picture, &[face()]).tone.values.unwrap());
+        assert!(values.a + 5.0 < plain.a, "{values:?} {plain:?}");
+        let width = |ci: [f64; 2]| ci[1] - ci[0];
+        assert!(3.0 * width(values.ita_ci) < width(plain.ita_ci));
     }
 
     #[test]
@@ -409,9 +455,9 @@ mod tests {
         let covered = |from: usize, rows: usize| {
             let mut maps = SkinMaps::plain(&picture, &face().landmarks).unwrap();
             maps.cover(from, rows);
-            let look = look(&picture, &picture.to_grey(), &[face()], Some(maps));
+            let look = look(&picture, &Decoding::Srgb, &picture.to_grey(), &[face()], Some(maps));
             let model = ModelIdentity { landmark: String::new(), skinmap: String::new() };
-            report(vec![look], model, Stopwatch::start())
+            report(vec![look], &Decoding::Srgb, model, Stopwatch::start())
         };
         // Rows of the maps are 0.69 mm: the eyes lie on row 102, the chin from row 230 on.
         let bearded = covered(225, 31);

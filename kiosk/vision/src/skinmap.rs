@@ -16,7 +16,7 @@ use crate::{
     landmarks::FivePoints,
     model_file::{Header, ModelError, ModelFile, Output},
     picture::Picture,
-    skin::{colour, frame::FaceFrame},
+    skin::{Decoding, frame::FaceFrame},
     wiped::Wiped,
 };
 
@@ -159,6 +159,7 @@ impl Skinmap {
     pub(crate) fn look(
         &self,
         picture: &Picture,
+        decoding: &Decoding,
         points: &FivePoints,
     ) -> Result<Option<SkinMaps>, NetworkError> {
         let manifest = &self.file.manifest;
@@ -172,7 +173,7 @@ impl Skinmap {
         let mut outputs = network.run(&input)?;
         let planes = Wiped::new(outputs.remove(0));
         let side = self.file.side() / 2;
-        let blood = blood(&pixels, side, manifest.pigments.blood);
+        let blood = blood(&pixels, decoding, side, manifest.pigments.blood);
         Ok(Some(SkinMaps { frame, side, planes, blood, thresholds: manifest.thresholds }))
     }
 
@@ -189,14 +190,14 @@ impl Skinmap {
 }
 
 /// The weighted optical densities of each four pixels of the frame.
-fn blood(pixels: &[u8], side: usize, weights: [f64; 3]) -> Wiped<f32> {
+fn blood(pixels: &[u8], decoding: &Decoding, side: usize, weights: [f64; 3]) -> Wiped<f32> {
     let row = 2 * side * 3;
     let mut values = Vec::with_capacity(side * side);
     for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
         let first = 2 * y * row + 2 * x * 3;
         let four = [first, first + 3, first + row, first + row + 3];
         let light = four
-            .map(|at| colour::linear([pixels[at], pixels[at + 1], pixels[at + 2]]))
+            .map(|at| decoding.linear([pixels[at], pixels[at + 1], pixels[at + 2]]))
             .into_iter()
             .fold([0.0; 3], |sum, pixel| std::array::from_fn(|channel| sum[channel] + pixel[channel] / 4.0));
         let density = |channel: usize| -light[channel].max(LIGHT_MIN).ln();
@@ -287,7 +288,7 @@ impl SkinMaps {
             frame,
             side,
             planes: Wiped::new(planes),
-            blood: blood(&frame.sample(picture), side, [-3.98, 7.43, -3.45]),
+            blood: blood(&frame.sample(picture), &Decoding::Srgb, side, [-3.98, 7.43, -3.45]),
             thresholds: Thresholds { skin: 0.5, line: 0.5, spot: 0.5 },
         })
     }

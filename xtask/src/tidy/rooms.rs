@@ -76,6 +76,8 @@ const PICTURE_ROOMS: [&str; 7] = [
     "kiosk/src/skin.rs",
     "kiosk/src/try_on",
 ];
+/// Files in these rooms that write what is no picture: the numbers of a colour calibration.
+const NUMBERS: [&str; 1] = ["kiosk/vision/src/calibration/file.rs"];
 const WAYS_OUT: [&str; 9] = [
     "File::create",
     "OpenOptions",
@@ -123,7 +125,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
                 }
             }
         }
-        if PICTURE_ROOMS.iter().any(|room| path.starts_with(room)) && !path.ends_with("/tests.rs") {
+        let is_room = PICTURE_ROOMS.iter().any(|room| path.starts_with(room));
+        if is_room && !path.ends_with("/tests.rs") && !NUMBERS.contains(&path) {
             for (index, line) in code.lines().enumerate() {
                 for way in WAYS_OUT.iter().filter(|way| line.contains(*way)) {
                     let text = format!("uses `{way}`: the camera's pictures never leave memory");

@@ -487,7 +487,7 @@ proptest! {
     fn a_chart_is_found_from_any_view(scene in views()) {
         let found = calibrated(&scene);
         let off = corners_off(&scene, &found);
-        prop_assert!(off < 0.15, "{off}");
+        prop_assert!(off < 0.25, "{off}");
         prop_assert!(found.fit.delta_e.mean_76 < 4.0, "{:?}", found.fit.delta_e);
     }
 }

@@ -4,6 +4,8 @@
 
 use std::sync::LazyLock;
 
+use crate::calibration::Calibration;
+
 /// CIELAB under D65, 2° observer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lab {
@@ -46,6 +48,42 @@ static LINEAR: LazyLock<[f64; 256]> = LazyLock::new(|| {
 /// sRGB bytes → linear light, 0 to 1 each.
 pub(crate) fn linear(rgb: [u8; 3]) -> [f64; 3] {
     rgb.map(|byte| LINEAR[usize::from(byte)])
+}
+
+/// How the bytes of a picture become light.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Decoding {
+    /// As their encoding says: sRGB under D65.
+    #[default]
+    Srgb,
+    /// As the store's calibration of this camera in this light says.
+    Calibrated(Box<Calibration>),
+}
+
+impl Decoding {
+    /// Linear sRGB under D65; never quite black, for a calibration may take a channel below nought.
+    pub(crate) fn linear(&self, rgb: [u8; 3]) -> [f64; 3] {
+        match self {
+            Self::Srgb => linear(rgb),
+            Self::Calibrated(calibration) => calibration.apply(rgb).map(|light| light.max(1e-4)),
+        }
+    }
+
+    /// What a report calls it.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Srgb => "uncalibrated".to_owned(),
+            Self::Calibrated(calibration) => format!("chart-{}", calibration.date()),
+        }
+    }
+
+    /// Mean ΔE*ab of the chart's patches after the fit.
+    pub(crate) fn delta_e(&self) -> Option<f64> {
+        match self {
+            Self::Srgb => None,
+            Self::Calibrated(calibration) => Some(calibration.delta_e().mean_76),
+        }
+    }
 }
 
 /// Relative luminance of linear sRGB.

@@ -5,6 +5,7 @@
 //! lets through is rarely refused afterwards.
 
 use super::{
+    colour::Decoding,
     gate::{self, Severity},
     regions,
 };
@@ -116,7 +117,7 @@ fn said(
     let outlines = faces.first().map(|face| regions::outlines(&face.landmarks)).unwrap_or_default();
     let regions: Vec<_> = outlines
         .into_iter()
-        .map(|outline| regions::measure_some(picture, outline, REGION_SAMPLES, |_| true))
+        .map(|outline| regions::measure_some(picture, &Decoding::Srgb, outline, REGION_SAMPLES, |_| true))
         .collect();
     let capture = gate::judge(grey, faces, &regions);
     if let Some(problem) = capture.problems.iter().find(|problem| problem.severity == Severity::Reject) {

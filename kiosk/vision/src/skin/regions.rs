@@ -9,7 +9,7 @@ use crate::{
     landmarks::FivePoints,
     picture::Picture,
     skin::{
-        colour::{self, Lab},
+        colour::{self, Decoding, Lab},
         statistics::median,
     },
 };
@@ -171,13 +171,19 @@ pub(crate) fn outlines(points: &FivePoints) -> Vec<RegionOutline> {
 }
 
 /// The pixels of one region: those where `is_skin` says that bare skin is.
-pub(crate) fn measure(picture: &Picture, outline: RegionOutline, is_skin: impl Fn(Point) -> bool) -> Region {
-    measure_some(picture, outline, f64::INFINITY, is_skin)
+pub(crate) fn measure(
+    picture: &Picture,
+    decoding: &Decoding,
+    outline: RegionOutline,
+    is_skin: impl Fn(Point) -> bool,
+) -> Region {
+    measure_some(picture, decoding, outline, f64::INFINITY, is_skin)
 }
 
 /// As [`measure`], of about so many pixels of a regular grid.
 pub(crate) fn measure_some(
     picture: &Picture,
+    decoding: &Decoding,
     outline: RegionOutline,
     pixels_about: f64,
     is_skin: impl Fn(Point) -> bool,
@@ -209,7 +215,7 @@ pub(crate) fn measure_some(
         if rgb.iter().any(|channel| *channel < DARK_BELOW) {
             return;
         }
-        let linear = colour::linear(rgb);
+        let linear = decoding.linear(rgb);
         samples.push(Sample {
             lab: colour::lab(linear),
             luminance: colour::luminance(linear),
@@ -292,7 +298,7 @@ mod tests {
             id: RegionId::Forehead,
             polygon: corners.map(|(x, y)| Point::new(x, y)).to_vec(),
         };
-        let region = measure(&picture, outline, |_| true);
+        let region = measure(&picture, &Decoding::Srgb, outline, |_| true);
         assert_eq!((region.pixels, region.clipped, region.shining), (10_000, 1_000, 1_000));
         assert_eq!(region.samples.len(), 8_000);
         let expected = colour::lab(colour::linear(skin));

@@ -103,6 +103,9 @@ pub struct CaptureReport {
     pub occlusion: Vec<&'static str>,
     /// The day of the colour calibration as `chart-YYYY-MM-DD`; `uncalibrated` without one.
     pub calibration: String,
+    /// Mean ΔE*ab of the chart after its calibration.
+    #[serde(rename = "calib_dE", skip_serializing_if = "Option::is_none")]
+    pub calib_de: Option<f64>,
     /// What is wrong.
     pub problems: Vec<Problem>,
     /// What the visitor can do, without repetition; `ok` when nothing is wrong.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    colour::Lab,
+    colour::{Decoding, Lab},
     look::Look,
     regions::{Region, Sample},
     report::{Status, Tone, ToneValues},
@@ -17,11 +17,12 @@ use crate::geometry::hundredths;
 
 /// Error of ITA that the light's colour leaves, in degrees: mean and 90th percentile.
 const ITA_UNCALIBRATED_DEG: (f64, f64) = (12.9, 18.1);
+const ITA_CALIBRATED_DEG: (f64, f64) = (1.7, 2.7);
 
 /// Tone of the cheeks, on the forehead alone where neither can be used; over several looks the median of each.
-pub(crate) fn tone(looks: &[&Look], calibration: &str) -> Tone {
+pub(crate) fn tone(looks: &[&Look], decoding: &Decoding) -> Tone {
     let all: Vec<BTreeMap<&'static str, Reading>> = looks.iter().map(|look| readings(look)).collect();
-    let Some(first) = looks.first() else { return no_tone("too_little_visible_skin", calibration) };
+    let Some(first) = looks.first() else { return no_tone("too_little_visible_skin", decoding) };
     let usable: Vec<&Region> = first.usable().collect();
     let cheeks: Vec<&Region> = usable.iter().copied().filter(|region| region.outline.id.is_cheek()).collect();
     let main = if cheeks.is_empty() { &usable } else { &cheeks };
@@ -29,28 +30,40 @@ pub(crate) fn tone(looks: &[&Look], calibration: &str) -> Tone {
         let found: Vec<Reading> = all.iter().filter_map(|readings| readings.get(name).copied()).collect();
         Reading::middle(&found)
     };
-    let Some(values) = median(FACE) else { return no_tone("too_little_visible_skin", calibration) };
+    let Some(values) = median(FACE) else { return no_tone("too_little_visible_skin", decoding) };
+    let systematic = match decoding {
+        Decoding::Srgb => ITA_UNCALIBRATED_DEG,
+        Decoding::Calibrated(_) => ITA_CALIBRATED_DEG,
+    };
+    let reason = match decoding {
+        Decoding::Srgb => Some("uncalibrated"),
+        Decoding::Calibrated(_) => {
+            ["uneven_light", "over_exposed", "too_dark", "too_dark_or_noisy", "colour_cast"]
+                .into_iter()
+                .find(|problem| first.capture.has(problem))
+        }
+    };
     Tone {
-        status: Status::LowConfidence,
-        reason: Some("uncalibrated"),
-        values: Some(values.rounded()),
-        calibration: calibration.to_owned(),
+        status: if reason.is_some() { Status::LowConfidence } else { Status::Ok },
+        reason,
+        values: Some(values.rounded(systematic)),
+        calibration: decoding.label(),
         measured_on: main.iter().map(|region| region.outline.id).collect(),
         regions: usable
             .iter()
             .filter_map(|region| {
-                Some((region.outline.id.name(), median(region.outline.id.name())?.rounded()))
+                Some((region.outline.id.name(), median(region.outline.id.name())?.rounded(systematic)))
             })
             .collect(),
     }
 }
 
-pub(crate) fn no_tone(reason: &'static str, calibration: &str) -> Tone {
+pub(crate) fn no_tone(reason: &'static str, decoding: &Decoding) -> Tone {
     Tone {
         status: Status::NotMeasurable,
         reason: Some(reason),
         values: None,
-        calibration: calibration.to_owned(),
+        calibration: decoding.label(),
         measured_on: Vec::new(),
         regions: BTreeMap::new(),
     }
@@ -117,8 +130,7 @@ impl Reading {
         })
     }
 
-    fn rounded(&self) -> ToneValues {
-        let (mean, p90) = ITA_UNCALIBRATED_DEG;
+    fn rounded(&self, (mean, p90): (f64, f64)) -> ToneValues {
         let ita = self.lab.ita_deg();
         ToneValues {
             lightness: hundredths(self.lab.l),
