@@ -1,4 +1,4 @@
-"""Command line: render, train, export, evaluate, card, portrait; `all` makes whatever is missing.
+"""Command line: render, train, compare, export, evaluate, card, portrait; `all` makes whatever is missing.
 
 `all` takes minutes when the trained weights of the last run are still in the work folder, and
 about an hour on one core when everything has to be rendered and trained again.
@@ -48,6 +48,11 @@ def _judge_skin(args) -> None:
     print(json.dumps(train_skinmap.judge(answer, kind, args.work / "scenes", shards), indent=1))
 
 
+def _compare(args) -> None:
+    from . import compare
+    compare.compare(args.work / "scenes", WEIGHTS)
+
+
 def _export(args) -> None:
     from . import export
     export.export(args.work / "run", WEIGHTS)
@@ -84,7 +89,7 @@ def _all(args) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m storehub_models", description=__doc__)
-    parser.add_argument("command", choices=["render", "train", "train-skin", "judge-skin", "export", "evaluate", "card", "portrait", "all"])
+    parser.add_argument("command", choices=["render", "train", "train-skin", "judge-skin", "compare", "export", "evaluate", "card", "portrait", "all"])
     parser.add_argument("--work", type=Path, default=PACKAGE_ROOT / ".work",
                         help="scenes and training runs; can be deleted (default: models/.work)")
     parser.add_argument("--scenes", choices=["landmarks", "skin", "skin-b"], default="landmarks",
@@ -101,7 +106,7 @@ def main() -> int:
     if args.command == "portrait" and args.out is None:
         parser.error("portrait needs --out FILE")
     commands = {"render": _render, "train": _train, "train-skin": _train_skin,
-                "judge-skin": _judge_skin, "export": _export, "evaluate": _evaluate,
+                "judge-skin": _judge_skin, "compare": _compare, "export": _export, "evaluate": _evaluate,
                 "card": _card, "portrait": _portrait, "all": _all}
     commands[args.command](args)
     return 0
