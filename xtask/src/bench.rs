@@ -1,4 +1,7 @@
-//! `cargo xtask bench`: builds what is measured with optimisation, then hands over to `storehub-bench`.
+//! `cargo xtask bench`: builds what is measured with optimisation, then hands over to `storehub-bench`; the skin analysis,
+//! which needs no process of the product, is measured by `skin`.
+
+mod skin;
 
 use anyhow::Result;
 
@@ -8,6 +11,11 @@ use crate::{places::Places, setup, steps};
 ///
 /// `--dev` measures the development build: the kiosk's release build compiles Bevy once more.
 pub(crate) fn run(places: &Places, rest: &[String]) -> Result<()> {
+    if let Some((first, rest)) = rest.split_first()
+        && first == "skin"
+    {
+        return skin::run(places, rest);
+    }
     let is_dev = rest.iter().any(|argument| argument == "--dev");
     let rest: Vec<&String> = rest.iter().filter(|argument| *argument != "--dev").collect();
     // The name comes first where there is one; without it, everything is measured.

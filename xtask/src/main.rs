@@ -36,6 +36,7 @@ cargo xtask COMMAND
   test                               everything that must hold before a change is taken
   bench [intake|outage|kiosk|all]    measure beside what one would pick instead, in one run
        [--dev] [--seconds N] [--rounds N]
+  bench skin [--work DIR]            the skin analysis on evaluation pictures; makes docs/skin-report.md anew
   tidy                               only the rules about sources and dependencies
   shots [--goldens]                  make docs/screenshots/*.png anew, or the pictures that the kiosk's tests compare with
 ";

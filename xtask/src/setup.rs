@@ -23,25 +23,32 @@ pub(crate) struct Extent {
     pub(crate) mosquitto: bool,
     /// `cargo nextest` and `cargo deny`.
     pub(crate) cargo_tools: bool,
+    /// ONNX Runtime; a screen brings it along.
+    pub(crate) networks: bool,
 }
 
 impl Extent {
     /// Everything.
-    pub(crate) const ALL: Self = Self { browser: true, screen: true, mosquitto: true, cargo_tools: true };
+    pub(crate) const ALL: Self =
+        Self { browser: true, screen: true, mosquitto: true, cargo_tools: true, networks: true };
     /// `cargo xtask test`.
-    pub(crate) const TEST: Self = Self { browser: true, screen: true, mosquitto: false, cargo_tools: true };
+    pub(crate) const TEST: Self = Self { mosquitto: false, ..Self::ALL };
     /// `cargo xtask demo`.
-    pub(crate) const DEMO: Self = Self { browser: false, screen: true, mosquitto: false, cargo_tools: false };
+    pub(crate) const DEMO: Self = Self { screen: true, mosquitto: false, ..Self::BENCH };
     /// `cargo xtask bench`.
     pub(crate) const BENCH: Self =
-        Self { browser: false, screen: false, mosquitto: true, cargo_tools: false };
+        Self { browser: false, screen: false, mosquitto: true, cargo_tools: false, networks: false };
+    /// `cargo xtask bench skin`.
+    pub(crate) const NETWORKS: Self = Self { mosquitto: false, networks: true, ..Self::BENCH };
 }
 
 /// Installs what is missing.
 pub(crate) fn run(places: &Places, extent: Extent) -> Result<()> {
     packages::install(places, extent)?;
-    if extent.screen {
+    if extent.screen || extent.networks {
         onnx::install(places)?;
+    }
+    if extent.screen {
         font::install(places)?;
     }
     if extent.cargo_tools {
