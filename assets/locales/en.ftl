@@ -282,6 +282,7 @@ region-under-eye-l = under the eye, left in the picture
 region-under-eye-r = under the eye, right in the picture
 region-chin = chin
 metric-most = Most of it: { $region }.
+metric-below = see below
 metric-value = { $value } ({ $low } to { $high })
 metric-lines = Lines
 metric-lines-note = Visible lines, as far as this picture resolves them.

@@ -282,6 +282,7 @@ region-under-eye-l = 画面左侧眼下
 region-under-eye-r = 画面右侧眼下
 region-chin = 下巴
 metric-most = 最明显处：{ $region }。
+metric-below = 见下文
 metric-value = { $value }（{ $low } 至 { $high }）
 metric-lines = 纹路
 metric-lines-note = 这张照片能分辨出的可见纹路。

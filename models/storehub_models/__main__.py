@@ -19,6 +19,7 @@ from pathlib import Path  # noqa: E402
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = PACKAGE_ROOT / "weights"
 SHARDS = 28
+REFERENCE_FACES = 240
 
 
 def _render(args) -> None:
@@ -46,6 +47,16 @@ def _judge_skin(args) -> None:
     kind = scenes.SKIN_B if args.scenes == "skin-b" else scenes.SKIN
     shards = range(args.first_shard, args.shards)
     print(json.dumps(train_skinmap.judge(answer, kind, args.work / "scenes", shards), indent=1))
+
+
+def _export_skin(args) -> None:
+    from . import export_skinmap
+    export_skinmap.export(args.work / "run", args.work, WEIGHTS)
+
+
+def _reference(args) -> None:
+    from . import reference
+    reference.write(args.work, WEIGHTS, args.vision, args.faces)
 
 
 def _compare(args) -> None:
@@ -89,7 +100,7 @@ def _all(args) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m storehub_models", description=__doc__)
-    parser.add_argument("command", choices=["render", "train", "train-skin", "judge-skin", "compare", "export", "evaluate", "card", "portrait", "all"])
+    parser.add_argument("command", choices=["render", "train", "train-skin", "judge-skin", "export-skin", "reference", "compare", "export", "evaluate", "card", "portrait", "all"])
     parser.add_argument("--work", type=Path, default=PACKAGE_ROOT / ".work",
                         help="scenes and training runs; can be deleted (default: models/.work)")
     parser.add_argument("--scenes", choices=["landmarks", "skin", "skin-b"], default="landmarks",
@@ -98,15 +109,20 @@ def main() -> int:
                         help="shards of 500 scenes, of 25 for skin (default: %(default)s)")
     parser.add_argument("--first-shard", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="training steps of 64 crops")
+    parser.add_argument("--vision", type=Path, help="reference: the program storehub-vision")
+    parser.add_argument("--faces", type=int, default=REFERENCE_FACES,
+                        help="reference: how many faces are rendered (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="train-skin: threads (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="portrait: which person (default: %(default)s)")
     parser.add_argument("--size", type=int, default=1080, help="portrait: width in pixels (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="portrait: a .png or .jpg file")
     args = parser.parse_args()
+    if args.command == "reference" and args.vision is None:
+        parser.error("reference needs --vision PROGRAM")
     if args.command == "portrait" and args.out is None:
         parser.error("portrait needs --out FILE")
     commands = {"render": _render, "train": _train, "train-skin": _train_skin,
-                "judge-skin": _judge_skin, "compare": _compare, "export": _export, "evaluate": _evaluate,
+                "judge-skin": _judge_skin, "export-skin": _export_skin, "reference": _reference, "compare": _compare, "export": _export, "evaluate": _evaluate,
                 "card": _card, "portrait": _portrait, "all": _all}
     commands[args.command](args)
     return 0

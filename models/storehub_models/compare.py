@@ -1,8 +1,9 @@
 """Line and spot masks beside classical ones, on scenes of the renderer that no training sees.
 
 Owns the classical baselines: ridges by the eigenvalues of the Hessian (Frangi 1998) for lines, and blobs by the Laplacian
-of a Gaussian on a melanin map for spots. All contenders are counted by the rules of `train_skinmap`, inside the true
-skin. A baseline has no threshold of its own; it gets the one that suits it best on these very scenes, which flatters it.
+of a Gaussian on a melanin map for spots. All contenders are counted by the rules of `train_skinmap`. A baseline has no
+threshold and no idea of skin of its own; it gets the threshold that suits it best on these very scenes and the true
+skin, which flatters it. The network has its manifest's thresholds and finds the skin by itself.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ RIDGE_BETA = 0.5
 # Shares of the skin that a baseline may call a line or a spot; the best one is taken.
 SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 SCENES_MAX = 100
-PROBABILITY = 0.5
 BOOTSTRAP_REPEATS = 1000
-NETWORK_FILE = "skinmap.onnx"
+NETWORK_FILE, MANIFEST_FILE = "skinmap.onnx", "skinmap.json"
 # Places in the answer of the network and of `train_skinmap.targets`.
 CHANNELS = {"line": 1, "spot": 2}
 
@@ -67,14 +67,14 @@ def network(weights: Path):
     path = weights / NETWORK_FILE
     if not path.exists():
         return None
-    from . import export
-    run = export.session(path)
-    name = run.get_inputs()[0].name
+    from . import export_skinmap, onnx_file
 
-    def answer(image: np.ndarray) -> np.ndarray:
-        return run.run(None, {name: image.transpose(2, 0, 1)[None].astype(np.float32) / 255.0})[0][0]
+    return export_skinmap.answering(onnx_file.session(path))
 
-    return answer
+
+def thresholds(weights: Path) -> dict[str, float]:
+    """From which probability on the kiosk calls something skin, a line, a spot."""
+    return json.loads((weights / MANIFEST_FILE).read_text())["thresholds"]
 
 
 def figures(counts: np.ndarray) -> dict:
@@ -98,7 +98,7 @@ class Scene:
 
     def counts(self, name: str, found: np.ndarray) -> np.ndarray:
         channel, skin = CHANNELS[name], self.wanted[0]
-        return train_skinmap.matches(found & skin, self.wanted[channel] & skin, train_skinmap.TOLERANCE_PX // 2,
+        return train_skinmap.matches(found, self.wanted[channel] & skin, train_skinmap.TOLERANCE_PX // 2,
                                      self.told[channel - 1])
 
 
@@ -124,13 +124,16 @@ def masks(folder: Path, weights: Path) -> dict:
     report: dict = {"renderer": kind.name, "scenes": len(found), "has_network": answer is not None}
     for name, channel in CHANNELS.items():
         on_skin = np.concatenate([scene.strengths[name][scene.wanted[0]] for scene in found])
-        by_limit = [np.array([scene.counts(name, scene.strengths[name] > limit) for scene in found])
+        by_limit = [np.array([scene.counts(name, (scene.strengths[name] > limit) & scene.wanted[0]) for scene in found])
                     for limit in np.quantile(on_skin, 1.0 - np.array(SHARES))]
         best = max(range(len(SHARES)), key=lambda at: train_skinmap.overlap(by_limit[at].sum(axis=0))["iou"])
         report[name] = {"drawn_share_of_skin": round(float(np.mean([s.wanted[channel][s.wanted[0]].mean() for s in found])), 5),
                         "baseline": {"name": BASELINES[name][0], "share_of_skin": SHARES[best], **figures(by_limit[best])}}
         if answer is not None:
-            said = [scene.counts(name, scene.answer[channel] > PROBABILITY) for scene in found]
+            # The network finds the skin by itself; the baseline was told where it is.
+            least = thresholds(weights)
+            said = [scene.counts(name, (scene.answer[channel] >= least[name]) & (scene.answer[0] >= least["skin"]))
+                    for scene in found]
             report[name]["network"] = figures(np.array(said))
     return report
 

@@ -44,8 +44,8 @@ class SkinScene:
     melanin: float
 
 
-def render_skin(seed: int) -> SkinScene:
-    """The scene of one seed."""
+def render_skin(seed: int, frame_px: int = FRAME_PX, view_mm: float = VIEW_MM) -> SkinScene:
+    """The scene of one seed; in a larger frame with a wider view it is a picture as a camera takes it."""
     rng = np.random.default_rng([7_933, seed])
     with render.finer_grid(CELL_MM, EYE_EDGE):
         face = render._draw_face(rng)
@@ -62,7 +62,7 @@ def render_skin(seed: int) -> SkinScene:
         layers = {"radiance": radiance, "alpha": alpha, "mirrored": mirrored.mean(axis=2), "skin": bare,
                   "lines": fine.lines, "spots": fine.spots, "redness": fine.redness,
                   "unlined": unlined, "unspotted": unspotted}
-        return _photograph(face, layers, z + fine.height * bare, camera_from_head, rng)
+        return _photograph(face, layers, z + fine.height * bare, camera_from_head, (frame_px, view_mm), rng)
 
 
 class _Light:
@@ -83,19 +83,20 @@ class _Light:
                              relief=relief * bare)
 
 
-def _photograph(face, layers, z, camera_from_head, rng) -> SkinScene:
+def _photograph(face, layers, z, camera_from_head, frame, rng) -> SkinScene:
+    frame_px, view_mm = frame
     distance = float(np.exp(rng.uniform(np.log(420.0), np.log(1800.0))))
     eye = render.Eye(z, camera_from_head, distance)
     centre = eye.project(np.array([[0.0, CENTRE_Y_MM, -8.0]]))[0] + rng.normal(0.0, 3.0, 2)
-    view = VIEW_MM * float(np.exp(rng.normal(0.0, 0.06)))
-    step = (np.arange(FRAME_PX) + 0.5 - FRAME_PX / 2) * (view / FRAME_PX)
+    view = view_mm * float(np.exp(rng.normal(0.0, 0.06)))
+    step = (np.arange(frame_px) + 0.5 - frame_px / 2) * (view / frame_px)
     ray_x, ray_y = np.meshgrid((step + centre[0]).astype(np.float32), (step + centre[1]).astype(np.float32))
     looked = eye.look(ray_x, ray_y, np.dstack(list(layers.values())).astype(np.float32))
     ends = np.cumsum([1 if layer.ndim == 2 else layer.shape[2] for layer in layers.values()])
     seen = {name: np.squeeze(part) for name, part in zip(layers, np.split(looked, ends[:-1], axis=2))}
     mask = seen["alpha"][..., None]
     # What stands behind is out of focus, so a quarter of the size says as much.
-    backdrop = zoom(render.backdrop(rng, FRAME_PX // 4), (4, 4, 1), order=1)
+    backdrop = zoom(render.backdrop(rng, frame_px // 4), (4, 4, 1), order=1)
     scene = seen["radiance"] * mask + (1.0 - mask) * backdrop
     skin = seen["skin"] * seen["alpha"]
     light = np.maximum(seen["radiance"].mean(axis=2), 1e-3)

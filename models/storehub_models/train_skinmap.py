@@ -23,6 +23,8 @@ TOLERANCE_PX = 3
 # Drawn from these on: mm of depth, and added logarithm of melanin.
 LINE_MM_MIN = 0.02
 SPOT_MIN = 0.06
+# Where shine stands among the maps.
+SHINE = skin_scenes.MAPS.index("shine")
 # Seen from here on, in CIELAB (see `skin_scenes`).
 JUST_NOTICEABLE = 2.3
 
@@ -109,8 +111,11 @@ def _somewhere(maps: np.ndarray, rng) -> tuple[float, float]:
     return tuple(np.argwhere(where)[rng.integers(int(where.sum()))] * 2.0)
 
 
-def vary_light(picture: torch.Tensor, rng) -> torch.Tensor:
-    """Exposure, curve, tint, uneven light, highlights, sharpness and noise, each its own for each picture."""
+def vary_light(picture: torch.Tensor, truth: torch.Tensor, rng) -> tuple[torch.Tensor, torch.Tensor]:
+    """Exposure, curve, tint, uneven light, highlights, sharpness and noise, each its own for each picture.
+
+    A highlight that is added is shine in the truth as well.
+    """
     count = picture.shape[0]
 
     def column(low: float, high: float, channels: int = 1) -> torch.Tensor:
@@ -125,13 +130,17 @@ def vary_light(picture: torch.Tensor, rng) -> torch.Tensor:
     film = functional.relu(1.0 + column(0.2, 0.9) * _smooth(rng, picture, 6.0, 30.0))
     gleam = torch.where(_sometimes(rng, count, 0.5) > 0.0, film, patches)
     where = torch.sigmoid(3.0 * _smooth(rng, picture, 40.0, 150.0))
-    linear = linear + column(0.02, 0.4) * _sometimes(rng, count, 0.5) * gleam * where
+    gleam = column(0.02, 0.4) * _sometimes(rng, count, 0.5) * gleam * where
+    truth = truth.clone()
+    added = functional.avg_pool2d(gleam, 2)[:, 0] / functional.avg_pool2d(linear.mean(dim=1, keepdim=True) + gleam, 2)[:, 0]
+    truth[:, SHINE] = 1.0 - (1.0 - truth[:, SHINE]) * (1.0 - added)
+    linear = linear + gleam
     picture = linear.clamp(1e-4, 1.0) ** (1 / 2.2)
     picture = picture ** column(0.8, 1.25) * column(0.8, 1.2) * column(0.92, 1.08, 3)
     soft = functional.avg_pool2d(functional.pad(picture, (1, 1, 1, 1), mode="replicate"), 3, 1)
     picture = picture + column(-0.6, 0.5) * (soft - picture)
     noise = torch.from_numpy(rng.standard_normal(picture.shape, dtype=np.float32))
-    return (picture + noise * column(0.0, 0.02)).clamp(0.0, 1.0)
+    return (picture + noise * column(0.0, 0.02)).clamp(0.0, 1.0), truth
 
 
 def _sometimes(rng, count: int, share: float) -> torch.Tensor:
@@ -238,7 +247,8 @@ def train(folder: Path, out: Path, settings: Settings, shards: int | None, threa
     for step in range(settings.steps):
         training.set_rate(optimiser, settings.learning_rate, step, settings.steps, settings.warmup_steps)
         picture, truth = crops(data, rng, settings)
-        picture = vary_light(picture, rng).contiguous(memory_format=torch.channels_last)
+        picture, truth = vary_light(picture, truth, rng)
+        picture = picture.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             raw = model(picture)
         loss = loss_of(raw.float(), truth, settings)

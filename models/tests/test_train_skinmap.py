@@ -47,6 +47,19 @@ class Judging(unittest.TestCase):
         self.assertTrue(bool((out >= 0).all()) and bool((out[:, :skin_network.PROBABILITIES] <= 1).all()))
 
 
+class VaryingLight(unittest.TestCase):
+    def test_a_highlight_that_is_added_is_shine_in_the_truth(self):
+        picture, truth = torch.full((12, 3, 64, 64), 0.4), torch.zeros(12, 7, 32, 32)
+        varied, told = train_skinmap.vary_light(picture, truth, np.random.default_rng(3))
+        shine = told[:, train_skinmap.SHINE].mean(dim=(1, 2))
+        self.assertTrue(bool((shine == 0.0).any()) and bool((shine > 0.05).any()), shine)
+        self.assertEqual(float(truth.abs().max()), 0.0, "the scene's own truth stays")
+        for index in torch.nonzero(shine > 0.05)[:, 0]:
+            field, light = told[index, train_skinmap.SHINE], varied[index].mean(dim=0)[::2, ::2]
+            together = np.corrcoef(field.flatten(), light.flatten())[0, 1]
+            self.assertGreater(together, 0.5, "where it shines it is lighter")
+
+
 class OtherRenderer(unittest.TestCase):
     def test_it_speaks_the_same_language_and_draws_another_picture(self):
         scene, again = renderer_b.render_b(3), renderer_b.render_b(3)

@@ -16,7 +16,7 @@ use crate::{
     inference::{self, RUNTIME_VARIABLE, RUNTIME_VERSION},
     landmarks::{Face, Landmarker, MANIFEST_FILE},
     picture::{Grey, Picture},
-    skin::{self, Decoding, Finder, Guidance, Guide, ModelIdentity, SkinReport},
+    skin::{self, Decoding, Finder, Guidance, Guide, ModelIdentity, Reference, ReferenceError, SkinReport},
     skinmap::Skinmap,
 };
 
@@ -50,6 +50,9 @@ pub enum LoadError {
     /// The face detector.
     #[error(transparent)]
     Detector(#[from] DetectError),
+    /// What scores are compared with.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// A network.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -74,6 +77,7 @@ pub struct Analyser {
     detector: Detector,
     landmarker: Landmarker,
     skinmap: Skinmap,
+    reference: Reference,
     decoding: Decoding,
 }
 
@@ -90,10 +94,12 @@ impl Analyser {
         let models_dir = models_dir.map(Path::to_owned).or_else(find_models).ok_or(LoadError::NoModels)?;
         let ort_lib = ort_lib.map(Path::to_owned).or_else(find_runtime).ok_or(LoadError::NoCache)?;
         inference::load_runtime(&ort_lib)?;
+        let skinmap = Skinmap::load(&models_dir)?;
         Ok(Self {
             detector: Detector::try_new()?,
             landmarker: Landmarker::load(&models_dir)?,
-            skinmap: Skinmap::load(&models_dir)?,
+            reference: Reference::load(&models_dir, &skinmap.identity())?,
+            skinmap,
             decoding: Decoding::default(),
         })
     }
@@ -165,7 +171,7 @@ impl Analyser {
         self.skinmap.forget()?;
         clock.lap("forget");
         let model = ModelIdentity { landmark: self.landmarker.identity(), skinmap: self.skinmap.identity() };
-        Ok(skin::report(looks, &self.decoding, model, clock))
+        Ok(skin::report(looks, &self.decoding, &self.reference, model, clock))
     }
 
     /// What the visitor in this frame of a live picture should change.

@@ -495,7 +495,7 @@ fn today() -> anyhow::Result<Date> {
 fn calibrate(picture: &Picture, date: Date, out: Option<&Path>) -> anyhow::Result<CalibrationFound> {
     let found = calibration::calibrate(picture, date)?;
     if let Some(path) = out {
-        found.calibration.save(path)?;
+        found.calibration.to_file(path)?;
     }
     Ok(CalibrationFound { found, out: out.map(Path::to_owned) })
 }

@@ -12,6 +12,7 @@ mod look;
 mod measures;
 mod overlay;
 mod pores;
+mod reference;
 mod regions;
 mod report;
 pub(crate) mod statistics;
@@ -25,6 +26,8 @@ pub use gate::{Problem, Severity};
 pub(crate) use guide::Finder;
 pub use guide::{Guidance, Guide, STEADY_FRAMES, Towards};
 pub use overlay::Overlay;
+pub(crate) use reference::Reference;
+pub use reference::ReferenceError;
 pub(crate) use regions::CLIPPED_FROM;
 pub use regions::{RegionId, RegionOutline};
 pub use report::{
@@ -106,6 +109,7 @@ pub(crate) fn look(
 pub(crate) fn report(
     mut looks: Vec<Look>,
     decoding: &Decoding,
+    reference: &Reference,
     model: ModelIdentity,
     mut clock: Stopwatch,
 ) -> SkinReport {
@@ -114,7 +118,10 @@ pub(crate) fn report(
     // A burst of which most is fit is fit.
     let is_ok = looks.len() < 2 * fit.len();
     let (tone, metrics) = if is_ok {
-        (tone::tone(&fit, decoding), MetricId::ALL.map(|id| metric(id, &fit, &looks[sharpest], decoding)))
+        (
+            tone::tone(&fit, decoding),
+            MetricId::ALL.map(|id| metric(id, &fit, &looks[sharpest], decoding, reference)),
+        )
     } else {
         let reason = "capture_rejected";
         (tone::no_tone(reason, decoding), MetricId::ALL.map(|id| no_metric(id, reason)))
@@ -156,7 +163,13 @@ fn sharpest(looks: &[Look]) -> usize {
     best.map(|(at, _)| at).expect("there is a look")
 }
 
-fn metric(id: MetricId, fit: &[&Look], sharpest: &Look, decoding: &Decoding) -> Metric {
+fn metric(
+    id: MetricId,
+    fit: &[&Look],
+    sharpest: &Look,
+    decoding: &Decoding,
+    reference: &Reference,
+) -> Metric {
     let found = match sharpest.found(id) {
         Ok(found) => found,
         Err(reason) => return no_metric(id, reason),
@@ -189,8 +202,12 @@ fn metric(id: MetricId, fit: &[&Look], sharpest: &Look, decoding: &Decoding) -> 
             value: hundredths(whole.value),
             unit: id.unit(),
             ci: whole.interval(),
-            score: None,
-            score_ci: None,
+            score: reference.score(id, whole.value),
+            // More of it is a lower score.
+            score_ci: reference
+                .score(id, whole.value + whole.half)
+                .zip(reference.score(id, whole.value - whole.half))
+                .map(|(low, high)| [low, high]),
             direction: id.direction(),
             count: found.count,
             regions,
@@ -277,6 +294,8 @@ mod tests {
     use crate::{face::FaceBox, geometry::Point, landmarks::FivePoints};
 
     const SIDE: u32 = 1000;
+    /// What stands beside the face.
+    const WALL: [u8; 3] = [220, 220, 220];
 
     fn face() -> Face {
         let landmarks = FivePoints {
@@ -302,6 +321,7 @@ mod tests {
                 let grain = u8::try_from(random >> 30).unwrap();
                 let beside_the_nose = (500..620).contains(&y) && !(430..570).contains(&x);
                 let colour = match (eye, beside_the_nose) {
+                    _ if x < 60 => WALL,
                     (true, _) => [30, 20, 20],
                     (false, true) => cheek,
                     (false, false) => skin,
@@ -322,7 +342,7 @@ mod tests {
             look(picture, &Decoding::Srgb, &picture.to_grey(), faces, maps)
         });
         let model = ModelIdentity { landmark: "sha256:one".to_owned(), skinmap: "sha256:two".to_owned() };
-        report(looks.collect(), &Decoding::Srgb, model, Stopwatch::start())
+        report(looks.collect(), &Decoding::Srgb, &Reference::default(), model, Stopwatch::start())
     }
 
     fn measured(report: &SkinReport, id: MetricId) -> &Measured {
@@ -383,7 +403,7 @@ mod tests {
         let maps = SkinMaps::plain(&picture, &face().landmarks);
         let look = look(&picture, &decoding, &picture.to_grey(), &[face()], maps);
         let model = ModelIdentity { landmark: String::new(), skinmap: String::new() };
-        let calibrated = report(vec![look], &decoding, model, Stopwatch::start());
+        let calibrated = report(vec![look], &decoding, &Reference::default(), model, Stopwatch::start());
         assert_eq!((calibrated.tone.status, calibrated.tone.reason), (Status::Ok, None));
         assert_eq!(calibrated.tone.calibration, "chart-2026-11-20");
         assert_eq!(calibrated.capture.calib_de, Some(1.2));
@@ -450,6 +470,21 @@ mod tests {
     }
 
     #[test]
+    fn what_covers_one_eye_is_told_from_glasses() {
+        let picture = picture([190, 140, 115], [190, 140, 115]);
+        let covered = |columns: [std::ops::Range<usize>; 2]| {
+            let mut maps = SkinMaps::plain(&picture, &face().landmarks).unwrap();
+            for columns in columns {
+                maps.cover_columns(95..125, columns);
+            }
+            let look = look(&picture, &Decoding::Srgb, &picture.to_grey(), &[face()], Some(maps));
+            look.capture.has("face_covered")
+        };
+        assert!(covered([50..115, 0..0]), "a patch");
+        assert!(!covered([50..115, 140..205]), "glasses");
+    }
+
+    #[test]
     fn what_covers_the_face_is_named_and_not_measured() {
         let picture = picture([190, 140, 115], [190, 140, 115]);
         let covered = |from: usize, rows: usize| {
@@ -457,7 +492,7 @@ mod tests {
             maps.cover(from, rows);
             let look = look(&picture, &Decoding::Srgb, &picture.to_grey(), &[face()], Some(maps));
             let model = ModelIdentity { landmark: String::new(), skinmap: String::new() };
-            report(vec![look], &Decoding::Srgb, model, Stopwatch::start())
+            report(vec![look], &Decoding::Srgb, &Reference::default(), model, Stopwatch::start())
         };
         // Rows of the maps are 0.69 mm: the eyes lie on row 102, the chin from row 230 on.
         let bearded = covered(225, 31);
@@ -492,7 +527,9 @@ mod tests {
         ] {
             point.x += 330.0;
         }
-        let dark = picture([26, 18, 14], [26, 18, 14]);
+        // Four stops less light: a sixteenth, and by the encoding's curve a bit more than a quarter of each byte.
+        let dark = fine.rgb().iter().map(|byte| u8::try_from(u16::from(*byte) * 28 / 100).unwrap()).collect();
+        let dark = Picture::from_rgb(SIDE, SIDE, dark).unwrap();
         let orange = picture([190, 90, 40], [190, 90, 40]);
         let cases: [(&Picture, Vec<Face>, &str); 10] = [
             (&dark, vec![face()], "too_dark"),

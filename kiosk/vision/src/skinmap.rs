@@ -272,8 +272,16 @@ impl SkinMaps {
     /// Takes the skin out of some rows.
     #[cfg(test)]
     pub(crate) fn cover(&mut self, from: usize, rows: usize) {
+        self.cover_columns(from..from + rows, 0..self.side);
+    }
+
+    /// Takes the skin out of a part.
+    #[cfg(test)]
+    pub(crate) fn cover_columns(&mut self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) {
         let mut planes = self.planes.to_vec();
-        planes[from * self.side..][..rows * self.side].fill(0.0);
+        for row in rows {
+            planes[row * self.side..][..self.side][columns.clone()].fill(0.0);
+        }
         self.planes = Wiped::new(planes);
     }
 
@@ -291,5 +299,81 @@ impl SkinMaps {
             blood: blood(&frame.sample(picture), &Decoding::Srgb, side, [-3.98, 7.43, -3.45]),
             thresholds: Thresholds { skin: 0.5, line: 0.5, spot: 0.5 },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn weights() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/weights")
+    }
+
+    /// The goldens of the models' own export: the same frame must give the same maps here.
+    #[test]
+    fn the_network_gives_here_what_it_gave_where_it_was_exported() {
+        let runtime = crate::analyser::find_runtime().filter(|path| path.is_file());
+        let (Some(runtime), true) = (runtime, weights().join(MANIFEST_FILE).is_file()) else {
+            eprintln!("skipped: no ONNX Runtime library (`cargo xtask setup`) or no models/weights");
+            return;
+        };
+        crate::inference::load_runtime(&runtime).unwrap();
+        let skinmap = Skinmap::load(&weights()).unwrap();
+        let goldens: serde_json::Value =
+            serde_json::from_slice(&fs::read(weights().join("goldens/skinmap.json")).unwrap()).unwrap();
+        let number = |field: &str| usize::try_from(goldens[field].as_u64().unwrap()).unwrap();
+        let (first, step, side) = (number("first"), number("step"), skinmap.file.side() / 2);
+        let cells: Vec<usize> = (first..side)
+            .step_by(step)
+            .flat_map(|y| (first..side).step_by(step).map(move |x| y * side + x))
+            .collect();
+        for frame in goldens["frames"].as_array().unwrap() {
+            let file = frame["file"].as_str().unwrap();
+            let picture = Picture::from_file(weights().join("goldens").join(file)).unwrap();
+            let input = skinmap.file.manifest.header.input.normalised(picture.rgb());
+            let found = skinmap.network.lock().unwrap().run(&input).unwrap().remove(0);
+            let expected: Vec<Vec<f64>> = serde_json::from_value(frame["maps"].clone()).unwrap();
+            for ((plane, expected), name) in found.chunks_exact(side * side).zip(&expected).zip(CHANNELS) {
+                for (cell, expected) in cells.iter().zip(expected) {
+                    let off = (f64::from(plane[*cell]) - expected).abs();
+                    assert!(
+                        off <= goldens["tolerance"].as_f64().unwrap(),
+                        "{file} {name} {cell}: off by {off}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_says_something_else_is_refused_with_field_and_value() {
+        type Change = fn(&mut serde_json::Value);
+        let cases: [(Change, &str); 5] = [
+            (|m| m["outputs"]["maps"]["shape"] = serde_json::json!([1, 7, 256, 256]), "[1, 7, 256, 256]"),
+            (|m| m["outputs"]["maps"]["channels"][1] = "charm".into(), "`outputs.maps.channels`"),
+            (|m| m["frame"]["view_mm"] = 9.into(), "9 18, expected 50 to 500 mm"),
+            (|m| m["pigments"]["blood"][0] = 9.into(), "expected weights that sum to nought"),
+            (|m| m["thresholds"]["spot"] = 1.5.into(), "0.5 0.4 1.5, expected 0.05 to 0.95"),
+        ];
+        let manifest = serde_json::json!({
+            "schema": "storehub-model/1", "name": "skinmap", "file": "skinmap.onnx", "sha256": "00",
+            "input": {"name": "image", "shape": [1, 3, 512, 512], "layout": "NCHW", "colour": "RGB",
+                "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]},
+            "outputs": {"maps": {"shape": [1, 4, 256, 256], "channels": CHANNELS}},
+            "frame": {"view_mm": 176.0, "centre_below_eyes_mm": 18.0},
+            "pigments": {"blood": [-4.0, 7.5, -3.5]},
+            "thresholds": {"skin": 0.5, "line": 0.4, "spot": 0.6},
+        });
+        let folder = tempfile::tempdir().unwrap();
+        for (change, expected) in cases {
+            let mut changed = manifest.clone();
+            change(&mut changed);
+            fs::write(folder.path().join(MANIFEST_FILE), changed.to_string()).unwrap();
+            let error = Skinmap::load(folder.path()).err().unwrap().to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
     }
 }

@@ -64,6 +64,7 @@ pub(super) fn spawn(
                 advice(results, theme, &report.capture.advice);
                 return;
             }
+            overview(results, theme, &report.metrics);
             tone_card(results, theme, &report.tone);
             for metric in &report.metrics {
                 metric_card(results, theme, metric, earlier);
@@ -77,6 +78,40 @@ pub(super) fn spawn(
             }
         });
     });
+}
+
+/// All scores at a glance: what is measured has a rail, what is not says so in a word.
+fn overview(parent: &mut ChildSpawnerCommands, theme: &Theme, metrics: &[Metric]) {
+    let mut card = parent.spawn((Name::new("Overview"), widgets::card()));
+    card.entry::<Node>().and_modify(|mut node| node.row_gap = px(0));
+    card.with_children(|card| {
+        for metric in metrics {
+            let line = Node { width: percent(100), min_height: px(50), ..widgets::row(space::LINE) };
+            card.spawn(line).with_children(|line| glance(line, theme, metric));
+        }
+    });
+}
+
+fn glance(line: &mut ChildSpawnerCommands, theme: &Theme, metric: &Metric) {
+    let word = |line: &mut ChildSpawnerCommands, width: f32, role, ink, words| {
+        line.spawn((
+            Node { width: px(width), flex_shrink: 0.0, ..default() },
+            widgets::text(theme, role, ink, words),
+            TextLayout::linebreak(bevy::text::LineBreak::NoWrap),
+        ));
+    };
+    let name = Words::key(format!("metric-{}", key_of(metric.id)));
+    word(line, 230.0, Type::Body, Colour::Ink, name);
+    let scored = metric.measured.as_ref().and_then(|found| found.score.zip(found.score_ci));
+    let Some((score, [low, high])) = scored else {
+        let key = if metric.measured.is_some() { "metric-below" } else { "not-measurable" };
+        word(line, 260.0, Type::Caption, Colour::InkSoft, Words::key(key));
+        return;
+    };
+    line.spawn(Node { flex_grow: 1.0, ..default() }).with_children(|place| {
+        rail(place, f32::from(score), [low, high].map(f32::from));
+    });
+    word(line, 64.0, Type::Label, Colour::Brand, Words::count(usize::from(score)));
 }
 
 fn timing(milliseconds: f64) -> Words {

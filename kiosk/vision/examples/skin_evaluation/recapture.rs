@@ -98,7 +98,10 @@ fn captures<'a>(
 
 /// Everything that a report gives a number for, by name.
 fn values(report: &SkinReport) -> BTreeMap<String, f64> {
-    let metrics = report.metrics.iter().filter_map(|metric| Some((metric.id.to_owned(), metric.value?)));
+    let metrics = report
+        .metrics
+        .iter()
+        .filter_map(|metric| Some((metric.id.name().to_owned(), metric.measured.as_ref()?.value)));
     let tone = report.tone.values.iter().flat_map(|tone| {
         [("L*", tone.lightness), ("a*", tone.a), ("b*", tone.b), ("hue", tone.hue), ("ITA", tone.ita_deg)]
             .map(|(name, value)| (format!("tone {name}"), value))

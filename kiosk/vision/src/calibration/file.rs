@@ -156,7 +156,7 @@ impl Calibration {
     ///
     /// # Errors
     /// When the folder does not exist or cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), SaveError> {
+    pub fn to_file(&self, path: &Path) -> Result<(), SaveError> {
         write(path, self.to_json().as_bytes()).map_err(|source| SaveError { path: path.to_owned(), source })
     }
 }
@@ -211,11 +211,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("colour.json");
         for _ in 0..2 {
-            example().save(&path).unwrap();
+            example().to_file(&path).unwrap();
             assert_eq!(Calibration::from_file(&path).unwrap(), example());
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
-        let error = example().save(&folder.path().join("missing/colour.json")).unwrap_err();
+        let error = example().to_file(&folder.path().join("missing/colour.json")).unwrap_err();
         assert!(error.to_string().contains("missing/colour.json"), "{error}");
         assert!(matches!(Calibration::from_file(folder.path()), Err(FileError::Read { .. })));
     }

@@ -153,11 +153,11 @@ mod tests {
     #[test]
     fn a_face_of_any_size_is_seen_in_the_same_scale_and_colour() {
         // Stripes of 8 mm on the face, in pictures of one and of five pixels a millimetre.
-        let stripes = |px_per_mm: f64| {
-            let side = (400.0 * px_per_mm) as u32;
+        let stripes = |times: u32| {
+            let (side, px_per_mm) = (400 * times, f64::from(times));
             let rgb = (0..side).flat_map(|_| {
                 (0..side).flat_map(|x| {
-                    let is_light = (f64::from(x) / px_per_mm / 8.0) as u32 % 2 == 0;
+                    let is_light = (x / (8 * times)).is_multiple_of(2);
                     [if is_light { 200 } else { 80 }, 100, 60]
                 })
             });
@@ -172,7 +172,7 @@ mod tests {
             };
             FaceFrame::lay(&points, 512, 176.0, 18.0).unwrap().sample(&picture)
         };
-        let (small, large) = (stripes(3.0), stripes(10.0));
+        let (small, large) = (stripes(3), stripes(10));
         let far = small.iter().zip(large.iter()).filter(|(a, b)| 30 < a.abs_diff(**b)).count();
         // Edges of stripes fall on other pixels, nothing else differs.
         assert!(far * 20 < small.len(), "{far} of {}", small.len());

@@ -54,9 +54,11 @@ const YAW_DEG: (f64, f64) = (8.0, 15.0);
 const BLUR_PCT: (f64, f64) = (1.5, 2.5);
 /// Light over noise on the skin in decibels: (warn below, reject below).
 const NOISE_DB: (f64, f64) = (28.0, 22.0);
-/// Median luma of the skin in steps of a byte: (warn below, reject below). The darkest skin that was ever measured has
-/// about 60 when the picture is exposed as it should be, so this refuses dark pictures and no dark skin.
-const LIGHT: (f64, f64) = (42.0, 30.0);
+/// What is brightest in the picture, as the luma below which all but a two-hundredth of it lies: (warn below, reject
+/// below). Some white of an eye, a tooth, a collar or a wall is in every picture that is exposed as it should be,
+/// whatever the skin; four stops below that, nothing is brighter than 71.
+const BRIGHTEST: (f64, f64) = (110.0, 80.0);
+const BRIGHTEST_SHARE: f64 = 0.995;
 /// Clipped pixels on the skin in percent: (warn above, reject above).
 const CLIPPED_PCT: (f64, f64) = (1.0, 5.0);
 /// A region with a smaller share of bare skin is named as covered and not measured.
@@ -165,6 +167,7 @@ pub(crate) fn judge(grey: &Grey, faces: &[Face], regions: &[Region]) -> Capture 
         above(&mut capture, blur, BLUR_PCT, "not_sharp", "hold_still");
     }
     judge_cover(regions, &mut capture);
+    below(&mut capture, brightest(grey), BRIGHTEST, "too_dark", "more_light_on_the_face");
     judge_skin(grey, regions, &mut capture);
     capture
 }
@@ -174,18 +177,33 @@ fn judge_cover(regions: &[Region], capture: &mut Capture) {
     let share = |region: &Region| region.skin as f64 / region.pixels.max(1) as f64;
     capture.covered =
         regions.iter().filter(|region| share(region) < BARE_SHARE).map(|region| region.outline.id).collect();
-    let bare = |ids: &[RegionId]| {
-        let shares: Vec<f64> =
-            regions.iter().filter(|region| ids.contains(&region.outline.id)).map(share).collect();
-        shares.iter().sum::<f64>() / shares.len().max(1) as f64
-    };
-    let least = [&[RegionId::CheekL][..], &[RegionId::CheekR], &[RegionId::Nose]]
-        .into_iter()
-        .map(bare)
-        .fold(1.0, f64::min);
+    let bare = |id: RegionId| regions.iter().find(|region| region.outline.id == id).map_or(0.0, share);
+    let mut least =
+        [RegionId::CheekL, RegionId::CheekR, RegionId::Nose].map(bare).into_iter().fold(1.0, f64::min);
+    // Glasses cover both sides alike; a hand or a patch covers one.
+    let (left, right) = (bare(RegionId::UnderEyeL), bare(RegionId::UnderEyeR));
+    if BARE_SHARE < left.max(right) {
+        least = least.min(left.min(right));
+    }
     if least < COVERED_SHARE {
         capture.problems.push(reject("face_covered", hundredths(least), COVERED_SHARE, "uncover_your_face"));
     }
+}
+
+fn brightest(grey: &Grey) -> f64 {
+    let mut counts = [0_usize; 256];
+    for luma in grey.luma() {
+        counts[usize::from(*luma)] += 1;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the pixels")]
+    let mut above = ((1.0 - BRIGHTEST_SHARE) * grey.luma().len() as f64) as usize;
+    for (luma, count) in counts.iter().enumerate().rev() {
+        if above < *count {
+            return luma as f64;
+        }
+        above -= count;
+    }
+    0.0
 }
 
 /// The checks that look at the skin itself.
@@ -201,7 +219,6 @@ fn judge_skin(grey: &Grey, regions: &[Region], capture: &mut Capture) {
     if let Some((light, noise)) = light_and_noise(grey, regions) {
         let db = 20.0 * (light / noise).log10();
         (capture.noise_db, capture.noise) = (Some(db), Some(noise));
-        below(capture, light, LIGHT, "too_dark", "more_light_on_the_face");
         below(capture, db, NOISE_DB, "too_dark_or_noisy", "more_light_on_the_face");
     }
     judge_colour(regions, capture);

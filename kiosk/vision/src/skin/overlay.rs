@@ -62,8 +62,9 @@ impl Overlay {
             MetricId::Spots => above(Channel::Spot, thresholds.spot),
             MetricId::Redness => {
                 let blood = self.maps.between(&self.maps.blood, at).unwrap_or(self.own_blood);
-                // NaN where no skin was plain: nothing is drawn.
-                ((blood - self.own_blood) / REDNESS_FULL).max(0.0).min(1.0)
+                let share = (blood - self.own_blood) / REDNESS_FULL;
+                // No number where no skin was plain: nothing is drawn.
+                if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
             }
             MetricId::Shine => (self.maps.at(Channel::Shine, at) / SHINE_FULL).clamp(0.0, 1.0),
             MetricId::UnderEye | MetricId::Evenness | MetricId::Pores => 0.0,

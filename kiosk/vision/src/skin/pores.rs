@@ -186,8 +186,8 @@ mod tests {
     use super::*;
 
     /// Skin of 30 by 30 mm with dots 0.35 mm wide every `spacing_mm`, `depth` steps darker, and lines if asked for.
-    fn skin(px_per_mm: f64, spacing_mm: f64, depth: f64, lines: bool) -> Picture {
-        let side = (30.0 * px_per_mm) as u32;
+    fn skin(px_per_mm: u32, spacing_mm: f64, depth: f64, lines: bool) -> Picture {
+        let (side, px_per_mm) = (30 * px_per_mm, f64::from(px_per_mm));
         let mut random = 7_u32;
         let rgb = (0..side).flat_map(|y| (0..side).map(move |x| (x, y))).flat_map(|(x, y)| {
             let (x, y) = (f64::from(x) / px_per_mm, f64::from(y) / px_per_mm);
@@ -196,12 +196,14 @@ mod tests {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let grain = f64::from(random >> 30) - 1.5;
             let value = 160.0 + grain - depth * (-0.5 * (distance / 0.15).powi(2)).exp();
-            [value as u8, (0.75 * value) as u8, (0.65 * value) as u8]
+            #[expect(clippy::cast_possible_truncation, reason = "a byte")]
+            [1.0, 0.75, 0.65].map(|share| crate::picture::to_byte((share * value) as f32))
         });
         Picture::from_rgb(side, side, rgb.collect()).unwrap()
     }
 
-    fn density(picture: &Picture, px_per_mm: f64) -> f64 {
+    fn density(picture: &Picture, px_per_mm: u32) -> f64 {
+        let px_per_mm = f64::from(px_per_mm);
         let far = 30.0 * px_per_mm - 10.0;
         let polygon = [(10.0, 10.0), (far, 10.0), (far, far), (10.0, far)].map(|(x, y)| Point::new(x, y));
         let pores = find(picture, &polygon, px_per_mm, 1.1, |_| true).unwrap();
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn dots_are_counted_lines_and_grain_are_not() {
         // Every 1.5 mm in both directions: 44 on a square centimetre.
-        for px_per_mm in [8.0, 10.0, 14.0] {
+        for px_per_mm in [8, 10, 14] {
             let found = density(&skin(px_per_mm, 1.5, 30.0, false), px_per_mm);
             assert!((40.0..50.0).contains(&found), "{found} at {px_per_mm} pixels a millimetre");
             let lines = density(&skin(px_per_mm, 1.5, 30.0, true), px_per_mm);
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_polygon_beside_the_picture_has_no_skin() {
-        let picture = skin(8.0, 1.5, 30.0, false);
+        let picture = skin(8, 1.5, 30.0, false);
         let polygon = [(-50.0, -50.0), (-20.0, -50.0), (-20.0, -20.0)].map(|(x, y)| Point::new(x, y));
         assert_eq!(find(&picture, &polygon, 8.0, 1.0, |_| true), None);
         assert_eq!(find(&picture, &[], 8.0, 1.0, |_| true), None);
