@@ -94,10 +94,11 @@ impl Analyser {
         let models_dir = models_dir.map(Path::to_owned).or_else(find_models).ok_or(LoadError::NoModels)?;
         let ort_lib = ort_lib.map(Path::to_owned).or_else(find_runtime).ok_or(LoadError::NoCache)?;
         inference::load_runtime(&ort_lib)?;
+        let landmarker = Landmarker::load(&models_dir)?;
         let skinmap = Skinmap::load(&models_dir)?;
         Ok(Self {
             detector: Detector::try_new()?,
-            landmarker: Landmarker::load(&models_dir)?,
+            landmarker,
             reference: Reference::load(&models_dir, &skinmap.identity())?,
             skinmap,
             decoding: Decoding::default(),
