@@ -30,6 +30,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     thread,
+    time::{Duration, Instant},
 };
 
 use sled::{
@@ -48,6 +49,9 @@ use crate::{
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// How often sled writes what it has to the disk.
 const FLUSH_MS: u64 = 1_000;
+/// How long a database that was closed in this process may keep its lock.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+const LOCK_POLL: Duration = Duration::from_millis(5);
 const VALUE_VERSION: u8 = 1;
 const VALUE_HEADER_BYTES: usize = 5;
 const PLACE_TREE: &str = "place";
@@ -388,12 +392,7 @@ fn open_unguarded(path: &Path) -> Result<Opened, StoreError> {
     let io_error = |operation| move |source| StoreError::Io { operation, path: path.to_owned(), source };
     fs::create_dir_all(path).map_err(io_error("create"))?;
     let is_new = fs::read_dir(path).map_err(io_error("read"))?.next().is_none();
-    let db = sled::Config::new()
-        .path(path)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(Some(FLUSH_MS))
-        .open()
-        .map_err(sled_error("open"))?;
+    let db = open_sled(path).map_err(sled_error("open"))?;
     // sled does not sync the folders of the files that it creates.
     sync_dir(path).map_err(io_error("sync"))?;
     path.parent().map_or(Ok(()), sync_dir).map_err(io_error("sync the folder of"))?;
@@ -434,6 +433,26 @@ fn open_unguarded(path: &Path) -> Result<Opened, StoreError> {
         return Err(StoreError::Incomplete { path: path.to_owned() });
     }
     Ok(Opened { store: Store { path: path.to_owned(), db, trees, place, checksums }, place, entries })
+}
+
+/// Opens the database's files, waiting for a thread of sled's own that may outlive a closed database for a moment and
+/// keeps its lock until then. Another process never has it: the journal's lock comes first.
+fn open_sled(path: &Path) -> sled::Result<sled::Db> {
+    let deadline = Instant::now() + LOCK_WAIT_MAX;
+    let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS));
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_locked(&error) && Instant::now() < deadline => {
+                thread::park_timeout(LOCK_POLL);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether sled could not have its lock; it says so in words alone.
+fn is_locked(error: &io::Error) -> bool {
+    error.to_string().starts_with("could not acquire lock")
 }
 
 fn tree_index(tree: StoreTree) -> usize {
