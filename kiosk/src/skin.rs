@@ -472,6 +472,27 @@ mod tests {
     }
 
     #[test]
+    fn a_change_is_told_only_where_two_looks_differ_by_more_than_they_may() {
+        let measured = |value: f64| Measured {
+            value,
+            unit: MetricId::Spots.unit(),
+            ci: [value - 1.0, value + 1.0],
+            score: None,
+            score_ci: None,
+            direction: MetricId::Spots.direction(),
+            count: None,
+            regions: Vec::new(),
+        };
+        let earlier = Earlier(vec![(MetricId::Spots, measured(5.0))]);
+        let change = |value: f64| earlier.change(MetricId::Spots, &measured(value));
+        assert_eq!(
+            [change(2.0), change(6.5), change(7.5)].map(Option::unwrap),
+            [Change::Less, Change::None, Change::More]
+        );
+        assert_eq!(earlier.change(MetricId::Lines, &measured(5.0)), None);
+    }
+
+    #[test]
     fn a_report_for_a_visitor_who_has_left_is_dropped() {
         let mut app = app();
         app.world_mut().trigger(Measure);

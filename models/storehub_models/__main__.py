@@ -1,4 +1,4 @@
-"""Command line: render, train, compare, export, evaluate, card, portrait; `all` makes whatever is missing.
+"""Command line of everything in this package; `all` makes what is missing of the landmark network.
 
 `all` takes minutes when the trained weights of the last run are still in the work folder, and
 about an hour on one core when everything has to be rendered and trained again.

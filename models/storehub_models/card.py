@@ -141,8 +141,8 @@ The real faces are a small evaluation set of CC0 head-and-shoulder pictures of a
 Each scene is a seed: an analytic head with anthropometric spreads, skin of a two-layer Kubelka-Munk model from very light to
 very dark (L* 28 to 67, half of them below 60), painted eyes, brows, lips, hair, beard, glasses, one to three lamps with cast shadow,
 and a camera with blur, noise, white balance error, sharpening and JPEG. Known limits: hair and ears are flat
-paint on the height field, expressions are neutral to smiling, there is one design of head, and no second
-renderer has yet been built to measure how far the network has learnt this one's habits.
+paint on the height field, expressions are neutral to smiling, and there is one design of head. The second renderer has maps of
+skin and no points, so how far the network has learnt this one's habits is not measured.
 
 The detector's box was measured by running the detector on our own renders: it found 271 of 300 of them as faces. The crop
 convention lies between that result and the anthropometric distance from forehead to chin, and training jitters it

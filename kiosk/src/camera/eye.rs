@@ -321,9 +321,7 @@ impl Shutter {
             }
         }
     }
-}
 
-impl Shutter {
     /// Waits for `count` pictures in a row, each newer than the one before; fewer when the camera goes after the first.
     ///
     /// # Errors

@@ -334,10 +334,14 @@ fn report(is_fit: bool) -> SkinReport {
     }
 }
 
-fn measured(app: &mut App) {
+/// A look that measured everything but pores, with invented figures.
+pub(super) fn measured_finding() -> SkinFinding {
     let layers = LAYERS.map(|(id, _)| (id, portrait())).into();
-    let finding = SkinFinding { painting: portrait(), layers, report: report(true) };
-    skin(app, SkinView::Found(Box::new(finding)));
+    SkinFinding { painting: portrait(), layers, report: report(true) }
+}
+
+fn measured(app: &mut App) {
+    skin(app, SkinView::Found(Box::new(measured_finding())));
 }
 
 fn unfit(app: &mut App) {

@@ -161,23 +161,8 @@ fn found(
         let size = widgets::fitted(&looks.before, box_size(theme));
         body.spawn((
             Name::new("Portrait"),
-            ImageNode {
-                image: before.clone(),
-                // The visitor has just seen himself in a mirror.
-                flip_x: true,
-                image_mode: bevy::ui::widget::NodeImageMode::Stretch,
-                ..default()
-            },
-            Node {
-                width: px(size.x),
-                height: px(size.y),
-                align_self: AlignSelf::Center,
-                flex_shrink: 0.0,
-                border_radius: BorderRadius::all(px(space::RADIUS)),
-                ..default()
-            },
+            widgets::mirrored(before.clone(), size, AlignSelf::Center),
             Portrait { before, after },
-            Raised::Card,
         ));
         body.spawn(Node {
             flex_grow: 1.0,

@@ -320,6 +320,22 @@ pub fn picture(
     ));
 }
 
+/// A picture of the visitor, who has just seen himself in a mirror: turned as there.
+pub fn mirrored(image: Handle<Image>, size: Vec2, align_self: AlignSelf) -> impl Bundle {
+    (
+        ImageNode { image, flip_x: true, image_mode: bevy::ui::widget::NodeImageMode::Stretch, ..default() },
+        Node {
+            width: px(size.x),
+            height: px(size.y),
+            align_self,
+            flex_shrink: 0.0,
+            border_radius: BorderRadius::all(px(space::RADIUS)),
+            ..default()
+        },
+        Raised::Card,
+    )
+}
+
 /// What a finger drags, for those who know that there is more; visitors get a [`scroller`].
 pub fn scrolling(node: Node) -> impl Bundle {
     (ScrollArea, Node { overflow: Overflow::scroll_y(), ..node })

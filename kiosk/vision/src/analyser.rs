@@ -156,10 +156,27 @@ impl Analyser {
         let greys: Vec<Grey> = pictures.iter().map(|picture| picture.to_grey()).collect();
         let boxes = self.detector.detect(greys.first().ok_or(AnalyseError::NoPicture)?)?;
         clock.lap("box");
+        let looks = self.looks(&pictures, &greys, &boxes, &mut clock);
+        // Whatever came of it, nothing of the face stays in the runtime's buffers.
+        self.landmarker.forget()?;
+        self.skinmap.forget()?;
+        clock.lap("forget");
+        let looks = looks?;
+        let model = ModelIdentity { landmark: self.landmarker.identity(), skinmap: self.skinmap.identity() };
+        Ok(skin::report(looks, &self.decoding, &self.reference, model, clock))
+    }
+
+    fn looks(
+        &self,
+        pictures: &[&Picture],
+        greys: &[Grey],
+        boxes: &[FaceBox],
+        clock: &mut skin::Stopwatch,
+    ) -> Result<Vec<skin::Look>, AnalyseError> {
         let mut looks = Vec::with_capacity(pictures.len());
-        for (picture, grey) in pictures.into_iter().zip(&greys) {
+        for (picture, grey) in pictures.iter().zip(greys) {
             // Within a burst nobody moves by more than the second pass of the landmarks follows.
-            let faces = self.locate(picture, &boxes)?;
+            let faces = self.locate(picture, boxes)?;
             clock.lap("landmarks");
             let maps = match faces.first() {
                 Some(face) => self.skinmap.look(picture, &self.decoding, &face.landmarks)?,
@@ -169,10 +186,7 @@ impl Analyser {
             looks.push(skin::look(picture, &self.decoding, grey, &faces, maps));
             clock.lap("regions");
         }
-        self.skinmap.forget()?;
-        clock.lap("forget");
-        let model = ModelIdentity { landmark: self.landmarker.identity(), skinmap: self.skinmap.identity() };
-        Ok(skin::report(looks, &self.decoding, &self.reference, model, clock))
+        Ok(looks)
     }
 
     /// What the visitor in this frame of a live picture should change.

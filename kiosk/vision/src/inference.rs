@@ -181,6 +181,12 @@ impl Network {
             .unwrap_or_else(Err)
             .map_err(|reason| NetworkError::Run { reason })
     }
+
+    /// Overwrites what the runtime's own buffers still hold of the last picture: it keeps them for the next run.
+    pub(crate) fn forget(&mut self) -> Result<(), NetworkError> {
+        let nothing = vec![0.0; self.input.shape.iter().product()];
+        self.run(&nothing).map(drop)
+    }
 }
 
 fn new_session(bytes: &[u8]) -> Result<Session, String> {

@@ -182,6 +182,11 @@ impl Landmarker {
         Ok(Some(now))
     }
 
+    /// As [`Network::forget`].
+    pub(crate) fn forget(&self) -> Result<(), NetworkError> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner).forget()
+    }
+
     fn crop_of_box(&self, bounds: FaceBox) -> Crop {
         let side = f64::midpoint(bounds.width, bounds.height);
         Crop {

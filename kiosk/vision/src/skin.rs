@@ -41,7 +41,8 @@ use crate::{
     skinmap::SkinMaps,
 };
 use gate::Capture;
-use look::{Found, Look};
+use look::Found;
+pub(crate) use look::Look;
 use measures::Estimate;
 use regions::Region;
 use statistics::spread_95;
@@ -113,10 +114,10 @@ pub(crate) fn report(
     model: ModelIdentity,
     mut clock: Stopwatch,
 ) -> SkinReport {
-    let sharpest = sharpest(&looks);
     let fit: Vec<&Look> = looks.iter().filter(|look| look.capture.is_ok()).collect();
     // A burst of which most is fit is fit.
     let is_ok = looks.len() < 2 * fit.len();
+    let sharpest = sharpest(&looks, is_ok);
     let (tone, metrics) = if is_ok {
         (
             tone::tone(&fit, decoding),
@@ -148,19 +149,17 @@ pub(crate) fn report(
     }
 }
 
-/// Which look is the sharpest of those that are fit; of none, the one with the fewest problems.
-fn sharpest(looks: &[Look]) -> usize {
+/// Which look is the one to show: of a burst that is fit the sharpest that is, of another one that is not the one with
+/// the fewest problems.
+fn sharpest(looks: &[Look], is_ok: bool) -> usize {
     let blur = |look: &Look| look.capture.blur_pct.unwrap_or(f64::INFINITY);
-    let order = |look: &Look| (!look.capture.is_ok(), look.capture.problems.len());
-    let best = looks.iter().enumerate().min_by(|(_, a), (_, b)| {
-        let by_fitness = if a.capture.is_ok() && b.capture.is_ok() {
-            std::cmp::Ordering::Equal
-        } else {
-            order(a).cmp(&order(b))
-        };
-        by_fitness.then(blur(a).total_cmp(&blur(b)))
-    });
-    best.map(|(at, _)| at).expect("there is a look")
+    let problems = |look: &Look| if is_ok { 0 } else { look.capture.problems.len() };
+    let best = looks
+        .iter()
+        .enumerate()
+        .filter(|(_, look)| look.capture.is_ok() == is_ok)
+        .min_by(|(_, a), (_, b)| problems(a).cmp(&problems(b)).then(blur(a).total_cmp(&blur(b))));
+    best.map(|(at, _)| at).expect("most looks are fit, or one is not")
 }
 
 fn metric(
@@ -467,6 +466,7 @@ mod tests {
         assert!(burst(&[grey.clone(), plain.clone(), plain.clone()], &[face()]).capture.ok);
         let spoilt = burst(&[grey.clone(), grey, plain], &[face()]);
         assert!(spoilt.tone.values.is_none() && spoilt.overlay.is_none());
+        assert!(!spoilt.capture.ok && problems(&spoilt).contains(&"no_colour"), "{:?}", spoilt.capture);
     }
 
     #[test]

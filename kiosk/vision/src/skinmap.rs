@@ -177,15 +177,9 @@ impl Skinmap {
         Ok(Some(SkinMaps { frame, side, planes, blood, thresholds: manifest.thresholds }))
     }
 
-    /// Overwrites what the runtime's own buffers still hold of the last face: it keeps them for the next run.
+    /// As [`Network::forget`].
     pub(crate) fn forget(&self) -> Result<(), NetworkError> {
-        let blank = vec![0; self.file.side() * self.file.side() * 3];
-        let input = self.file.manifest.header.input.normalised(&blank);
-        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        for output in network.run(&input)? {
-            drop(Wiped::new(output));
-        }
-        Ok(())
+        self.network.lock().unwrap_or_else(PoisonError::into_inner).forget()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     skin::{Change, Earlier, Forget, LAYERS, SkinFinding, SkinView},
     textures::Pictures,
     theme::{
-        Colour, Edge, Ground, Raised, Theme, Type, measured, product, space,
+        Colour, Edge, Ground, Theme, Type, measured, product, space,
         widgets::{self, ButtonKind},
     },
 };
@@ -126,23 +126,12 @@ fn face(parent: &mut ChildSpawnerCommands, theme: &Theme, finding: &SkinFinding,
     let has_layers = !layers.is_empty();
     parent.spawn((
         Name::new("Picture"),
-        ImageNode {
-            image: plain.clone(),
-            // The visitor has just seen himself in a mirror.
-            flip_x: true,
-            image_mode: bevy::ui::widget::NodeImageMode::Stretch,
-            ..default()
-        },
-        Node {
-            width: px(size.x),
-            height: px(size.y),
-            align_self: if theme.is_wide() { AlignSelf::Start } else { AlignSelf::Center },
-            flex_shrink: 0.0,
-            border_radius: BorderRadius::all(px(space::RADIUS)),
-            ..default()
-        },
+        widgets::mirrored(
+            plain.clone(),
+            size,
+            if theme.is_wide() { AlignSelf::Start } else { AlignSelf::Center },
+        ),
         FacePicture { plain, layers },
-        Raised::Card,
     ));
     let chips = if theme.is_wide() {
         widgets::column(space::TIGHT)
@@ -426,6 +415,7 @@ fn most(found: &Measured) -> Option<RegionId> {
     (0.0 < most.ci[0] && 1 < found.regions.len()).then_some(most.id)
 }
 
+/// The report's left and right are the camera picture's; the words for them are the visitor's own, as in a mirror.
 fn region_key(region: RegionId) -> String {
     format!("region-{}", region.name().replace('_', "-"))
 }
@@ -448,7 +438,58 @@ fn reason_key(reason: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::i18n::I18n;
+    use crate::{
+        i18n::I18n,
+        screens::{
+            Screen,
+            states::measured_finding,
+            testing::{activate, named, screen_app},
+        },
+        skin::PutAway,
+    };
+
+    #[test]
+    fn a_touch_draws_a_metric_on_the_face_and_another_takes_it_away() {
+        let mut app = screen_app(Screen::Skin);
+        app.insert_resource(SkinView::Found(Box::new(measured_finding())));
+        app.update();
+        app.update();
+        let shown = |app: &mut App| {
+            let picture = named(app, "Picture").unwrap();
+            let face = app.world().get::<FacePicture>(picture).unwrap();
+            let image = &app.world().get::<ImageNode>(picture).unwrap().image;
+            face.layers.iter().find(|(_, layer)| layer == image).map(|(id, _)| *id)
+        };
+        assert_eq!(shown(&mut app), None);
+        activate(&mut app, "Layer redness");
+        assert_eq!(shown(&mut app), Some(MetricId::Redness));
+        activate(&mut app, "Layer none");
+        assert_eq!(shown(&mut app), None);
+    }
+
+    #[test]
+    fn deleting_leaves_neither_the_picture_nor_what_a_later_look_could_be_compared_with() {
+        let mut app = screen_app(Screen::Skin);
+        app.insert_resource(SkinView::Found(Box::new(measured_finding())));
+        app.update();
+        app.update();
+        let known = |app: &App| {
+            let finding = measured_finding();
+            let measured = finding.report.metrics[0].measured.as_ref().unwrap();
+            app.world().resource::<Earlier>().change(finding.report.metrics[0].id, measured)
+        };
+        activate(&mut app, "Forget");
+        assert_eq!(*app.world().resource::<SkinView>(), SkinView::Forgotten);
+        assert!(named(&mut app, "Picture").is_none());
+        assert_eq!(known(&app), None);
+        // Put away is not deleted: the same visitor's next look is compared with it.
+        app.insert_resource(SkinView::Found(Box::new(measured_finding())));
+        app.world_mut().trigger(PutAway);
+        assert_eq!((known(&app), app.world().resource::<SkinView>()), (Some(Change::None), &SkinView::Idle));
+        app.world_mut().trigger(crate::session::EndSession);
+        app.update();
+        assert_eq!(known(&app), None);
+    }
 
     #[test]
     fn every_metric_reason_and_region_has_words_in_both_languages() {

@@ -371,8 +371,9 @@ fn each_pixel_around(grey: &Grey, centre: Point, radius: f64, mut visit: impl Fn
     }
 }
 
-/// Light on the skin and the standard deviation of its noise, in steps of a byte. The noise is the median response to a mask that ignores slopes and
-/// curves (Immerkaer 1996, with the median in place of the mean so that hairs and spots do not count).
+/// Light on the skin and the standard deviation of its noise, in steps of a byte. The noise is the median response to a
+/// mask that ignores slopes and curves (Immerkaer 1996, with the median in place of the mean so that hairs and spots do
+/// not count).
 fn light_and_noise(grey: &Grey, regions: &[Region]) -> Option<(f64, f64)> {
     let width = grey.width() as usize;
     let luma = grey.luma();
