@@ -28,6 +28,8 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 const SECRET_BYTES_MAX: u64 = 1024;
 /// Shortest and longest time without a touch after which a visitor's session ends, in seconds.
 const IDLE_SECS: std::ops::RangeInclusive<u64> = 10..=3600;
+/// Ages from which the laws of our markets let somebody consent to a camera by himself.
+const AGES: std::ops::RangeInclusive<u8> = 13..=18;
 /// Size of a log file in MiB, and how many there may be.
 const LOG_FILE_MIB: std::ops::RangeInclusive<usize> = 1..=1024;
 const LOG_FILES: std::ops::RangeInclusive<usize> = 1..=100;
@@ -48,6 +50,8 @@ pub struct Config {
     pub hub: Option<Hub>,
     /// What the screen is like.
     pub display: Display,
+    /// From this age on a visitor may say whether a camera may look.
+    pub age_min: u8,
     /// What sees; nothing when absent.
     pub camera: Option<CameraSource>,
     /// What sees products, where it is another one.
@@ -267,6 +271,7 @@ impl Checker<'_> {
         Ok(Config {
             id,
             display: self.display(wire.display, wire.hub.is_some())?,
+            age_min: self.age(wire.consent.age_min)?,
             hub: wire.hub.map(|hub| self.hub(hub)).transpose()?,
             product_camera: wire
                 .camera
@@ -303,6 +308,14 @@ impl Checker<'_> {
                 .transpose()?,
             log: wire.log.map(|log| self.log(log)).transpose()?,
         })
+    }
+
+    fn age(&self, age: u8) -> Result<u8, ConfigError> {
+        if AGES.contains(&age) {
+            return Ok(age);
+        }
+        let wanted = format!("{} to {} are allowed", AGES.start(), AGES.end());
+        Err(self.wrong("consent.age_min", age, wanted))
     }
 
     fn origin(&self, origin: OriginWire) -> Result<Origin, ConfigError> {
@@ -475,6 +488,8 @@ struct Wire {
     #[serde(default)]
     display: DisplayWire,
     #[serde(default)]
+    consent: ConsentWire,
+    #[serde(default)]
     camera: Option<CameraWire>,
     #[serde(default)]
     models: ModelsWire,
@@ -484,6 +499,18 @@ struct Wire {
     staff: StaffWire,
     #[serde(default)]
     log: Option<LogWire>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ConsentWire {
+    age_min: u8,
+}
+
+impl Default for ConsentWire {
+    fn default() -> Self {
+        Self { age_min: crate::session::AGE_MIN }
+    }
 }
 
 #[derive(Deserialize, Default)]

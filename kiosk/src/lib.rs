@@ -12,8 +12,10 @@
 //! - A part that is missing costs its own feature only: the log names it, the screen says so calmly.
 
 pub mod camera;
+pub mod care;
 pub mod check;
 pub mod config;
+pub mod consent;
 pub mod exits;
 pub mod experience;
 mod files;
@@ -45,6 +47,7 @@ use bevy::prelude::*;
 
 use crate::{
     camera::Camera,
+    care::slip::Signer,
     config::Config,
     i18n::I18n,
     link::{Link, LinkState, StoreFacts},
@@ -65,7 +68,7 @@ use crate::{
 
 /// Every feature and every screen, without what needs the machine: threads, fonts, sockets.
 pub(crate) fn features(app: &mut App) {
-    app.add_plugins((tap::plugin, textures::plugin)).add_plugins((
+    app.add_plugins((tap::plugin, textures::plugin, care::plugin)).add_plugins((
         i18n::plugin,
         session::plugin,
         link::plugin,
@@ -132,6 +135,7 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
         let mut session = world.resource_mut::<Session>();
         session.idle_max = config.display.idle;
         session.locale = config.display.locale;
+        session.age_min = config.age_min;
     }
     if let Some(zone) = &config.display.zone {
         world.insert_resource(Standing::new(zone.clone()));
@@ -151,6 +155,13 @@ pub fn equip(app: &mut App, config: &Config, start_at: Screen) -> Result<(), Sta
         .map_err(|source| StartError::Worker { name: "try-on", source })?;
     world.insert_resource(try_on);
     world.insert_resource(store.catalogue());
+    match Signer::open(config.data_dir.as_deref(), config.id.clone()) {
+        Ok(signer) => {
+            info!("slips are signed with {}", signer.public());
+            world.insert_resource(signer);
+        }
+        Err(error) => error!("there are no slips to take along: {}", chain(&error)),
+    }
     let origin =
         OriginWorker::start(store).map_err(|source| StartError::Worker { name: "origin", source })?;
     world.insert_resource(origin);

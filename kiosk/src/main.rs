@@ -12,6 +12,7 @@ use bevy::{prelude::*, render::RenderPlugin, window::WindowResolution, winit::Wi
 use clap::{Parser, Subcommand};
 use kiosk::{
     KioskPlugin,
+    care::slip::{SLIP_BYTES_MAX, Signer, verify},
     check::{self, Finding, Outcome},
     config::{Config, ConfigError},
     equip, exits, graphics,
@@ -73,6 +74,12 @@ struct Arguments {
 enum Command {
     /// Asks for the staff's PIN and prints the line for `[staff]` in the configuration.
     StaffPin,
+    /// Reads the text of a visitor's slip from standard input and says until when it holds, or why it does not.
+    Slip {
+        /// The configuration of the kiosk that has signed it.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Says what would keep the kiosk from starting and which feature would be missing, without a screen. A kiosk that
     /// runs meanwhile connects anew to its hub.
     Check {
@@ -130,6 +137,21 @@ fn staff_pin() -> anyhow::Result<()> {
     writeln!(io::stdout(), "pin_hash = \"{}\"", pin.hash()?).context("nobody reads the hash")
 }
 
+/// Says whether the slip on standard input holds.
+fn slip(config: &Config) -> anyhow::Result<()> {
+    let folder =
+        config.data_dir.as_deref().context("`kiosk.data_dir` is needed: without it no key is kept")?;
+    let key = Signer::open(Some(folder), config.id.clone())?.public();
+    let mut text = String::new();
+    io::stdin()
+        .lock()
+        .take(4 * SLIP_BYTES_MAX as u64)
+        .read_to_string(&mut text)
+        .context("the slip cannot be read")?;
+    let until = verify(&text, &key, jiff::Timestamp::now())?;
+    writeln!(io::stdout(), "the slip holds until {until}").context("nobody reads the answer")
+}
+
 fn check(file: &Path, json: bool) -> anyhow::Result<AppExit> {
     let (findings, code) = match Config::load(file) {
         Ok(config) => (check::findings(file, &config), AppExit::error()),
@@ -173,6 +195,10 @@ fn run(arguments: Arguments) -> anyhow::Result<AppExit> {
     match arguments.command {
         Some(Command::StaffPin) => {
             staff_pin()?;
+            return Ok(AppExit::Success);
+        }
+        Some(Command::Slip { config }) => {
+            slip(&Config::load(&config)?)?;
             return Ok(AppExit::Success);
         }
         Some(Command::Check { config, json }) => return check(&config, json),

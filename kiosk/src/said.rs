@@ -13,11 +13,13 @@ use bevy::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    care::Choice,
     i18n::I18n,
     link::{LinkState, StoreFacts},
     origin::{Answer, OriginTrouble, OriginView, verdict_key},
     pick_up::PickUp,
     screens::Screen,
+    session::{Age, Session},
     skin::{SkinTrouble, SkinView},
     staff::{Gate, StaffRoom},
     try_on::{TryOnTrouble, TryOnView},
@@ -71,8 +73,8 @@ fn say_changes(
 
 /// What `screen` says in this world.
 ///
-/// `{"screen", "locale", "hub"}`, and with them for `attract` and `home` `"store"`, for `skin` `"skin"`, for `origin`
-/// `"origin"`, for `pick-up` `"pick_up"`, for `staff` `"staff"`.
+/// `{"screen", "locale", "hub"}`, and with them for `attract` and `home` `"store"`, for `skin` `"skin"`, for `care` `"care"`, for `consent`
+/// `"consent"`, for `origin` `"origin"`, for `pick-up` `"pick_up"`, for `staff` `"staff"`.
 #[must_use]
 pub fn said(world: &World, screen: Screen) -> Value {
     let facts = world.resource::<StoreFacts>();
@@ -110,7 +112,17 @@ pub fn said(world: &World, screen: Screen) -> Value {
             });
         }
         Screen::TryOn => said["try_on"] = try_on(world.resource::<TryOnView>()),
-        Screen::Consent | Screen::Offers | Screen::Fault => {}
+        // How many, and never which: they follow from what was measured or said.
+        Screen::Care => said["care"] = json!({"suggestions": world.resource::<Choice>().0.len()}),
+        Screen::Consent => {
+            let age = world.resource::<Session>().age();
+            said["consent"] = json!({"asks": match age {
+                None => "age",
+                Some(Age::OldEnough) => "consent",
+                Some(Age::TooYoung) => "nothing",
+            }});
+        }
+        Screen::Offers | Screen::Fault => {}
     }
     said
 }

@@ -4,6 +4,8 @@
 //! the route sets the state.
 
 mod attract;
+mod care;
+mod choice;
 mod chrome;
 mod consent;
 mod diary;
@@ -22,7 +24,7 @@ pub mod route;
 mod skin;
 mod staff;
 #[cfg(test)]
-mod states;
+pub(crate) mod states;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tryon;
@@ -30,6 +32,8 @@ mod tryon;
 mod walk;
 
 use bevy::prelude::*;
+
+use crate::{origin::Form, theme::icon::Icon};
 
 /// Where the visitor is.
 #[derive(States, Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -43,6 +47,8 @@ pub enum Screen {
     Consent,
     /// What the visitor's skin looks like.
     Skin,
+    /// The same without a camera: what the visitor says.
+    Care,
     /// Where a product comes from.
     Origin,
     /// How a product would look.
@@ -59,11 +65,12 @@ pub enum Screen {
 
 impl Screen {
     /// All screens.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Attract,
         Self::Home,
         Self::Consent,
         Self::Skin,
+        Self::Care,
         Self::Origin,
         Self::TryOn,
         Self::PickUp,
@@ -80,6 +87,7 @@ impl Screen {
             Self::Home => "home",
             Self::Consent => "consent",
             Self::Skin => "skin",
+            Self::Care => "care",
             Self::Origin => "origin",
             Self::TryOn => "try-on",
             Self::PickUp => "pick-up",
@@ -98,22 +106,43 @@ impl Screen {
 
 /// All screens.
 pub(crate) fn plugin(app: &mut App) {
-    app.add_plugins((route::plugin, chrome::plugin, diary::plugin, figures::plugin, idle::plugin))
-        .add_plugins((
-            attract::plugin,
-            home::plugin,
-            consent::plugin,
-            skin::plugin,
-            origin::plugin,
-            tryon::plugin,
-            pickup::plugin,
-            offers::plugin,
-            staff::plugin,
-            fault::plugin,
-        ));
+    app.add_plugins((
+        route::plugin,
+        chrome::plugin,
+        choice::plugin,
+        diary::plugin,
+        figures::plugin,
+        idle::plugin,
+    ))
+    .add_plugins((
+        attract::plugin,
+        home::plugin,
+        consent::plugin,
+        skin::plugin,
+        care::plugin,
+        origin::plugin,
+        tryon::plugin,
+        pickup::plugin,
+        offers::plugin,
+        staff::plugin,
+        fault::plugin,
+    ));
 }
 
 /// What stands on the floor: the shelf `shelf-07` is 07, the lockers `locker-a` are A.
 fn place_name(id: &str) -> String {
     id.rsplit('-').next().unwrap_or(id).to_uppercase()
+}
+
+/// What stands for a product; for what the catalogue does not know, a parcel.
+fn drawing(form: Form) -> Icon {
+    match form {
+        Form::Bottle => Icon::Bottle,
+        Form::Dropper => Icon::Serum,
+        Form::Tin => Icon::Tin,
+        Form::Tube => Icon::Tube,
+        Form::Lipstick => Icon::Lipstick,
+        Form::Tray => Icon::Tray,
+        Form::Parcel => Icon::Parcel,
+    }
 }

@@ -16,6 +16,9 @@ use crate::i18n::{I18n, Locale};
 /// Longest warning before a session ends by itself; a short patience warns for its last third.
 const WARNING_MAX: Duration = Duration::from_secs(15);
 
+/// China's law on personal information wants a guardian's word below (PIPL, article 31).
+pub const AGE_MIN: u8 = 14;
+
 /// Ends sessions.
 pub(crate) fn plugin(app: &mut App) {
     app.init_resource::<Session>()
@@ -40,6 +43,15 @@ pub enum Consent {
     Declined,
 }
 
+/// Whether the visitor is old enough to say whether a camera may look; nobody's age is ever guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// Yes, by his own word.
+    OldEnough,
+    /// No.
+    TooYoung,
+}
+
 /// The visit that goes on now.
 #[derive(Resource, Debug)]
 pub struct Session {
@@ -47,10 +59,13 @@ pub struct Session {
     is_open: bool,
     idle: Duration,
     consent: Consent,
+    age: Option<Age>,
     /// The visit ends after this long without a touch.
     pub idle_max: Duration,
     /// Every visitor starts with this language.
     pub locale: Locale,
+    /// From this age on a visitor may say whether a camera may look.
+    pub age_min: u8,
 }
 
 impl Default for Session {
@@ -60,8 +75,10 @@ impl Default for Session {
             is_open: false,
             idle: Duration::ZERO,
             consent: Consent::Unasked,
+            age: None,
             idle_max: Duration::from_secs(60),
             locale: Locale::default(),
+            age_min: AGE_MIN,
         }
     }
 }
@@ -105,6 +122,20 @@ impl Session {
         self.consent = consent;
     }
 
+    /// What the visitor has said of his age.
+    #[must_use]
+    pub fn age(&self) -> Option<Age> {
+        self.age
+    }
+
+    /// Takes the visitor's word for his age; it holds until the visit ends. Who is too young has declined.
+    pub fn is_of(&mut self, age: Age) {
+        self.age = Some(age);
+        if age == Age::TooYoung {
+            self.consent = Consent::Declined;
+        }
+    }
+
     /// How long until the visit ends by itself, once that is near enough to be said.
     #[must_use]
     pub fn leaving_in(&self) -> Option<Duration> {
@@ -126,6 +157,7 @@ fn end(_: On<EndSession>, mut session: ResMut<Session>, mut i18n: ResMut<I18n>, 
     session.is_open = false;
     session.idle = Duration::ZERO;
     session.consent = Consent::Unasked;
+    session.age = None;
     i18n.set_locale(session.locale);
     commands.trigger(SessionEnded);
 }
@@ -163,6 +195,7 @@ mod tests {
     fn a_forgotten_session_warns_and_then_forgets_the_visitor() {
         let mut app = app();
         session(&mut app).touch();
+        session(&mut app).is_of(Age::OldEnough);
         session(&mut app).answer(Consent::Given);
         app.world_mut().resource_mut::<I18n>().set_locale(Locale::En);
         let before = session(&mut app).id();
@@ -177,7 +210,7 @@ mod tests {
         }
         let session = session(&mut app);
         assert_ne!(session.id(), before);
-        assert_eq!((session.is_open(), session.consent()), (false, Consent::Unasked));
+        assert_eq!((session.is_open(), session.consent(), session.age()), (false, Consent::Unasked, None));
         assert_eq!(app.world().resource::<I18n>().locale(), Locale::ZhCn);
     }
 

@@ -266,6 +266,7 @@ fn is_settled(world: &World, screen: Screen, started: Instant, online_since: &mu
         Screen::Attract
         | Screen::Home
         | Screen::Consent
+        | Screen::Care
         | Screen::PickUp
         | Screen::Offers
         | Screen::Staff => true,

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use provenance::{Assessment, ItemClaim, Names, PublicKey, Record, TrustError, TrustList, json, verify};
 use serde::Deserialize;
 
-use crate::{config::Origin, files};
+use crate::{care::rules::Care, config::Origin, files};
 
 /// Most records in the folder.
 const RECORDS_MAX: usize = 10_000;
@@ -85,6 +85,9 @@ pub struct Product {
     /// The colour that it gives lips, when that is what it is for.
     #[serde(default)]
     pub lip: Option<LipColour>,
+    /// What it is registered to do for skin, when that is what it is for.
+    #[serde(default)]
+    pub care: Option<Care>,
 }
 
 /// What a product looks like from afar, for the drawing that stands for it.

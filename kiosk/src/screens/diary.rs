@@ -7,6 +7,7 @@ use provenance::Verdict;
 
 use super::Screen;
 use crate::{
+    care::Answers,
     experience::{Feature, Visit},
     origin::{Answer, OriginView, verdict_key},
     pick_up::{PickUp, Stage},
@@ -23,7 +24,8 @@ pub(super) fn plugin(app: &mut App) {
 
 fn feature(screen: Screen) -> Option<Feature> {
     match screen {
-        Screen::Skin => Some(Feature::Skin),
+        // The same wish, without a camera.
+        Screen::Skin | Screen::Care => Some(Feature::Skin),
         Screen::Origin => Some(Feature::Origin),
         Screen::TryOn => Some(Feature::TryOn),
         Screen::PickUp => Some(Feature::PickUp),
@@ -49,6 +51,7 @@ fn turn_page(
 fn note(
     screen: Res<State<Screen>>,
     skin: Res<SkinView>,
+    answers: Res<Answers>,
     origin: Res<OriginView>,
     pick_up: Res<PickUp>,
     try_on: Res<TryOnView>,
@@ -62,6 +65,9 @@ fn note(
             }
             SkinView::Unavailable(_) => visit.came_to("unavailable", None),
         },
+        Screen::Care if answers.is_changed() && 0 < answers.wishes().count() => {
+            visit.came_to("answered", None);
+        }
         Screen::Origin if origin.is_changed() => match &*origin {
             OriginView::Idle | OriginView::Looking => {}
             OriginView::Unavailable(_) => visit.came_to("unavailable", None),

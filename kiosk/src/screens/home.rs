@@ -56,7 +56,7 @@ impl Parts<'_> {
             Feature::Skin => self.camera.is_present() && *self.skin != SkinStatus::Missing,
             Feature::Origin | Feature::TryOn => self.camera.is_present(),
             Feature::PickUp => self.facts.link == LinkState::Online,
-            Feature::Offers => !self.facts.shelves.is_empty(),
+            Feature::Care | Feature::Offers => !self.facts.shelves.is_empty(),
         }
     }
 
@@ -154,6 +154,7 @@ struct Face {
 fn face(feature: Feature) -> Face {
     let (name, drawn, title, note) = match feature {
         Feature::Skin => ("Skin", Icon::Skin, "skin-title", "tile-skin-note"),
+        Feature::Care => ("Care", Icon::Serum, "care-title", "care-note"),
         Feature::Origin => ("Origin", Icon::Origin, "origin-title", "tile-origin-note"),
         Feature::TryOn => ("TryOn", Icon::TryOn, "try-on-title", "tile-try-on-note"),
         Feature::PickUp => ("PickUp", Icon::PickUp, "pick-up-title", "tile-pick-up-note"),

@@ -5,7 +5,7 @@
 use bevy::{prelude::*, text::LineBreak, ui_widgets::Activate};
 use contract::hub::ShelfStock;
 
-use super::{Screen, chrome, place_name};
+use super::{Screen, chrome, drawing, place_name};
 use crate::{
     i18n::Words,
     link::{LinkState, StoreFacts},
@@ -150,19 +150,6 @@ fn show(
     });
 }
 
-/// What stands for a product; for what the catalogue does not know, a parcel.
-fn drawing(product: Option<&Product>) -> Icon {
-    match product.map_or(Form::Parcel, |product| product.form) {
-        Form::Bottle => Icon::Bottle,
-        Form::Dropper => Icon::Serum,
-        Form::Tin => Icon::Tin,
-        Form::Tube => Icon::Tube,
-        Form::Lipstick => Icon::Lipstick,
-        Form::Tray => Icon::Tray,
-        Form::Parcel => Icon::Parcel,
-    }
-}
-
 fn card(
     parent: &mut ChildSpawnerCommands,
     theme: &Theme,
@@ -192,7 +179,7 @@ fn card(
             Raised::Card,
         ))
         .with_children(|card| {
-            let drawn = drawing(product);
+            let drawn = drawing(product.map_or(Form::Parcel, |product| product.form));
             let called = shelf.name.clone();
             let columns_max = if wide { WIDE_COLUMNS_MAX } else { CARD_COLUMNS_MAX };
             let called = Words::brief(called, columns_max);

@@ -9,7 +9,8 @@ use bevy::{prelude::*, ui_widgets::Activate};
 use super::Screen;
 use crate::{
     camera::Camera,
-    session::{Consent, EndSession, Session, SessionEnded},
+    consent::ConsentText,
+    session::{Age, Consent, EndSession, Session, SessionEnded},
 };
 
 /// Carries intents out.
@@ -22,6 +23,8 @@ pub(super) fn plugin(app: &mut App) {
 pub enum Feature {
     /// What the visitor's skin looks like.
     Skin,
+    /// What suits it, by what the visitor says: the way without a camera.
+    Care,
     /// Where a product comes from.
     Origin,
     /// How a product would look.
@@ -33,14 +36,16 @@ pub enum Feature {
 }
 
 impl Feature {
-    /// All features, as the home screen orders them.
-    pub const ALL: [Self; 5] = [Self::Skin, Self::Origin, Self::TryOn, Self::PickUp, Self::Offers];
+    /// All features.
+    pub const ALL: [Self; 6] =
+        [Self::Skin, Self::Care, Self::Origin, Self::TryOn, Self::PickUp, Self::Offers];
 
     /// Its screen.
     #[must_use]
     pub fn screen(self) -> Screen {
         match self {
             Self::Skin => Screen::Skin,
+            Self::Care => Screen::Care,
             Self::Origin => Screen::Origin,
             Self::TryOn => Screen::TryOn,
             Self::PickUp => Screen::PickUp,
@@ -56,6 +61,10 @@ pub enum Intent {
     Start,
     /// This feature.
     Choose(Feature),
+    /// The visitor is old enough to say whether a camera may look.
+    OldEnough,
+    /// The visitor is not.
+    TooYoung,
     /// The camera may look.
     Agree,
     /// It may not.
@@ -77,6 +86,8 @@ pub enum Intent {
 pub struct Conditions {
     /// The visitor's answer.
     pub consent: Consent,
+    /// Whether the visitor may answer at all.
+    pub age: Option<Age>,
     /// What the visitor wanted when the question was put.
     pub wanted: Option<Feature>,
     /// Whether products are seen by a camera of their own, which no visitor stands before.
@@ -89,7 +100,7 @@ impl Conditions {
         match feature {
             Feature::Skin | Feature::TryOn => true,
             Feature::Origin => !self.has_product_camera,
-            Feature::PickUp | Feature::Offers => false,
+            Feature::Care | Feature::PickUp | Feature::Offers => false,
         }
     }
 
@@ -110,7 +121,11 @@ pub fn next(at: Screen, intent: Intent, conditions: Conditions) -> Screen {
         (Screen::Attract, Intent::Start | Intent::Home) => Screen::Home,
         (Screen::Attract, Intent::Back) => Screen::Attract,
 
-        (Screen::Consent, Intent::Agree) => conditions.wanted.map_or(Screen::Home, Feature::screen),
+        (Screen::Consent, Intent::Agree) if conditions.age == Some(Age::OldEnough) => {
+            conditions.wanted.map_or(Screen::Home, Feature::screen)
+        }
+        // Who wants no camera is asked instead.
+        (Screen::Consent, Intent::Decline) if conditions.wanted == Some(Feature::Skin) => Screen::Care,
         (Screen::Consent, Intent::Decline) => Screen::Home,
 
         // Whoever stands before the staff's screen leaves it first.
@@ -118,7 +133,7 @@ pub fn next(at: Screen, intent: Intent, conditions: Conditions) -> Screen {
         (_, Intent::Choose(feature)) => conditions.entry(feature),
 
         (_, Intent::Back | Intent::Home) => Screen::Home,
-        (_, Intent::Start | Intent::Agree | Intent::Decline) => at,
+        (_, Intent::Start | Intent::OldEnough | Intent::TooYoung | Intent::Agree | Intent::Decline) => at,
     }
 }
 
@@ -138,6 +153,7 @@ pub struct Wanted(pub Option<Feature>);
 pub fn conditions(session: &Session, wanted: Wanted, camera: &Camera) -> Conditions {
     Conditions {
         consent: session.consent(),
+        age: session.age(),
         wanted: wanted.0,
         has_product_camera: camera.has_product_camera(),
     }
@@ -179,7 +195,12 @@ fn go(
     session.touch();
     let to = next(at, intent, conditions(&session, *wanted, &camera));
     match intent {
-        Intent::Agree if at == Screen::Consent => session.answer(Consent::Given),
+        Intent::OldEnough if at == Screen::Consent => session.is_of(Age::OldEnough),
+        Intent::TooYoung if at == Screen::Consent => session.is_of(Age::TooYoung),
+        Intent::Agree if at == Screen::Consent && session.age() == Some(Age::OldEnough) => {
+            info!("a visitor agreed to {}", ConsentText::current());
+            session.answer(Consent::Given);
+        }
         Intent::Decline if at == Screen::Consent => session.answer(Consent::Declined),
         Intent::Choose(feature) => wanted.0 = Some(feature),
         _ => {}
@@ -215,13 +236,16 @@ mod tests {
 
     use super::*;
 
-    const INTENTS: [Intent; 13] = [
+    const INTENTS: [Intent; 16] = [
         Intent::Start,
         Intent::Choose(Feature::Skin),
+        Intent::Choose(Feature::Care),
         Intent::Choose(Feature::Origin),
         Intent::Choose(Feature::TryOn),
         Intent::Choose(Feature::PickUp),
         Intent::Choose(Feature::Offers),
+        Intent::OldEnough,
+        Intent::TooYoung,
         Intent::Agree,
         Intent::Decline,
         Intent::Back,
@@ -234,9 +258,17 @@ mod tests {
     fn all_conditions() -> impl Iterator<Item = Conditions> {
         let answers = [Consent::Unasked, Consent::Given, Consent::Declined];
         let wishes = || Feature::ALL.into_iter().map(Some).chain([None]);
+        let ages = [None, Some(Age::TooYoung), Some(Age::OldEnough)];
         answers.into_iter().flat_map(move |consent| {
             wishes().flat_map(move |wanted| {
-                [false, true].map(|has_product_camera| Conditions { consent, wanted, has_product_camera })
+                ages.into_iter().flat_map(move |age| {
+                    [false, true].map(|has_product_camera| Conditions {
+                        consent,
+                        age,
+                        wanted,
+                        has_product_camera,
+                    })
+                })
             })
         })
     }
@@ -290,9 +322,14 @@ mod tests {
     #[test]
     fn an_answer_leads_to_what_was_wanted_or_home() {
         for feature in Feature::ALL {
-            let conditions = Conditions { wanted: Some(feature), ..default() };
+            let conditions = Conditions { wanted: Some(feature), age: Some(Age::OldEnough), ..default() };
             assert_eq!(next(Screen::Consent, Intent::Agree, conditions), feature.screen());
-            assert_eq!(next(Screen::Consent, Intent::Decline, conditions), Screen::Home);
+            let without = if feature == Feature::Skin { Screen::Care } else { Screen::Home };
+            assert_eq!(next(Screen::Consent, Intent::Decline, conditions), without);
+            for age in [None, Some(Age::TooYoung)] {
+                let conditions = Conditions { age, ..conditions };
+                assert_eq!(next(Screen::Consent, Intent::Agree, conditions), Screen::Consent, "{age:?}");
+            }
         }
         let apart = Conditions { has_product_camera: true, ..default() };
         assert_eq!(next(Screen::Home, Intent::Choose(Feature::Origin), apart), Screen::Origin);
@@ -301,7 +338,7 @@ mod tests {
     #[test]
     fn an_answer_that_nobody_asked_for_changes_nothing() {
         for at in Screen::ALL.into_iter().filter(|at| *at != Screen::Consent) {
-            for intent in [Intent::Agree, Intent::Decline] {
+            for intent in [Intent::OldEnough, Intent::TooYoung, Intent::Agree, Intent::Decline] {
                 assert_eq!(next(at, intent, Conditions::default()), at);
             }
         }
@@ -321,13 +358,17 @@ mod tests {
                 (at(&app), app.world().resource::<Session>().consent())
             };
             assert_eq!(send(Intent::Choose(Feature::Skin)), (Screen::Consent, Consent::Unasked));
+            assert_eq!(send(Intent::Agree), (Screen::Consent, Consent::Unasked), "of whatever age");
+            assert_eq!(send(Intent::OldEnough), (Screen::Consent, Consent::Unasked));
             assert_eq!(send(Intent::Agree), (Screen::Skin, Consent::Given));
             assert_eq!(send(Intent::Back), (Screen::Home, Consent::Given));
             assert_eq!(send(Intent::Choose(Feature::TryOn)), (Screen::TryOn, Consent::Given));
             assert_eq!(send(Intent::Finish), (Screen::Attract, Consent::Unasked));
             assert_eq!(send(Intent::Start), (Screen::Home, Consent::Unasked));
             assert_eq!(send(Intent::Choose(Feature::Skin)), (Screen::Consent, Consent::Unasked));
-            assert_eq!(send(Intent::Decline), (Screen::Home, Consent::Declined));
+            assert_eq!(send(Intent::TooYoung), (Screen::Consent, Consent::Declined));
+            assert_eq!(send(Intent::Agree), (Screen::Consent, Consent::Declined));
+            assert_eq!(send(Intent::Decline), (Screen::Care, Consent::Declined));
         }
 
         #[test]

@@ -9,7 +9,10 @@ mod result;
 
 use bevy::prelude::*;
 
-use super::{Screen, chrome, route::asks};
+use super::{
+    Screen, chrome,
+    route::{Feature, Intent, asks, sends},
+};
 use crate::{
     camera::{NeedsCamera, Which},
     i18n::Words,
@@ -81,6 +84,7 @@ fn show(
                 SkinTrouble::Broken => "trouble-broken",
             };
             widgets::notice(slot, theme, Words::key(key), Words::key(format!("{key}-note")));
+            questions_instead(slot, theme);
             if *trouble == SkinTrouble::Camera {
                 // A camera that comes back is noticed only by somebody who waits for it.
                 slot.spawn((NeedsCamera(Which::Visitors), Node::default()));
@@ -88,6 +92,13 @@ fn show(
         }
         SkinView::Found(finding) => result::spawn(slot, theme, finding, &earlier, &mut pictures),
     });
+}
+
+/// The way that needs neither camera nor networks.
+fn questions_instead(parent: &mut ChildSpawnerCommands, theme: &Theme) {
+    let words = Words::key("consent-questions");
+    widgets::wide_button(parent, theme, "Questions", ButtonKind::Quiet, words)
+        .observe(sends(Intent::Choose(Feature::Care)));
 }
 
 /// Advice that the locales know; another kind is answered with the general one.
@@ -132,6 +143,15 @@ mod tests {
         activate(&mut app, "Home");
         assert_eq!(at(&app), Screen::Home);
         assert!(named(&mut app, "Notice").is_none());
+    }
+
+    #[test]
+    fn whom_the_camera_fails_is_asked_instead() {
+        let mut app = screen_app(Screen::Skin);
+        app.insert_resource(SkinView::Unavailable(SkinTrouble::Broken));
+        app.update();
+        activate(&mut app, "Questions");
+        assert_eq!(at(&app), Screen::Care);
     }
 
     #[test]

@@ -19,11 +19,16 @@ use super::{
     testing::with_shelves,
 };
 use crate::{
+    care::{
+        Answers,
+        rules::{Care, Wish},
+        slip::Signer,
+    },
     i18n::{I18n, Locale},
     link::{LinkState, StoreFacts},
     origin::{Answer, Catalogue, Finding, Form, OriginView, Product},
     paint::{Outline, Painting, paint},
-    session::{Consent, EndSession, Session},
+    session::{Age, Consent, EndSession, Session},
     skin::{LAYERS, SkinFinding, SkinTrouble, SkinView},
     staff::{
         StaffRoom,
@@ -40,15 +45,25 @@ pub(super) struct State {
     prepare: fn(&mut App),
 }
 
-pub(super) const STATES: [State; 37] = [
+pub(super) const STATES: [State; 43] = [
     State { name: "attract", screen: Screen::Attract, prepare: |_| {} },
     State { name: "attract of a full store", screen: Screen::Attract, prepare: full_store },
     State { name: "home", screen: Screen::Home, prepare: |_| {} },
     State { name: "home of a full store", screen: Screen::Home, prepare: full_store },
     State { name: "home with the question", screen: Screen::Home, prepare: forgotten },
-    State { name: "consent to skin", screen: Screen::Consent, prepare: |app| wanted(app, Feature::Skin) },
-    State { name: "consent to origin", screen: Screen::Consent, prepare: |app| wanted(app, Feature::Origin) },
-    State { name: "consent to try-on", screen: Screen::Consent, prepare: |app| wanted(app, Feature::TryOn) },
+    State { name: "consent, age", screen: Screen::Consent, prepare: |app| wanted(app, Feature::Skin, None) },
+    State {
+        name: "consent, too young",
+        screen: Screen::Consent,
+        prepare: |app| wanted(app, Feature::Skin, Some(Age::TooYoung)),
+    },
+    State { name: "consent to skin", screen: Screen::Consent, prepare: |app| asked(app, Feature::Skin) },
+    State { name: "consent to origin", screen: Screen::Consent, prepare: |app| asked(app, Feature::Origin) },
+    State { name: "consent to try-on", screen: Screen::Consent, prepare: |app| asked(app, Feature::TryOn) },
+    State { name: "care", screen: Screen::Care, prepare: cared_for },
+    State { name: "care without shelves", screen: Screen::Care, prepare: |_| {} },
+    State { name: "care with the longest names", screen: Screen::Care, prepare: long_care },
+    State { name: "skin, measured, with products", screen: Screen::Skin, prepare: measured_with_products },
     State { name: "skin, looking", screen: Screen::Skin, prepare: |app| skin(app, SkinView::Looking) },
     State { name: "skin, measured", screen: Screen::Skin, prepare: measured },
     State { name: "skin, forgotten", screen: Screen::Skin, prepare: |app| skin(app, SkinView::Forgotten) },
@@ -180,8 +195,75 @@ fn forgotten(app: &mut App) {
     app.insert_resource(TimeUpdateStrategy::ManualDuration(Duration::ZERO));
 }
 
-fn wanted(app: &mut App, feature: Feature) {
+fn wanted(app: &mut App, feature: Feature, age: Option<Age>) {
     app.insert_resource(Wanted(Some(feature)));
+    if let Some(age) = age {
+        app.world_mut().resource_mut::<Session>().is_of(age);
+    }
+}
+
+fn asked(app: &mut App, feature: Feature) {
+    wanted(app, feature, Some(Age::OldEnough));
+}
+
+/// A catalogue with a product for every wish, on shelves.
+pub(super) fn care_for_skin(app: &mut App) {
+    let efficacies = [
+        "moisturising",
+        "soothing",
+        "oil-control",
+        "brightening",
+        "anti-wrinkle",
+        "sun-protection",
+        "cleansing",
+    ];
+    let product = |(index, efficacy): (usize, &str)| -> Product {
+        let gtin = format!("0952123600{index:04}");
+        let json = serde_json::json!({
+            "gtin": gtin, "name": {"zh": "青庭 舒缓保湿精华乳", "en": "Aoniwa calming moisture emulsion"},
+            "maker": names("青庭", "Aoniwa"), "origin": names("日本静冈", "Shizuoka, Japan"), "form": "dropper",
+            "care": {"efficacy": [efficacy], "claim": {"zh": "保湿、舒缓，适合日常护理", "en": "Moisturises and soothes, for every day"}},
+        });
+        serde_json::from_value(json).unwrap()
+    };
+    app.insert_resource(efficacies.into_iter().enumerate().map(product).collect::<Catalogue>());
+    let mut facts = app.world_mut().resource_mut::<StoreFacts>();
+    facts.link = LinkState::Online;
+    for index in 0..efficacies.len() {
+        let shelf = serde_json::json!({"shelf": format!("shelf-{index:02}"), "gtin": format!("0952123600{index:04}"),
+            "pieces": 6, "at": "2026-11-22T20:00:00.000Z"});
+        facts.shelves.insert(format!("shelf-{index:02}"), serde_json::from_value(shelf).unwrap());
+    }
+}
+
+fn cared_for(app: &mut App) {
+    care_for_skin(app);
+    app.insert_resource(Signer::fixed());
+    let mut answers = Answers::default();
+    [Wish::Calm, Wish::Sun].into_iter().for_each(|wish| answers.toggle(wish));
+    app.insert_resource(answers);
+}
+
+/// Names and claims that no catalogue should have and every one may.
+fn long_care(app: &mut App) {
+    cared_for(app);
+    let long = names(
+        &"婴幼儿深度水解配方特殊用途舒缓保湿精华乳礼盒装全家".repeat(4),
+        &"Extensively soothing Supercalifragilisticexpialidocious moisture emulsion ".repeat(4),
+    );
+    let catalogue = app.world().resource::<Catalogue>().clone();
+    let products =
+        (0..7).filter_map(|index| catalogue.product(&format!("0952123600{index:04}"))).map(|product| {
+            let care = product.care.clone().map(|care| Care { claim: long.clone(), ..care });
+            Product { name: long.clone(), care, ..product.clone() }
+        });
+    app.insert_resource(products.collect::<Catalogue>());
+}
+
+fn measured_with_products(app: &mut App) {
+    care_for_skin(app);
+    app.insert_resource(Signer::fixed());
+    measured(app);
 }
 
 fn skin(app: &mut App, view: SkinView) {
@@ -219,6 +301,7 @@ fn item(app: &mut App, verdict: Verdict, reasons: Vec<Reason>, hops: usize) {
         content: "750 ml".to_owned(),
         form: Form::Bottle,
         lip: None,
+        care: None,
     };
     origin(
         app,
@@ -256,7 +339,8 @@ fn portrait() -> Painting {
     paint(&picture, &[Outline { corners: corners.to_vec(), colour: REGION_RGB, fill: 0.1 }])
 }
 
-fn report(is_fit: bool) -> SkinReport {
+/// What was measured on an invented face, or that nothing could be.
+pub(crate) fn report(is_fit: bool) -> SkinReport {
     let values = ToneValues {
         lightness: 60.4,
         lightness_repeat: 0.6,

@@ -2,9 +2,13 @@
 //!
 //! A pulled cable sends no FIN: existing connections fall silent for ever, new ones are accepted by nobody's kernel but
 //! ours and hear nothing. After [`Link::restore`] new connections work; the silent ones stay silent, as behind a router
-//! that has forgotten them.
+//! that has forgotten them. What goes to the other side can be read afterwards ([`Link::carried`]).
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -15,6 +19,10 @@ use tokio::{
 
 /// Bytes moved at a time.
 const CHUNK_BYTES: usize = 16 * 1024;
+/// Bytes that are kept of what went to the other side.
+const CARRIED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+type Carried = Arc<Mutex<Vec<u8>>>;
 
 #[derive(Debug, Clone, Copy)]
 struct State {
@@ -29,6 +37,7 @@ struct State {
 pub struct Link {
     addr: SocketAddr,
     state: watch::Sender<State>,
+    carried: Carried,
     listener: JoinHandle<()>,
 }
 
@@ -41,18 +50,31 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port on the loopback");
         let addr = listener.local_addr().expect("a bound listener has an address");
         let (state, watcher) = watch::channel(State { target, cut: false, age: 0 });
+        let carried = Carried::default();
+        let record = carried.clone();
         let listener = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(relay(near, watcher.clone()));
+                tokio::spawn(relay(near, watcher.clone(), record.clone()));
             }
         });
-        Self { addr, state, listener }
+        Self { addr, state, carried, listener }
     }
 
     /// Where to connect.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What went to the other side so far, of all connections, as it came.
+    ///
+    /// # Panics
+    /// When it was more than is kept: nobody could say then what was in it.
+    #[must_use]
+    pub fn carried(&self) -> Vec<u8> {
+        let carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(carried.len() < CARRIED_BYTES_MAX, "more than {CARRIED_BYTES_MAX} bytes went by");
+        carried.clone()
     }
 
     /// Pulls the cable, without a FIN.
@@ -80,7 +102,7 @@ impl Drop for Link {
     }
 }
 
-async fn relay(near: TcpStream, mut state: watch::Receiver<State>) {
+async fn relay(near: TcpStream, mut state: watch::Receiver<State>, carried: Carried) {
     let made = *state.borrow_and_update();
     if made.cut {
         // Held open and never read, until the relay itself goes.
@@ -92,8 +114,8 @@ async fn relay(near: TcpStream, mut state: watch::Receiver<State>) {
     far.set_nodelay(true).ok();
     let (mut near_reader, mut near_writer) = near.into_split();
     let (mut far_reader, mut far_writer) = far.into_split();
-    let there = copy(&mut near_reader, &mut far_writer);
-    let back = copy(&mut far_reader, &mut near_writer);
+    let there = copy(&mut near_reader, &mut far_writer, Some(&carried));
+    let back = copy(&mut far_reader, &mut near_writer, None);
     let was_cut = tokio::select! {
         _ = there => false,
         _ = back => false,
@@ -108,12 +130,18 @@ async fn relay(near: TcpStream, mut state: watch::Receiver<State>) {
 async fn copy(
     from: &mut tokio::net::tcp::OwnedReadHalf,
     to: &mut tokio::net::tcp::OwnedWriteHalf,
+    carried: Option<&Carried>,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let len = from.read(&mut chunk).await?;
         if len == 0 {
             return Ok(());
+        }
+        if let Some(carried) = carried {
+            let mut carried = carried.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = CARRIED_BYTES_MAX - carried.len();
+            carried.extend_from_slice(&chunk[..len.min(room)]);
         }
         to.write_all(&chunk[..len]).await?;
     }

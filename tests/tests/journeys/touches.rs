@@ -3,16 +3,22 @@
 //! Method: the kiosk says on standard output what it shows and where that can be touched (`--say`); the finger touches
 //! those places through the X server, and each step waits until the kiosk says that it has arrived.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use e2e::{
     harness::{
-        Display, PATIENCE, Program, Running,
+        Display, Link, PATIENCE, Program, Running,
         memory::{self, Pattern},
         run_to_end, wait_for,
     },
     sim::bank::BankFaults,
 };
+use memchr::memmem;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -357,7 +363,7 @@ fn visitor(band: [u8; 3]) -> image::RgbImage {
 }
 
 #[tokio::test]
-async fn after_a_visit_no_picture_code_or_order_is_in_the_kiosks_memory() {
+async fn after_a_visit_no_picture_code_or_order_is_in_memory_on_the_wire_or_on_the_disk() {
     const BAND: [u8; 3] = [137, 41, 211];
     const RUN: usize = 24;
     if !has_hands() {
@@ -375,7 +381,8 @@ async fn after_a_visit_no_picture_code_or_order_is_in_the_kiosks_memory() {
     let order = [pattern("the code", CODE.into()), pattern("the goods", GOODS.into())];
     let both: Vec<_> = picture.iter().chain(&order).cloned().collect();
 
-    let kiosk = Touched::start_with_camera((store.hub().mqtt, &secret), &visitor(BAND)).await;
+    let wire = Link::to(store.hub().mqtt).await;
+    let kiosk = Touched::start_with_camera((wire.addr(), &secret), &visitor(BAND)).await;
     kiosk
         .shows("the kiosk waits for visitors", |said| said["screen"] == "attract" && said["hub"] == "online")
         .await;
@@ -387,12 +394,9 @@ async fn after_a_visit_no_picture_code_or_order_is_in_the_kiosks_memory() {
     kiosk.is_at("home").await;
     kiosk.touch("Skin").await;
     kiosk.is_at("consent").await;
+    kiosk.touch("OldEnough").await;
     kiosk.touch("Agree").await;
-    kiosk
-        .shows("the skin is measured or not", |said| {
-            said["skin"]["state"].as_str().is_some_and(|state| state != "looking")
-        })
-        .await;
+    kiosk.shows("the skin is measured", |said| said["skin"]["state"] == "found").await;
     assert!(!find(&picture).is_empty(), "the visitor sees the picture");
     kiosk.touch("Home").await;
     kiosk.is_at("home").await;
@@ -410,4 +414,49 @@ async fn after_a_visit_no_picture_code_or_order_is_in_the_kiosks_memory() {
     })
     .await;
     assert_eq!(kiosk.kiosk.ended(), None);
+
+    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let has = |bytes: &[u8], pattern: &Pattern| memmem::find(bytes, &pattern.bytes).is_some();
+    let told = wait_for("the visit is told", PATIENCE, async || {
+        let told = shown(&wire.carried());
+        let is_whole =
+            [r#""feature":"skin""#, r#""feature":"pick_up""#].iter().all(|part| told.contains(part));
+        if is_whole { Ok(told) } else { Err(told) }
+    })
+    .await;
+    let carried = wire.carried();
+    for pattern in &picture {
+        assert!(!has(&carried, pattern), "{} went by", pattern.name);
+    }
+    // What was measured, by the names that a report has for it.
+    for word in
+        ["lines", "spots", "redness", "shine", "evenness", "tone", "ita", "score", "landmark", "calibration"]
+    {
+        assert!(!told.contains(word), "`{word}` went by: {told}");
+    }
+    // The camera's own picture and its configuration are ours; everything else was written by the kiosk.
+    for path in files_below(kiosk.dir.path()) {
+        let bytes = fs::read(&path).expect("our own file can be read");
+        let name = path.display();
+        if path.ends_with("visitor.png") {
+            continue;
+        }
+        assert!(both.iter().all(|pattern| !has(&bytes, pattern)), "something of the visitor is in {name}");
+        let is_picture =
+            [&b"\x89PNG"[..], b"\xff\xd8\xff", b"RIFF"].iter().any(|magic| bytes.starts_with(magic));
+        assert!(!is_picture, "{name} is a picture");
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("our own folder can be read").flatten() {
+        let kind = entry.file_type().expect("it is there");
+        if kind.is_dir() {
+            files.extend(files_below(&entry.path()));
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+    }
+    files
 }

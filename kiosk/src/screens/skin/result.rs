@@ -4,10 +4,10 @@
 use bevy::{prelude::*, ui_widgets::Activate};
 use vision::skin::{Measured, Metric, MetricId, RegionId, Status, Tone};
 
-use super::advice_key;
+use super::{advice_key, questions_instead};
 use crate::{
     i18n::Words,
-    screens::route::asks,
+    screens::{choice, route::asks},
     skin::{Change, Earlier, Forget, LAYERS, SkinFinding, SkinView},
     textures::Pictures,
     theme::{
@@ -62,9 +62,11 @@ pub(super) fn spawn(
             let report = &finding.report;
             if !report.capture.ok {
                 advice(results, theme, &report.capture.advice);
+                questions_instead(results, theme);
                 return;
             }
             overview(results, theme, &report.metrics);
+            choice::panel(results, theme);
             tone_card(results, theme, &report.tone);
             for metric in &report.metrics {
                 metric_card(results, theme, metric, earlier);
