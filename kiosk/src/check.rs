@@ -61,6 +61,7 @@ pub fn findings(file: &Path, config: &Config) -> Vec<Finding> {
         Err(error) => warning("models", format!("skin and try-on are away: {}", chain(&error))),
     });
     findings.push(calibration(config));
+    findings.push(swap(std::fs::read_to_string(SWAPS).ok().as_deref()));
     findings.extend(origin(config));
     findings.extend(camera(config, "camera.source", config.camera.as_ref()));
     if config.product_camera.is_some() {
@@ -122,10 +123,11 @@ fn fonts(config: &Config) -> Vec<Finding> {
 
 fn calibration(config: &Config) -> Finding {
     let what = "models.calibration";
-    match config.models.calibration.as_deref().map(|file| (file, Calibration::from_file(file))) {
+    match config.models.calibration_file().map(|file| (file, Calibration::from_file(file))) {
         None => warning(
             what,
-            "colours are not calibrated, so tone and redness are uncertain: `storehub-vision calibrate` makes the file",
+            "colours are not calibrated, so tone and redness are uncertain: staff calibrate with a chart at the kiosk, or \
+             `storehub-vision calibrate` makes the file",
         ),
         Some((file, Err(error))) => {
             warning(what, format!("colours are not calibrated: `{}`: {}", file.display(), chain(&error)))
@@ -133,6 +135,24 @@ fn calibration(config: &Config) -> Finding {
         Some((_, Ok(calibration))) => {
             let mean = calibration.delta_e().mean_76;
             good(what, format!("of {}, \u{394}E {mean:.1} in the mean", calibration.date()))
+        }
+    }
+}
+
+/// The kernel's list of swap areas: a line of names, and one for each.
+const SWAPS: &str = "/proc/swaps";
+
+fn swap(list: Option<&str>) -> Finding {
+    let what = "machine.swap";
+    match list.map(|list| list.lines().skip(1).count()) {
+        Some(0) => good(what, "there is none, so that no picture can be written to a disk"),
+        Some(_) => warning(
+            what,
+            "the machine swaps memory to a disk, where pictures could stay: the services in `kiosk/packaging` keep the \
+             kiosk out of it (`MemorySwapMax=0`), a kiosk that is started otherwise needs `swapoff -a`",
+        ),
+        None => {
+            warning(what, format!("`{SWAPS}` cannot be read: whether memory is swapped to a disk is unknown"))
         }
     }
 }
@@ -232,5 +252,19 @@ fn log(log: &LogFiles) -> Finding {
     match files::try_folder(&log.dir) {
         Ok(()) => good(what, format!("`{}` is writable", log.dir.display())),
         Err(error) => warning(what, format!("`{}` takes no lines: {error}", log.dir.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swap_is_told() {
+        let names = "Filename\tType\tSize\tUsed\tPriority\n";
+        let area = format!("{names}/dev/sda2 partition 8388604 0 -2\n");
+        assert_eq!(swap(Some(names)).outcome, Outcome::Good);
+        assert_eq!(swap(Some(&area)).outcome, Outcome::Warning);
+        assert_eq!(swap(None).outcome, Outcome::Warning);
     }
 }

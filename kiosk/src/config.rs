@@ -135,9 +135,30 @@ pub struct Models {
     pub dir: Option<PathBuf>,
     /// ONNX Runtime's shared library; the one that `cargo xtask setup` brings when absent.
     pub onnxruntime: Option<PathBuf>,
-    /// The colour calibration of the visitors' camera in this kiosk's light; without one, tone and redness are uncertain.
+    /// The colour calibration of the visitors' camera in this kiosk's light, as the operator names it.
     pub calibration: Option<PathBuf>,
+    /// Where staff keep one that they have made at the kiosk, when none is named.
+    pub kept_calibration: Option<PathBuf>,
 }
+
+impl Models {
+    /// Where a calibration would be kept: where one is named, otherwise beside the kiosk's data.
+    #[must_use]
+    pub fn calibration_place(&self) -> Option<&Path> {
+        self.calibration.as_deref().or(self.kept_calibration.as_deref())
+    }
+
+    /// The calibration to use: the named one, there or not, otherwise the one that staff have kept. Without one, tone and
+    /// redness are uncertain.
+    #[must_use]
+    pub fn calibration_file(&self) -> Option<&Path> {
+        let kept = self.kept_calibration.as_deref().filter(|file| file.exists());
+        self.calibration.as_deref().or(kept)
+    }
+}
+
+/// What staff keep is called so in the kiosk's data folder.
+const CALIBRATION_FILE: &str = "calibration.json";
 
 /// What the origin screen rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,6 +289,8 @@ impl Checker<'_> {
     fn check(&self, wire: Wire) -> Result<Config, ConfigError> {
         let id = KioskId::parse(&wire.kiosk.id)
             .map_err(|error| self.wrong("kiosk.id", &wire.kiosk.id, error.to_string()))?;
+        let data_dir =
+            wire.kiosk.data_dir.map(|dir| self.file(&dir)).or_else(|| self.state.map(Path::to_owned));
         Ok(Config {
             id,
             display: self.display(wire.display, wire.hub.is_some())?,
@@ -290,13 +313,10 @@ impl Checker<'_> {
                 dir: wire.models.dir.map(|dir| self.file(&dir)),
                 onnxruntime: wire.models.onnxruntime.map(|library| self.file(&library)),
                 calibration: wire.models.calibration.map(|file| self.file(&file)),
+                kept_calibration: data_dir.as_ref().map(|dir| dir.join(CALIBRATION_FILE)),
             },
             origin: wire.origin.map(|origin| self.origin(origin)).transpose()?,
-            data_dir: wire
-                .kiosk
-                .data_dir
-                .map(|dir| self.file(&dir))
-                .or_else(|| self.state.map(Path::to_owned)),
+            data_dir,
             staff_pin: wire
                 .staff
                 .pin_hash

@@ -43,6 +43,8 @@ pub mod try_on;
 pub mod watchdog;
 pub mod window;
 
+use std::path::Path;
+
 use bevy::prelude::*;
 
 use crate::{
@@ -224,10 +226,12 @@ fn machine(config: &Config) -> Machine {
     Machine {
         kiosk: config.id.to_string(),
         hub: config.hub.as_ref().map(|hub| hub.mqtt.to_string()),
+        calibration: config.models.calibration_place().map(Path::to_owned),
         versions: vec![
             ("staff-version-kiosk", env!("CARGO_PKG_VERSION").to_owned()),
             ("staff-version-model", digest.unwrap_or_else(unknown)),
             ("staff-version-runtime", runtime.unwrap_or_else(unknown)),
+            ("staff-version-consent", consent::ConsentText::current().to_string()),
         ],
     }
 }

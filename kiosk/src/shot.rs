@@ -122,7 +122,6 @@ pub fn take(
 pub(crate) struct Studio {
     pub(crate) app: App,
     target: Handle<Image>,
-    limit: Instant,
 }
 
 impl Studio {
@@ -171,7 +170,7 @@ impl Studio {
         }
         let (width, height) = config.display.orientation.size();
         let target = canvas(app.world_mut(), width, height);
-        Ok(Self { app, target, limit })
+        Ok(Self { app, target })
     }
 
     /// One frame, drawn to its end.
@@ -185,9 +184,10 @@ impl Studio {
     /// Pumps until the screen is finished; gives its pixels as RGB.
     fn settle(&mut self, screen: Screen) -> Result<Vec<u8>, ShotError> {
         let started = Instant::now();
+        let limit = started + LIMIT;
         let mut waiting = "for its content";
         let mut online_since = None;
-        while Instant::now() < self.limit {
+        while Instant::now() < limit {
             self.frame();
             if is_settled(self.app.world(), screen, started, &mut online_since) {
                 break;
@@ -196,7 +196,7 @@ impl Studio {
         // A busy store would never give two equal pictures: from here on the facts stand still.
         self.app.world_mut().remove_resource::<Link>();
         let mut before: Option<Vec<u8>> = None;
-        while Instant::now() < self.limit {
+        while Instant::now() < limit {
             waiting = "for two equal pictures";
             let Some(pixels) = self.picture() else { break };
             if before.as_ref() == Some(&pixels) && !is_blank(&pixels) {
@@ -222,7 +222,8 @@ impl Studio {
     }
 
     fn wait(&mut self, image: &Receiver<Image>) -> Option<Image> {
-        while Instant::now() < self.limit {
+        let limit = Instant::now() + LIMIT;
+        while Instant::now() < limit {
             self.frame();
             match image.try_recv() {
                 Ok(image) => return Some(image),

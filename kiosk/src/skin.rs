@@ -29,6 +29,11 @@ pub(crate) fn plugin(app: &mut App) {
         .init_resource::<SkinPose>()
         .add_observer(measure)
         .add_observer(forget)
+        .add_observer(|_: On<Recalibrate>, worker: Option<ResMut<SkinWorker>>| {
+            if let Some(mut worker) = worker {
+                worker.recalibrates = true;
+            }
+        })
         .add_observer(|_: On<PutAway>, mut view: ResMut<SkinView>, mut earlier: ResMut<Earlier>| {
             earlier.remember(&view);
             *view = SkinView::Idle;
@@ -58,6 +63,10 @@ pub struct PutAway;
 /// The picture and all that was measured on it goes at once.
 #[derive(Event, Debug, Clone, Copy, Default)]
 pub struct Forget;
+
+/// The colours' calibration is another one from now on.
+#[derive(Event, Debug, Clone, Copy, Default)]
+pub struct Recalibrate;
 
 /// What the visitor sees.
 #[derive(Resource, Debug, Clone, Default, PartialEq)]
@@ -173,6 +182,7 @@ pub struct ColourCalibration(pub Option<(String, f64)>);
 #[derive(Debug)]
 enum Job {
     Load,
+    Recalibrate,
     Guide { shutter: Shutter, is_first: bool },
     Look(Shutter),
 }
@@ -190,7 +200,11 @@ enum Report {
 
 /// The worker.
 #[derive(Resource)]
-pub struct SkinWorker(Worker<Job, Report>);
+pub struct SkinWorker {
+    worker: Worker<Job, Report>,
+    /// There is a new calibration, which waits until the worker is free.
+    recalibrates: bool,
+}
 
 impl SkinWorker {
     /// Starts the worker; the networks are loaded there.
@@ -200,7 +214,8 @@ impl SkinWorker {
     pub fn start(models: Models) -> std::io::Result<Self> {
         let mut analyser = None;
         let mut guide = Guide::default();
-        Worker::start("skin", move |job| work(&mut analyser, &mut guide, &models, job)).map(Self)
+        Worker::start("skin", move |job| work(&mut analyser, &mut guide, &models, job))
+            .map(|worker| Self { worker, recalibrates: false })
     }
 }
 
@@ -212,9 +227,12 @@ fn work(analyser: &mut Option<Analyser>, guide: &mut Guide, models: &Models, job
             Err(error) => return Report::NoModels(crate::chain(&error)),
         }
     }
+    if matches!(job, Job::Recalibrate) {
+        *analyser = analyser.take().map(|analyser| calibrated(analyser, models));
+    }
     let Some(analyser) = analyser else { return Report::NoModels("they were not loaded".to_owned()) };
     match job {
-        Job::Load => {
+        Job::Load | Job::Recalibrate => {
             let used = analyser.calibration();
             Report::Loaded(ColourCalibration(used.map(|c| (c.date().to_string(), c.delta_e().mean_76))))
         }
@@ -239,7 +257,7 @@ fn work(analyser: &mut Option<Analyser>, guide: &mut Guide, models: &Models, job
 
 /// With the store's calibration, where there is one that can be read; without it, visitors are told so.
 fn calibrated(analyser: Analyser, models: &Models) -> Analyser {
-    let Some(file) = &models.calibration else { return analyser };
+    let Some(file) = models.calibration_file() else { return analyser };
     match Calibration::from_file(file) {
         Ok(calibration) => analyser.calibrated(calibration),
         Err(error) => {
@@ -290,7 +308,7 @@ fn outline(polygon: &[vision::Point]) -> Outline {
 }
 
 fn load(mut worker: ResMut<SkinWorker>, session: Res<Session>) {
-    worker.0.submit(session.id(), Job::Load);
+    worker.worker.submit(session.id(), Job::Load);
 }
 
 fn measure(
@@ -358,7 +376,7 @@ fn take_in(
     mut status: ResMut<SkinStatus>,
     mut calibration: ResMut<ColourCalibration>,
 ) {
-    let worker = &mut worker.bypass_change_detection().0;
+    let SkinWorker { worker, recalibrates } = worker.bypass_change_detection();
     if let Some((asked_by, outcome)) = worker.poll() {
         let is_here = asked_by == session.id();
         let waits = matches!(*view, SkinView::Posing | SkinView::Looking);
@@ -369,6 +387,10 @@ fn take_in(
         }
     }
     if worker.is_busy() {
+        return;
+    }
+    if std::mem::take(recalibrates) {
+        worker.submit(session.id(), Job::Recalibrate);
         return;
     }
     let job = |shutter| match *view {
@@ -441,6 +463,7 @@ mod tests {
             dir: Some("/nowhere/models".into()),
             onnxruntime: Some("/nowhere/libonnxruntime.so".into()),
             calibration: None,
+            kept_calibration: None,
         };
         let nowhere = CameraSource::File("/nowhere.png".into());
         let camera = Camera::new(Some(nowhere));
@@ -498,7 +521,7 @@ mod tests {
         app.world_mut().trigger(Measure);
         app.world_mut().trigger(crate::session::EndSession);
         app.update();
-        pump(&mut app, |app| !app.world().resource::<SkinWorker>().0.is_busy());
+        pump(&mut app, |app| !app.world().resource::<SkinWorker>().worker.is_busy());
         assert_eq!(*app.world().resource::<SkinView>(), SkinView::Idle);
     }
 }

@@ -4,20 +4,24 @@
 //! worker; a wrong one costs a growing pause that outlives screen, session and process ([`pin::BackOff`], [`tally`]).
 //! Knows no screen; with the session the door is shut again.
 
+pub mod chart;
 pub mod pin;
 pub mod tally;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bevy::prelude::*;
+use vision::Calibration;
 
 use crate::{
     camera::{self, Camera, Shutter, Which},
     exits,
     jobs::{Outcome, Worker},
     session::{Session, SessionEnded},
+    skin::Recalibrate,
     theme::motion::{Pace, WAITING},
 };
+use chart::Chart;
 use pin::{BackOff, Pin, PinHash};
 use tally::Tally;
 
@@ -46,6 +50,8 @@ pub enum Touch {
     Enter,
     /// Look through the camera once, for the light; the picture is dropped at once.
     Measure,
+    /// Look for the colour chart before the camera; once it is found, keep what follows from it.
+    Calibrate,
     /// End the process.
     Exit,
     /// Staff go away.
@@ -98,6 +104,8 @@ pub struct Machine {
     pub kiosk: String,
     /// The hub's address.
     pub hub: Option<String>,
+    /// Where the colours' calibration is kept; nowhere when absent.
+    pub calibration: Option<PathBuf>,
     /// Parts and their versions or digests.
     pub versions: Vec<(&'static str, String)>,
 }
@@ -110,6 +118,7 @@ pub struct StaffRoom {
     pin: Pin,
     back_off: BackOff,
     light: Light,
+    chart: Chart,
     /// The way out was touched once.
     asks_exit: bool,
 }
@@ -158,16 +167,30 @@ impl StaffRoom {
         self.light
     }
 
+    /// How the calibration with a chart stands.
+    #[must_use]
+    pub fn chart(&self) -> &Chart {
+        &self.chart
+    }
+
     /// As if the PIN had been right: for pictures of the screen.
     pub fn show(&mut self, light: Light) {
         self.gate = Gate::Open;
         self.light = light;
+        self.chart = Chart::Unknown;
         self.asks_exit = false;
+    }
+
+    /// As if staff had looked for the chart.
+    #[cfg(test)]
+    pub(crate) fn put(&mut self, chart: Chart) {
+        self.chart = chart;
     }
 
     fn shut(&mut self) {
         self.pin.wipe();
         self.light = Light::Unknown;
+        self.chart = Chart::Unknown;
         self.asks_exit = false;
         self.gate = if self.hash.is_some() { Gate::Shut } else { Gate::NoPin };
     }
@@ -183,6 +206,11 @@ enum Job {
         wrong: u32,
     },
     Measure(Shutter),
+    Chart(Shutter),
+    Keep {
+        calibration: Box<Calibration>,
+        path: PathBuf,
+    },
 }
 
 /// What it has done.
@@ -190,6 +218,7 @@ enum Job {
 enum Report {
     Verified(bool),
     Measured(Result<Light, String>),
+    Charted(Result<Chart, String>),
 }
 
 /// The worker.
@@ -217,6 +246,10 @@ fn work(tally: &Tally, job: Job) -> Report {
             Report::Verified(is_right)
         }
         Job::Measure(shutter) => Report::Measured(measure(&shutter)),
+        Job::Chart(shutter) => Report::Charted(
+            shutter.take().map(|picture| chart::look(&picture)).map_err(|error| crate::chain(&error)),
+        ),
+        Job::Keep { calibration, path } => Report::Charted(Ok(chart::keep(&calibration, &path))),
     }
 }
 
@@ -249,6 +282,7 @@ fn touch(
     mut session: ResMut<Session>,
     worker: Option<ResMut<StaffWorker>>,
     camera: Res<Camera>,
+    machine: Res<Machine>,
     mut exit: MessageWriter<AppExit>,
 ) {
     let is_typing = matches!(room.gate, Gate::Shut | Gate::Wrong);
@@ -276,6 +310,19 @@ fn touch(
                 job.is_some_and(|job| worker.is_some_and(|mut worker| worker.0.submit(session.id(), job)));
             room.light = if is_taken { Light::Looking } else { Light::NoPicture };
         }
+        Touch::Calibrate if room.gate == Gate::Open && room.chart != Chart::Looking => {
+            let (job, otherwise) = match (&room.chart, &machine.calibration) {
+                (Chart::Found { calibration, .. }, Some(path)) => {
+                    let (calibration, path) = (calibration.clone(), path.clone());
+                    (Some(Job::Keep { calibration, path }), Chart::NotKept)
+                }
+                (Chart::Found { .. }, None) => (None, Chart::NotKept),
+                _ => (camera.shutter().map(Job::Chart), Chart::NoPicture),
+            };
+            let is_taken =
+                job.is_some_and(|job| worker.is_some_and(|mut worker| worker.0.submit(session.id(), job)));
+            room.chart = if is_taken { Chart::Looking } else { otherwise };
+        }
         Touch::Exit if room.gate == Gate::Open && !room.asks_exit => room.asks_exit = true,
         Touch::Exit if room.gate == Gate::Open => {
             info!("staff end the kiosk");
@@ -287,7 +334,12 @@ fn touch(
     }
 }
 
-fn take_in(mut worker: ResMut<StaffWorker>, session: Res<Session>, mut room: ResMut<StaffRoom>) {
+fn take_in(
+    mut worker: ResMut<StaffWorker>,
+    session: Res<Session>,
+    mut room: ResMut<StaffRoom>,
+    mut commands: Commands,
+) {
     let Some((asked_by, outcome)) = worker.bypass_change_detection().0.poll() else { return };
     match outcome {
         Outcome::Done(Report::Verified(is_right)) => {
@@ -310,6 +362,19 @@ fn take_in(mut worker: ResMut<StaffWorker>, session: Res<Session>, mut room: Res
                 });
             }
         }
+        Outcome::Done(Report::Charted(chart)) => {
+            let chart = chart.unwrap_or_else(|reason| {
+                warn!("the camera gives no picture: {reason}");
+                Chart::NoPicture
+            });
+            // It is used also when whoever has kept it has gone meanwhile.
+            if chart == Chart::Kept {
+                commands.trigger(Recalibrate);
+            }
+            if asked_by == session.id() && room.gate == Gate::Open {
+                room.chart = chart;
+            }
+        }
         Outcome::Broke => {
             error!("the staff worker broke down");
             room.shut();
@@ -317,7 +382,7 @@ fn take_in(mut worker: ResMut<StaffWorker>, session: Res<Session>, mut room: Res
     }
 }
 
-/// What keeps the camera open while staff look at the light.
+/// What keeps the camera open while staff look at the light or the chart.
 #[derive(Component, Default)]
 struct LooksAtLight;
 
@@ -328,10 +393,11 @@ fn hold_camera(
     held: Option<Single<Entity, With<LooksAtLight>>>,
 ) {
     // What the worker answers is seen as soon as it is said.
-    if room.light == Light::Looking || room.gate == Gate::Checking {
+    let is_looking = room.light == Light::Looking || room.chart == Chart::Looking;
+    if is_looking || room.gate == Gate::Checking {
         pace.within(WAITING);
     }
-    camera::hold(&mut commands, room.light == Light::Looking, held, Which::Staff);
+    camera::hold(&mut commands, is_looking, held, Which::Staff);
 }
 
 fn keep_time(time: Res<Time<Real>>, mut room: ResMut<StaffRoom>) {
@@ -448,6 +514,48 @@ mod tests {
         assert_eq!(exits(&app), 0, "whoever does something else between has not meant it");
         app.world_mut().trigger(Touch::Exit);
         assert_eq!(exits(&app), 1);
+    }
+
+    /// Waits until a chart was looked for, or kept.
+    fn calibrate(app: &mut App) -> Chart {
+        app.world_mut().trigger(Touch::Calibrate);
+        let chart = |app: &App| app.world().resource::<StaffRoom>().chart().clone();
+        let limit = Instant::now() + Duration::from_secs(60);
+        while chart(app) == Chart::Looking {
+            assert!(Instant::now() < limit, "no chart within 60 s");
+            app.update();
+        }
+        chart(app)
+    }
+
+    #[test]
+    fn staff_keep_the_calibration_that_they_have_seen_and_nobody_else_makes_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = chart::tests::chart();
+        let (file, kept) = (folder.path().join("chart.png"), folder.path().join("calibration.json"));
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::RgbImage::from_raw(picture.width(), picture.height(), picture.rgb().to_vec())
+            .unwrap()
+            .write_to(&mut png, image::ImageFormat::Png)
+            .unwrap();
+        std::fs::write(&file, png.into_inner()).unwrap();
+        let mut app = app();
+        app.add_plugins(crate::camera::plugin)
+            .insert_resource(Camera::new(Some(crate::config::CameraSource::File(file))))
+            .insert_resource(Machine { calibration: Some(kept.clone()), ..default() });
+        #[derive(Resource, Default)]
+        struct Told(usize);
+        app.init_resource::<Told>().add_observer(|_: On<Recalibrate>, mut told: ResMut<Told>| told.0 += 1);
+        assert_eq!(calibrate(&mut app), Chart::Unknown, "behind the door");
+        enter(&mut app, [4, 7, 1, 1]);
+        assert!(matches!(calibrate(&mut app), Chart::Found { .. }));
+        assert!(!kept.exists(), "nothing is kept that nobody has seen");
+        assert_eq!(calibrate(&mut app), Chart::Kept);
+        assert!(Calibration::from_file(&kept).is_ok());
+        assert_eq!(app.world().resource::<Told>().0, 1);
+        app.insert_resource(Machine::default());
+        assert!(matches!(calibrate(&mut app), Chart::Found { .. }));
+        assert_eq!(calibrate(&mut app), Chart::NotKept, "there is no place");
     }
 
     #[test]

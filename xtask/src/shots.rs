@@ -19,7 +19,7 @@ const SENSORS_MIN: usize = 18;
 const SHOT_MAX: Duration = Duration::from_secs(120);
 /// Virtual time that a page may use before its picture: its first events have arrived by then.
 const PAGE_BUDGET_MS: u32 = 4_000;
-const SCREENS: [&str; 7] = ["attract", "home", "skin", "origin", "try-on", "pick-up", "offers"];
+const SCREENS: [&str; 8] = ["attract", "home", "skin", "care", "origin", "try-on", "pick-up", "offers"];
 const LANGUAGES: [(&str, &str); 2] = [("zh", "zh-CN"), ("en", "en")];
 
 /// Makes every picture anew.

@@ -72,6 +72,7 @@ fn studio(orientation: Orientation) -> Option<Studio> {
         world.insert_resource(TimeUpdateStrategy::ManualDuration(Duration::ZERO));
         let versions = ["staff-version-kiosk", "staff-version-model", "staff-version-runtime"];
         world.insert_resource(Machine {
+            calibration: None,
             kiosk: "kiosk-01".to_owned(),
             hub: Some("127.0.0.1:1883".to_owned()),
             versions: versions.map(|part| (part, "1.2.3".to_owned())).to_vec(),

@@ -20,7 +20,7 @@ use crate::{
     logbook::{Line, Logbook},
     origin::OriginWorker,
     skin::{ColourCalibration, SkinStatus},
-    staff::{Gate, Light, Machine, StaffRoom, Touch, pin::PIN_DIGITS},
+    staff::{Gate, Light, Machine, StaffRoom, Touch, chart::Chart, pin::PIN_DIGITS},
     theme::{
         Colour, Edge, Ground, Theme, Type, space,
         widgets::{self, ButtonKind, PressColours},
@@ -46,7 +46,7 @@ pub(super) fn plugin(app: &mut App) {
             (
                 build,
                 show_pin,
-                (show_facts, show_light, show_lines, show_exit)
+                (show_facts, show_light, show_chart, show_lines, show_exit)
                     .run_if(on_timer(REFRESH_EVERY).or_eager(room_has_changed)),
             )
                 .chain()
@@ -96,6 +96,14 @@ enum Fact {
 /// What the camera says about the light.
 #[derive(Component)]
 struct LightWords;
+
+/// What came of the colour chart.
+#[derive(Component)]
+struct ChartWords;
+
+/// The button that looks for the chart, and keeps what was found.
+#[derive(Component)]
+struct ChartKey;
 
 /// Where the last errors are listed, and how many there were when it was built.
 #[derive(Component)]
@@ -246,12 +254,14 @@ fn room_of_staff(slot: &mut ChildSpawnerCommands, theme: &Theme, machine: &Machi
             body.spawn(half()).with_children(|first| parts(first, theme, machine));
             body.spawn(half()).with_children(|second| camera(second, theme));
             body.spawn(half()).with_children(|third| {
+                chart(third, theme);
                 errors(third, theme);
                 exit(third, theme);
             });
         } else {
             parts(body, theme, machine);
             camera(body, theme);
+            chart(body, theme);
             errors(body, theme);
             exit(body, theme);
         }
@@ -369,23 +379,47 @@ fn camera(column: &mut ChildSpawnerCommands, theme: &Theme) {
         ] {
             line(card, theme, Words::key(label), Words::verbatim("—")).insert(fact);
         }
-        // Three columns leave no room for words beside a button.
-        let (row, place) = if theme.is_wide() {
-            (widgets::column(space::TIGHT), Node::default())
-        } else {
-            (widgets::row(space::LINE), Node { flex_grow: 1.0, flex_basis: px(0), ..default() })
-        };
-        card.spawn(Node { width: percent(100), margin: UiRect::top(px(8)), ..row }).with_children(|row| {
-            row.spawn(place).with_children(|told| {
-                told.spawn((
-                    LightWords,
-                    widgets::text(theme, Type::Caption, Colour::InkSoft, light_words(Light::Unknown)),
-                ));
-            });
-            widgets::button(row, theme, "Light", ButtonKind::Quiet, Words::key("staff-light"))
-                .observe(touches(Touch::Measure));
-        });
+        routine(card, theme, "Light", Words::key("staff-light"), (LightWords, light_words(Light::Unknown)))
+            .observe(touches(Touch::Measure));
     });
+}
+
+fn chart(column: &mut ChildSpawnerCommands, theme: &Theme) {
+    column.spawn(tight_card("Chart")).with_children(|card| {
+        routine(
+            card,
+            theme,
+            "Calibrate",
+            chart_action(&Chart::Unknown),
+            (ChartWords, chart_words(&Chart::Unknown)),
+        )
+        .insert(ChartKey)
+        .observe(touches(Touch::Calibrate));
+    });
+}
+
+/// What came of something that staff do with the camera, and the button that does it.
+fn routine<'a>(
+    card: &'a mut ChildSpawnerCommands,
+    theme: &Theme,
+    name: &'static str,
+    action: Words,
+    (marker, told): (impl Component, Words),
+) -> EntityCommands<'a> {
+    // Three columns leave no room for words beside a button.
+    let (row, place) = if theme.is_wide() {
+        (widgets::column(space::TIGHT), Node::default())
+    } else {
+        (widgets::row(space::LINE), Node { flex_grow: 1.0, flex_basis: px(0), ..default() })
+    };
+    let mut id = Entity::PLACEHOLDER;
+    card.spawn(Node { width: percent(100), margin: UiRect::top(px(8)), ..row }).with_children(|row| {
+        row.spawn(place).with_children(|place| {
+            place.spawn((marker, widgets::text(theme, Type::Caption, Colour::InkSoft, told)));
+        });
+        id = widgets::button(row, theme, name, ButtonKind::Quiet, action).id();
+    });
+    card.commands_mut().entity(id)
 }
 
 fn errors(column: &mut ChildSpawnerCommands, theme: &Theme) {
@@ -531,6 +565,41 @@ fn light_words(light: Light) -> Words {
 fn show_light(room: Res<StaffRoom>, mut texts: Query<&mut Words, With<LightWords>>) {
     for mut words in &mut texts {
         words.set_if_neq(light_words(room.light()));
+    }
+}
+
+fn chart_words(chart: &Chart) -> Words {
+    match chart {
+        Chart::Unknown => Words::key("chart-note"),
+        Chart::Looking => Words::key("looking"),
+        Chart::Found { calibration, light_ratio } => Words::key("chart-found")
+            .with("mean", Words::decimal(calibration.delta_e().mean_76, 1))
+            .with("most", Words::decimal(calibration.delta_e().max_76, 1))
+            .with("light", Words::decimal(*light_ratio, 1)),
+        Chart::Refused(key) => Words::key(*key),
+        Chart::NoPicture => Words::key("trouble-camera"),
+        Chart::Kept => Words::key("chart-kept"),
+        Chart::NotKept => Words::key("chart-not-kept"),
+    }
+}
+
+fn chart_action(chart: &Chart) -> Words {
+    Words::key(if matches!(chart, Chart::Found { .. }) { "chart-keep" } else { "chart-look" })
+}
+
+fn show_chart(
+    room: Res<StaffRoom>,
+    mut texts: Query<&mut Words, With<ChartWords>>,
+    keys: Query<&Children, With<ChartKey>>,
+    mut labels: Query<&mut Words, Without<ChartWords>>,
+) {
+    for mut words in &mut texts {
+        words.set_if_neq(chart_words(room.chart()));
+    }
+    for label in keys.iter().flatten() {
+        if let Ok(mut words) = labels.get_mut(*label) {
+            words.set_if_neq(chart_action(room.chart()));
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::Duration};
 use bevy::{prelude::*, time::TimeUpdateStrategy};
 use provenance::{Assessment, Coverage, Hop, ItemClaim, Names, Reason, Verdict};
 use vision::{
-    Picture,
+    Calibration, Picture,
+    calibration::{Curve, Date, DeltaE},
     lips::Shade,
     skin::{
         CaptureReport, Measured, Metric, MetricId, ModelIdentity, RegionId, RegionValue, SCHEMA, SkinReport,
@@ -32,6 +33,7 @@ use crate::{
     skin::{LAYERS, SkinFinding, SkinTrouble, SkinView},
     staff::{
         StaffRoom,
+        chart::Chart,
         pin::{Pin, PinHash},
     },
     theme::{Look, REGION_RGB},
@@ -45,7 +47,7 @@ pub(super) struct State {
     prepare: fn(&mut App),
 }
 
-pub(super) const STATES: [State; 43] = [
+pub(super) const STATES: [State; 44] = [
     State { name: "attract", screen: Screen::Attract, prepare: |_| {} },
     State { name: "attract of a full store", screen: Screen::Attract, prepare: full_store },
     State { name: "home", screen: Screen::Home, prepare: |_| {} },
@@ -109,6 +111,7 @@ pub(super) const STATES: [State; 43] = [
     State { name: "offers, offline", screen: Screen::Offers, prepare: offline },
     State { name: "staff, closed", screen: Screen::Staff, prepare: |_| {} },
     State { name: "staff, open", screen: Screen::Staff, prepare: |app| canned(app, Screen::Staff, "open") },
+    State { name: "staff, with a chart", screen: Screen::Staff, prepare: charted },
     State {
         name: "staff, about to end the kiosk",
         screen: Screen::Staff,
@@ -173,6 +176,16 @@ fn pick_up(app: &mut App, state: &str) {
 /// The visitor has agreed to a camera, so that it is offered for codes, too.
 fn may_film(app: &mut App) {
     app.world_mut().resource_mut::<Session>().answer(Consent::Given);
+}
+
+fn charted(app: &mut App) {
+    canned(app, Screen::Staff, "open");
+    let delta_e =
+        DeltaE { mean_76: 5.9, max_76: 19.8, mean_2000: 5.1, max_2000: 12.2, left_out_mean_76: 7.9 };
+    let date = Date::parse("2026-11-22").unwrap();
+    let same = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    let calibration = Box::new(Calibration::try_new(date, Curve::STRAIGHT, same, delta_e).unwrap());
+    app.world_mut().resource_mut::<StaffRoom>().put(Chart::Found { calibration, light_ratio: 2.4 });
 }
 
 fn at_the_door(app: &mut App) {

@@ -87,7 +87,7 @@ const fn product(
 
 /// Zone index and product of each shelf: goods of the demonstration's catalogue, so that every screen speaks of the
 /// same ones.
-const PRODUCTS: [(usize, Product); 8] = [
+const PRODUCTS: [(usize, Product); 12] = [
     (0, product("09521236000011", "青庭 保湿精华", "Aoniwa moisture serum", 182.0, 350.0, 24)),
     (0, product("09521236000028", "青庭 防晒乳 SPF50", "Aoniwa sunscreen SPF 50", 96.0, 350.0, 30)),
     (
@@ -136,6 +136,10 @@ const PRODUCTS: [(usize, Product); 8] = [
     ),
     (2, product("09521234543220", "金岸酒庄 起泡酒", "Château Rive d'Or sparkling wine", 1560.0, 900.0, 9)),
     (3, product("09521237000010", "北峡海产 冰鲜三文鱼", "Nordfjell fresh salmon", 465.0, 500.0, 20)),
+    (0, product("09521236000035", "青庭 舒缓面霜", "Aoniwa soothing cream", 168.0, 350.0, 24)),
+    (0, product("09521236000042", "青庭 控油洁面乳", "Aoniwa matt cleanser", 149.0, 350.0, 24)),
+    (0, product("09521236000059", "青庭 匀净精华", "Aoniwa even tone serum", 121.0, 350.0, 24)),
+    (0, product("09521236000066", "青庭 抗皱眼霜", "Aoniwa smoothing eye cream", 58.0, 350.0, 30)),
 ];
 const ZONES: [&str; 4] = ["cosmetics", "mother-and-baby", "wine", "fresh"];
 
