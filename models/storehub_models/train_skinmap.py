@@ -232,13 +232,15 @@ def judge(answer, kind: scenes.Kind, folder: Path, shards: range, threshold: flo
 
 
 def train(folder: Path, out: Path, settings: Settings, shards: int | None, threads: int = 1, log_every: int = 100) -> None:
-    """Trains and writes `skinmap.pt` and `skinmap.json` into `out`."""
+    """Trains and writes `skinmap.pt` and `skinmap.json` into `out`; a run that ended with the same settings is kept."""
     torch.set_num_threads(threads)
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     data = SceneSet(scenes.SKIN, folder, shards)
     if data.refresh() == 0:
         raise FileNotFoundError(f"no shard `{scenes.SKIN.path(folder, 0)}`: render skin scenes first")
+    if training.is_finished(out / "skinmap.json", settings, skin_scenes.VERSION, data.refresh()):
+        return
     model = skin_network.SkinNet(settings.width).to(memory_format=torch.channels_last)
     averaged = training.Average(model, settings.average_decay)
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
