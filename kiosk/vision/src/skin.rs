@@ -290,7 +290,7 @@ fn hundredths(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{face::FaceBox, geometry::Point, landmarks::FivePoints};
+    use crate::{HeadTurn, face::FaceBox, geometry::Point, landmarks::FivePoints};
 
     const SIDE: u32 = 1000;
     /// What stands beside the face.
@@ -305,7 +305,8 @@ mod tests {
             mouth_right: Point::new(596.0, 670.0),
         };
         let bounds = FaceBox { x: 140.0, y: 180.0, width: 720.0, height: 720.0, score: 30.0 };
-        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new() }
+        let turn = Some(HeadTurn { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: 0.0 });
+        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new(), turn }
     }
 
     /// A flat face: two dark eyes on skin whose cheeks may be redder, with a little grain, which real
@@ -511,8 +512,12 @@ mod tests {
         small.bounds.width = 480.0;
         let mut second = face();
         second.bounds.width = 300.0;
-        let mut tilted = face();
-        tilted.landmarks.eye_right.y += 60.0;
+        let [tilted, turned, unfitted] = [
+            Some(HeadTurn { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: -14.0 }),
+            Some(HeadTurn { yaw_deg: 20.0, pitch_deg: 0.0, roll_deg: 0.0 }),
+            None,
+        ]
+        .map(|turn| Face { turn, ..face() });
         let grey = picture([140, 140, 140], [140, 140, 140]);
         let clipped = picture([255, 250, 245], [255, 250, 245]);
         let mut collapsed = face();
@@ -531,7 +536,7 @@ mod tests {
         let dark = fine.rgb().iter().map(|byte| u8::try_from(u16::from(*byte) * 28 / 100).unwrap()).collect();
         let dark = Picture::from_rgb(SIDE, SIDE, dark).unwrap();
         let orange = picture([190, 90, 40], [190, 90, 40]);
-        let cases: [(&Picture, Vec<Face>, &str); 10] = [
+        let cases: [(&Picture, Vec<Face>, &str); 12] = [
             (&dark, vec![face()], "too_dark"),
             (&orange, vec![face()], "colour_cast"),
             (&fine, vec![], "no_face"),
@@ -540,6 +545,8 @@ mod tests {
             (&fine, vec![small], "face_too_small"),
             (&fine, vec![face(), second], "more_than_one_face"),
             (&fine, vec![tilted], "head_tilted"),
+            (&fine, vec![turned], "head_turned"),
+            (&fine, vec![unfitted], "face_unclear"),
             (&grey, vec![face()], "no_colour"),
             (&clipped, vec![face()], "over_exposed"),
         ];
