@@ -1,7 +1,7 @@
 //! The report on one face: what leaves the analysis, and nothing else does.
 //!
-//! Owns the form that `skin-report/1` has. No pixel and no landmark is part of it; what is drawn over the picture stays
-//! in memory.
+//! Owns the form that `skin-report/1` has. No pixel, no map and no landmark is part of it; what is drawn over the picture
+//! stays in memory, and [`super::Mask`] is made of it only for a program that asks.
 
 use std::collections::BTreeMap;
 
