@@ -215,7 +215,7 @@ origin, feeling or health.
   the lids are called lines at times, and a line under a highlight is lost with the light.
 - Spots on very dark skin and freckles thinner than about a millimetre differ little from their surroundings. Nothing that a
   viewer could not tell counts as missed, so the figures by tone compare what is visible, not what is there.
-- A hand or another face's skin before the face is skin to it.
+- A hand or another face's skin before the face is skin to it; the kiosk's gate refuses most such pictures by the landmarks, not all.
 - Make-up, tattoos and filters that smooth a picture are not in the renders. Covered skin looks plain, not unmeasurable.
 
 ## How it was made

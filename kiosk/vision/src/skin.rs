@@ -308,7 +308,7 @@ mod tests {
         };
         let bounds = FaceBox { x: 140.0, y: 180.0, width: 720.0, height: 720.0, score: 30.0 };
         let turn = Some(HeadTurn { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: 0.0 });
-        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new(), turn }
+        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new(), unsure: 0.05, turn }
     }
 
     /// A flat face: two dark eyes on skin whose cheeks may be redder, with a little grain, which real
@@ -520,6 +520,8 @@ mod tests {
             None,
         ]
         .map(|turn| Face { turn, ..face() });
+        let mut behind_a_hand = face();
+        behind_a_hand.unsure = 0.07;
         let grey = picture([140, 140, 140], [140, 140, 140]);
         let clipped = picture([255, 250, 245], [255, 250, 245]);
         let mut collapsed = face();
@@ -538,7 +540,7 @@ mod tests {
         let dark = fine.rgb().iter().map(|byte| u8::try_from(u16::from(*byte) * 28 / 100).unwrap()).collect();
         let dark = Picture::from_rgb(SIDE, SIDE, dark).unwrap();
         let orange = picture([190, 90, 40], [190, 90, 40]);
-        let cases: [(&Picture, Vec<Face>, &str); 12] = [
+        let cases: [(&Picture, Vec<Face>, &str); 13] = [
             (&dark, vec![face()], "too_dark"),
             (&orange, vec![face()], "colour_cast"),
             (&fine, vec![], "no_face"),
@@ -549,6 +551,7 @@ mod tests {
             (&fine, vec![tilted], "head_tilted"),
             (&fine, vec![turned], "head_turned"),
             (&fine, vec![unfitted], "face_unclear"),
+            (&fine, vec![behind_a_hand], "face_covered"),
             (&grey, vec![face()], "no_colour"),
             (&clipped, vec![face()], "over_exposed"),
         ];
