@@ -20,6 +20,8 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 # Which scenes there are, and how many shards of them are made: of 500 scenes, of 25 where they are of skin.
 SHARDS = {"landmarks": 28, "skin": 46, "skin-b": 4}
 REFERENCE_FACES = 240
+# What a shell says of a program that was stopped by Ctrl-C.
+STOPPED = 130
 
 
 def _kind(name: str):
@@ -150,7 +152,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     args = _parser().parse_args()
-    args.call(args)
+    try:
+        args.call(args)
+    except KeyboardInterrupt:
+        # Whoever stops it knows where it was, and what is there is kept.
+        return STOPPED
     return 0
 
 
