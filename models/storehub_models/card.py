@@ -178,6 +178,7 @@ the figures differ within their intervals. {'' if training['shards_fixed'] else 
 def _skinmap(report: dict, manifest: dict) -> str:
     training, thresholds = manifest["training"], manifest["thresholds"]
     settings = training["settings"]
+    samples = f"{training['samples_seen']:,} crops of {settings['crop_px']} px"
     measured = report.get("skipped") and f"Not measured: {report['skipped']}." or _skin_figures(report)
     return f"""# Model card: skinmap
 
@@ -191,7 +192,7 @@ origin, feeling or health.
 | Input | 512 x 512 RGB, the face upright and {manifest['frame']['view_mm']:.0f} mm wide, laid by the landmarks: `frame` in `weights/skinmap.json` |
 | Output | four maps of 256 x 256: probability of skin, line and spot, share of mirrored light |
 | Thresholds | skin {thresholds['skin']}, line {thresholds['line']}, spot {thresholds['spot']}, chosen on {thresholds['chosen_on']}: seeds that nothing trained on |
-| Trained on | {training['scenes']:,} scenes of renderer {training['renderer']}, {training['samples_seen']:,} crops of {settings['crop_px']} px, seed {settings['seed']}, {training['seconds'] // 60} minutes |
+| Trained on | {training['scenes']:,} scenes of renderer {training['renderer']}, {samples}, seed {settings['seed']}, {training['seconds'] // 60} minutes on a shared machine |
 | Photographs in training | none |
 
 ## How well it does
@@ -211,7 +212,7 @@ origin, feeling or health.
 - Nobody has drawn lines and spots on real faces that we may use, so **all figures above are of computer-made faces**. Renderer B
   shares no code with renderer A, which it learnt from, but both are our idea of skin: on people it will be worse by an amount
   that is not known.
-- Lines are the weakest map. Shallow ones are missed first; hair that lies on the forehead, stubble, the rims of glasses and folds of
+- Lines are the weakest map, on dark skin most of all. Shallow ones are missed first; hair that lies on the forehead, stubble, the rims of glasses and folds of
   the lids are called lines at times, and a line under a highlight is lost with the light.
 - Spots on very dark skin and freckles thinner than about a millimetre differ little from their surroundings. Nothing that a
   viewer could not tell counts as missed, so the figures by tone compare what is visible, not what is there.
@@ -222,8 +223,13 @@ origin, feeling or health.
 
 Each scene is a seed: the head of the landmark network's renderer with lines cut into its relief, spots, redness and shine, all
 with their exact place. What was drawn counts as a line or a spot where it changes the picture by more than a viewer can just
-notice; what was drawn and cannot be seen counts neither for nor against. The settings are in the manifest
-(`training.settings`). `cargo xtask models` makes it anew.
+notice; what was drawn and cannot be seen counts neither for nor against. What the network says of a picture is the mean of its
+answers for the picture and for its mirror image. The settings are in the manifest (`training.settings`). `cargo xtask models` makes
+it anew; the shipped file's two stages ran as two commands, with the same code, seeds and settings.
+
+In the last stage of the training lines are dark as well as deep, because on skin they hold shadow and pigment. Renderer B draws
+them so too, and whoever added that stage knew it: the figures for lines are of scenes that no training and no threshold has
+seen, but not of an idea of lines that nobody had seen.
 """
 
 
