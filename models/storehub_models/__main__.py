@@ -1,7 +1,7 @@
-"""Command line of everything in this package; `all` makes what is missing of the landmark network.
+"""Command line of everything in this package.
 
-`all` takes minutes when the trained weights of the last run are still in the work folder, and
-about an hour on one core when everything has to be rendered and trained again.
+`cargo xtask models` calls these commands in their order; by hand each of them can be called alone. What is there is kept:
+a shard of scenes, and a training that ended with the very settings that it would have now.
 """
 
 from __future__ import annotations
@@ -17,114 +17,146 @@ import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
-WEIGHTS = PACKAGE_ROOT / "weights"
-SHARDS = 28
+# Which scenes there are, and how many shards of them are made: of 500 scenes, of 25 where they are of skin.
+SHARDS = {"landmarks": 28, "skin": 46, "skin-b": 4}
 REFERENCE_FACES = 240
+# What a shell says of a program that was stopped by Ctrl-C.
+STOPPED = 130
+
+
+def _kind(name: str):
+    from . import scenes
+
+    return {"landmarks": scenes.LANDMARKS, "skin": scenes.SKIN, "skin-b": scenes.SKIN_B}[name]
+
+
+def _shards(args) -> range:
+    return range(args.first_shard, SHARDS[args.scenes] if args.shards is None else args.shards)
 
 
 def _render(args) -> None:
-    from . import scenes
-    kind = {"landmarks": scenes.LANDMARKS, "skin": scenes.SKIN, "skin-b": scenes.SKIN_B}[args.scenes]
-    for shard in range(args.first_shard, args.shards):
-        kind.render(args.work / "scenes", shard)
+    for shard in _shards(args):
+        _kind(args.scenes).render(args.work / "scenes", shard)
 
 
 def _train(args) -> None:
     from . import train_landmarks
-    settings = train_landmarks.Settings(steps=args.steps) if args.steps else train_landmarks.Settings()
-    train_landmarks.train(args.work / "scenes", args.work / "run", settings, args.shards)
+
+    settings = train_landmarks.Settings(**({"steps": args.steps} if args.steps else {}))
+    shards = SHARDS["landmarks"] if args.shards is None else args.shards
+    train_landmarks.train(args.work / "scenes", args.work / "run", settings, shards)
 
 
 def _train_skin(args) -> None:
     from . import train_skinmap
-    settings = train_skinmap.Settings(steps=args.steps) if args.steps else train_skinmap.Settings()
-    train_skinmap.train(args.work / "scenes", args.work / "run", settings, None, args.threads)
+
+    settings = train_skinmap.Settings(**({"steps": args.steps} if args.steps else {}))
+    shards = SHARDS["skin"] if args.shards is None else args.shards
+    train_skinmap.train(args.work / "scenes", args.work / "run", settings, shards, args.threads)
 
 
 def _judge_skin(args) -> None:
-    from . import scenes, train_skinmap
+    from . import train_skinmap
+
     answer = train_skinmap.answering(args.work / "run" / "skinmap.pt", train_skinmap.Settings().width)
-    kind = scenes.SKIN_B if args.scenes == "skin-b" else scenes.SKIN
-    shards = range(args.first_shard, args.shards)
-    print(json.dumps(train_skinmap.judge(answer, kind, args.work / "scenes", shards), indent=1))
-
-
-def _export_skin(args) -> None:
-    from . import export_skinmap
-    export_skinmap.export(args.work / "run", args.work, WEIGHTS)
-
-
-def _reference(args) -> None:
-    from . import reference
-    reference.write(args.work, WEIGHTS, args.vision, args.faces)
-
-
-def _compare(args) -> None:
-    from . import compare
-    compare.compare(args.work / "scenes", WEIGHTS)
+    report = train_skinmap.judge(answer, _kind(args.scenes), args.work / "scenes", _shards(args))
+    print(json.dumps(report, indent=1))
 
 
 def _export(args) -> None:
     from . import export
-    export.export(args.work / "run", WEIGHTS)
+
+    export.export(args.work / "run", args.weights)
 
 
-def _evaluate(_args) -> dict:
+def _export_skin(args) -> None:
+    from . import export_skinmap
+
+    export_skinmap.export(args.work / "run", args.work, args.weights)
+
+
+def _reference(args) -> None:
+    from . import reference
+
+    reference.write(args.work, args.weights, args.vision, args.faces)
+
+
+def _compare(args) -> None:
+    from . import compare
+
+    compare.compare(args.work / "scenes", args.weights)
+
+
+def _evaluate(args) -> None:
     from . import evaluate
-    report = evaluate.evaluate(WEIGHTS)
-    print(json.dumps(report, indent=1))
-    return report
+
+    print(json.dumps(evaluate.evaluate(args.weights, args.work / "scenes"), indent=1))
 
 
 def _card(args) -> None:
-    from . import card
-    report = _evaluate(args)
-    if "real_faces" not in report:
-        # Figures on real faces stay those of the last machine that had them, unless the model changed.
-        report = card.merge_with_last(report, WEIGHTS)
-    card.write(report, WEIGHTS, PACKAGE_ROOT / "MODEL_CARD.md")
+    from . import card, evaluate
+
+    card.write(evaluate.evaluate(args.weights, args.work / "scenes"), args.weights)
 
 
 def _portrait(args) -> None:
     from . import portrait
+
     portrait.write(args.out, args.seed, args.size)
 
 
-def _all(args) -> None:
-    if not (args.work / "run" / "training.json").exists():
-        _render(args)
-        _train(args)
-    _export(args)
-    _card(args)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m storehub_models", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    work = argparse.ArgumentParser(add_help=False)
+    work.add_argument("--work", type=Path, default=PACKAGE_ROOT / ".work",
+                      help="scenes and training runs; can be deleted (default: models/.work)")
+    weights = argparse.ArgumentParser(add_help=False)
+    weights.add_argument("--weights", type=Path, default=PACKAGE_ROOT / "weights",
+                         help="where the exported networks are (default: models/weights)")
+    shards = argparse.ArgumentParser(add_help=False)
+    shards.add_argument("--shards", type=int, help=f"how many shards (default: {SHARDS})")
+    which = argparse.ArgumentParser(add_help=False)
+    which.add_argument("--scenes", choices=list(SHARDS), default="landmarks",
+                       help="which scenes (default: %(default)s)")
+    which.add_argument("--first-shard", type=int, default=0)
+    steps = argparse.ArgumentParser(add_help=False)
+    steps.add_argument("--steps", type=int, help="training steps (default: as in the settings)")
+
+    def command(name: str, call, help: str, *parents) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, parents=parents)
+        added.set_defaults(call=call)
+        return added
+
+    command("render", _render, "draw scenes", work, which, shards)
+    command("train", _train, "train the landmark network", work, shards, steps)
+    threads = command("train-skin", _train_skin, "train the skin network", work, shards, steps)
+    threads.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
+    command("judge-skin", _judge_skin, "how well a trained skin network does", work, which, shards)
+    command("export", _export, "the landmark network's file, manifest and goldens", work, weights)
+    command("export-skin", _export_skin, "the skin network's file, thresholds, manifest and goldens", work, weights)
+    reference = command("reference", _reference, "what scores are compared with", work, weights)
+    reference.add_argument("--vision", type=Path, required=True, help="the program storehub-vision")
+    reference.add_argument("--faces", type=int, default=REFERENCE_FACES,
+                           help="how many faces are drawn (default: %(default)s)")
+    command("compare", _compare, "line and spot masks beside classical ones", work, weights)
+    command("evaluate", _evaluate, "the figures of the model cards", work, weights)
+    command("card", _card, "evaluate, and write the model cards", work, weights)
+    portrait = command("portrait", _portrait, "a large frontal face, no person")
+    portrait.add_argument("--seed", type=int, default=1, help="which face (default: %(default)s)")
+    portrait.add_argument("--size", type=int, default=1080, help="width in pixels (default: %(default)s)")
+    portrait.add_argument("--out", type=Path, required=True, help="a .png or .jpg file")
+    return parser
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m storehub_models", description=__doc__)
-    parser.add_argument("command", choices=["render", "train", "train-skin", "judge-skin", "export-skin", "reference", "compare", "export", "evaluate", "card", "portrait", "all"])
-    parser.add_argument("--work", type=Path, default=PACKAGE_ROOT / ".work",
-                        help="scenes and training runs; can be deleted (default: models/.work)")
-    parser.add_argument("--scenes", choices=["landmarks", "skin", "skin-b"], default="landmarks",
-                        help="render: which scenes (default: %(default)s)")
-    parser.add_argument("--shards", type=int, default=SHARDS,
-                        help="shards of 500 scenes, of 25 for skin (default: %(default)s)")
-    parser.add_argument("--first-shard", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=None, help="training steps of 64 crops")
-    parser.add_argument("--vision", type=Path, help="reference: the program storehub-vision")
-    parser.add_argument("--faces", type=int, default=REFERENCE_FACES,
-                        help="reference: how many faces are rendered (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="train-skin: threads (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="portrait: which person (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=1080, help="portrait: width in pixels (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="portrait: a .png or .jpg file")
-    args = parser.parse_args()
-    if args.command == "reference" and args.vision is None:
-        parser.error("reference needs --vision PROGRAM")
-    if args.command == "portrait" and args.out is None:
-        parser.error("portrait needs --out FILE")
-    commands = {"render": _render, "train": _train, "train-skin": _train_skin,
-                "judge-skin": _judge_skin, "export-skin": _export_skin, "reference": _reference, "compare": _compare, "export": _export, "evaluate": _evaluate,
-                "card": _card, "portrait": _portrait, "all": _all}
-    commands[args.command](args)
+    args = _parser().parse_args()
+    try:
+        args.call(args)
+    except KeyboardInterrupt:
+        # Whoever stops it knows where it was, and what is there is kept.
+        return STOPPED
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of the exported graph: held-out renders, and real faces where they are at hand.
+"""Evaluation of the exported networks: held-out renders, and real faces where they are at hand.
 
 Owns the error measure: mean distance of the five named points to their truth over the inter-ocular
 distance of the truth. The real faces are read from `faces_hd.json` beside the checkout, only to
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import crop, export, onnx_file, render
+from . import crop, evaluate_skin, export, onnx_file, render
 
 HELD_OUT_FIRST_SEED = 2_000_000
 HELD_OUT_COUNT = 500
@@ -218,7 +218,12 @@ def real_faces(run, folder: Path, limit: float) -> dict:
     return result
 
 
-def evaluate(weights: Path) -> dict:
+def evaluate(weights: Path, scene_folder: Path) -> dict:
+    """What there is to say of each network, by its name."""
+    return {"landmark96": _landmarks(weights), "skinmap": evaluate_skin.evaluate(weights, scene_folder)}
+
+
+def _landmarks(weights: Path) -> dict:
     run = onnx_file.session(weights / "landmark96.onnx")
     limit = json.loads((weights / "landmark96.json").read_text())["face_check"]["no_face_above"]
     folder = evaluation_folder()

@@ -663,12 +663,16 @@ def _camera(image, rng) -> np.ndarray:
 
 @dataclass
 class Scene:
-    """A picture (SCENE_PX square, RGB), its points in pixels and the detector's box (cx, cy, side)."""
+    """A picture (SCENE_PX square, RGB), its points in pixels and the detector's box (cx, cy, side).
+
+    `turn_deg` is yaw, pitch and roll of the head: positive to the right of the picture, upwards, and clockwise.
+    """
 
     image: np.ndarray
     points: np.ndarray
     box: np.ndarray
     melanin: float
+    turn_deg: np.ndarray
 
 
 def render(seed: int) -> Scene:
@@ -684,7 +688,7 @@ def render(seed: int) -> Scene:
         np.clip(rng.normal(0.0, 7.0), -20, 20)])
     camera_from_head = _rotation(yaw, pitch, roll)
     radiance = _light(albedo, z, camera_from_head, rng)
-    return _photograph(face, radiance, alpha, z, xy, camera_from_head, rng)
+    return _photograph(face, radiance, alpha, z, xy, camera_from_head, np.degrees([yaw, pitch, roll]), rng)
 
 
 def _paint(face: Face, z, t, rng, hair_style=None, fine=None):
@@ -750,16 +754,13 @@ def _light(albedo, z, camera_from_head, rng):
     return _shade(albedo, z, directions, colours, ambient, rng.uniform(-0.1, 0.5), gloss, rng)[0]
 
 
-def _photograph(face, radiance, alpha, z, xy, camera_from_head, rng) -> Scene:
+def _photograph(face, radiance, alpha, z, xy, camera_from_head, turn_deg, rng) -> Scene:
     distance = float(np.exp(rng.uniform(np.log(420.0), np.log(2500.0))))
     px_per_mm = SCENE_PX / (SCENE_BOX_SIDES * BOX_SIDE_MM)
     eye = Eye(z, camera_from_head, distance)
     centre = eye.project(np.array([[0.0, BOX_CENTRE_Y_MM, -8.0]]))[0]
     spot = np.array([SCENE_PX, SCENE_PX]) * 0.5
-    # On the rim the height field is steepest, so the depth of a rim point is read a little inside.
-    inset = np.where(np.isin(np.arange(POINT_COUNT), RIM_POINTS), 0.96, 1.0)[:, None] * xy
-    solid = np.column_stack([xy, eye.height_at(inset[:, 0], inset[:, 1])])
-    points = (eye.project(solid) - centre) * px_per_mm + spot
+    points = (eye.project(_solid(eye, xy)) - centre) * px_per_mm + spot
 
     pixel = np.arange(SCENE_PX) + 0.5
     image_x, image_y = np.meshgrid(pixel, pixel)
@@ -771,7 +772,22 @@ def _photograph(face, radiance, alpha, z, xy, camera_from_head, rng) -> Scene:
     scene = _occlude(scene, rng)
     side = BOX_SIDE_MM * px_per_mm
     return Scene(_camera(scene.astype(np.float32), rng), points.astype(np.float32),
-                 np.array([spot[0], spot[1], side], np.float32), face.melanin)
+                 np.array([spot[0], spot[1], side], np.float32), face.melanin, turn_deg)
+
+
+def _solid(eye: Eye, xy) -> np.ndarray:
+    """Points of the head frame with their height, shape (POINT_COUNT, 3)."""
+    # On the rim the height field is steepest, so the depth of a rim point is read a little inside.
+    inset = np.where(np.isin(np.arange(POINT_COUNT), RIM_POINTS), 0.96, 1.0)[:, None] * xy
+    return np.column_stack([xy, eye.height_at(inset[:, 0], inset[:, 1])])
+
+
+def head_points(seed: int) -> np.ndarray:
+    """The points of one person's head in mm: x to the right, y down, z out of the face; shape (POINT_COUNT, 3)."""
+    rng = np.random.default_rng([55_001, seed])
+    face = _draw_face(rng)
+    height, _ = _head_height(face, rng)
+    return _solid(Eye(height, np.eye(3), 1.0), _points_in_head(face))
 
 
 class Eye:

@@ -14,6 +14,7 @@ are those of `skin_scenes`.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -156,9 +157,23 @@ def _draw_redness(rng, frame):
     return np.where(red < 0.03, 0.0, red)
 
 
-def render_b(seed: int) -> SkinScene:
-    """The scene of one seed, in the frame and with the maps of `skin_scenes`."""
-    rng = np.random.default_rng([104_729, seed])
+@dataclass
+class _Person:
+    """A head in its frame before any light: its outline, its relief, what is on its skin and the colour of that skin."""
+
+    frame: _Frame
+    half: float
+    chin: float
+    crown: float
+    oval: np.ndarray
+    lines: np.ndarray
+    spots: np.ndarray
+    redness: np.ndarray
+    relief: np.ndarray
+    tone_lab: np.ndarray
+
+
+def _person(rng) -> _Person:
     frame = _Frame(rng)
     x, y = frame.x, frame.y
     half, chin, crown = rng.uniform(63, 74), rng.uniform(98, 118), rng.uniform(-112, -92)
@@ -166,8 +181,6 @@ def render_b(seed: int) -> SkinScene:
     low = np.clip((y - middle) / (chin - middle), 0, None)
     width = half * (1.0 - rng.uniform(0.25, 0.42) * low**2)
     oval = 1.0 - (np.abs(x) / width) ** rng.uniform(2.2, 2.8) - (np.abs(y - middle) / (chin - middle)) ** 2.4
-    head = _soft(oval, 0.02)
-
     lines, spots, redness = _draw_lines(rng, frame), _draw_spots(rng, frame), _draw_redness(rng, frame)
     relief = 46.0 * np.sqrt(np.clip(oval, 0.0, 1.0) + 1e-3)
     relief += rng.uniform(14, 22) * frame.blob(0, 30, rng.uniform(6, 9), 13) + 7.0 * frame.blob(0, 12, 5.5, 16)
@@ -175,8 +188,29 @@ def render_b(seed: int) -> SkinScene:
     relief += 4.0 * frame.blob(0, 64, 22, 8) + 5.0 * frame.blob(0, chin - 14, 13, 9) + 2.5 * frame.pair(38, 27, 13, 12)
     fine = 0.02 * rng.random() * gaussian_filter(rng.standard_normal(x.shape), 0.7)
     relief = gaussian_filter(relief, 1.0) + fine
+    return _Person(frame, half, chin, crown, oval, lines, spots, redness, relief, _tone(rng))
 
-    lab = _tone(rng) + 0.9 * np.dstack([_smooth(rng, x.shape, 70), 0.6 * _smooth(rng, x.shape, 50), _smooth(rng, x.shape, 60)])
+
+def _dice(seed: int):
+    return np.random.default_rng([104_729, seed])
+
+
+def ita_deg(seed: int) -> float:
+    """The individual typology angle of a scene's skin, as it was chosen: no light and no camera is in it."""
+    lightness, _, yellow = _person(_dice(seed)).tone_lab
+    return float(np.degrees(np.arctan2(lightness - 50.0, yellow)))
+
+
+def render_b(seed: int) -> SkinScene:
+    """The scene of one seed, in the frame and with the maps of `skin_scenes`."""
+    rng = _dice(seed)
+    person = _person(rng)
+    frame, lines, spots, redness, relief = person.frame, person.lines, person.spots, person.redness, person.relief
+    x, y = frame.x, frame.y
+    head = _soft(person.oval, 0.02)
+
+    lab = person.tone_lab + 0.9 * np.dstack(
+        [_smooth(rng, x.shape, 70), 0.6 * _smooth(rng, x.shape, 50), _smooth(rng, x.shape, 60)])
     lab = lab + redness[..., None] * BLOOD_LAB
     lab = lab + rng.uniform(0, 0.5) * frame.pair(31, 12, 12, 4)[..., None] * np.array([-4.0, 1.0, -2.0])
     lab = lab + 0.7 * gaussian_filter(rng.standard_normal(x.shape), 0.8)[..., None] * np.array([1.5, 0.5, 0.5])
@@ -190,7 +224,7 @@ def render_b(seed: int) -> SkinScene:
         rng.bit_generator.state = dice
         bare.append(_seen(rng, frame, other_lab, relief, other_lines)[0])
     rng.bit_generator.state = after
-    hair, is_hair = _hair(rng, frame, crown, half)
+    hair, is_hair = _hair(rng, frame, person.crown, person.half)
     neck = _soft(rng.uniform(42, 58) - np.abs(x), 1.0) * _soft(y - 60.0, 3.0)
     behind = rng.random(3) * rng.uniform(0.1, 1.0) * (1.0 + 0.3 * _smooth(rng, x.shape, 150))[..., None]
     shade = np.clip(behind, 0.0, 1.5)

@@ -172,13 +172,15 @@ def loss_of(logits, target, centres, settings: Settings) -> tuple[torch.Tensor, 
 
 
 def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None, log_every: int = 200) -> None:
-    """Train and write `weights.pt` and `training.json` into `out`."""
+    """Train and write `weights.pt` and `training.json` into `out`; a run that ended with the same settings is kept."""
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     data = SceneSet(scene_folder, shards)
     if data.refresh() == 0:
         raise FileNotFoundError(f"no shard `{scenes.LANDMARKS.path(scene_folder, 0)}`: render scenes first")
+    if training.is_finished(out / "training.json", settings, render.VERSION, data.refresh()):
+        return
     model = network.LandmarkNet().to(memory_format=torch.channels_last)
     averaged = training.Average(model, settings.average_decay)
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)

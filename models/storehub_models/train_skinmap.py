@@ -2,6 +2,10 @@
 
 Owns the augmentation of a crop, the loss, the schedule and the tolerant overlap that lines and spots are judged by.
 Seeds are fixed. Renderer B's scenes are for `judge` only.
+
+A training has two stages. The second one starts from the weights of the first, with a lower rate, and lines in it are dark
+as well as deep: the renderer cuts them into the relief, so that all that a network can know a line by is how the light
+falls into it, and on skin a line also holds shadow, pigment and what was put on the skin.
 """
 
 from __future__ import annotations
@@ -25,6 +29,12 @@ LINE_MM_MIN = 0.02
 SPOT_MIN = 0.06
 # Where shine stands among the maps.
 SHINE = skin_scenes.MAPS.index("shine")
+LINES, LINE_CONTRAST = skin_scenes.MAPS.index("lines"), skin_scenes.MAPS.index("line_contrast")
+# The depth at which a line is as dark whatever its flank, in mm.
+FLANK_MM = 0.2
+# L* is this times the cube root of the light, less 16; so a small share of the light is worth a third of it times the root.
+LIGHTNESS_OF_ROOT = 116.0
+FIRST, SECOND = 1, 2
 # Seen from here on, in CIELAB (see `skin_scenes`).
 JUST_NOTICEABLE = 2.3
 
@@ -34,11 +44,13 @@ class Settings:
     """Everything a run depends on besides the scenes."""
 
     seed: int = 29
-    steps: int = 7000
+    steps: int = 9000
+    second_steps: int = 1000
     batch: int = 12
     crop_px: int = 192
-    width: int = 20
+    width: int = 24
     learning_rate: float = 2e-3
+    second_rate: float = 8e-4
     weight_decay: float = 1e-4
     warmup_steps: int = 200
     average_decay: float = 0.998
@@ -49,6 +61,9 @@ class Settings:
     spot_weight: float = 3.0
     overlap_weight: float = 0.5
     shine_weight: float = 1.0
+    # How many pictures of the second stage have dark lines, and by what share at most a millimetre of depth darkens.
+    dark_lines_share: float = 0.7
+    dark_per_mm_max: float = 2.0
 
 
 class SceneSet:
@@ -143,6 +158,27 @@ def vary_light(picture: torch.Tensor, truth: torch.Tensor, rng) -> tuple[torch.T
     return (picture + noise * column(0.0, 0.02)).clamp(0.0, 1.0), truth
 
 
+def darken_lines(picture: torch.Tensor, truth: torch.Tensor, rng, settings: Settings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lines of some pictures are darker than the skin, more where they are deep, with a flank of another form in each picture.
+
+    What is darker is seen better, and the truth says so.
+    """
+    count = picture.shape[0]
+
+    def drawn(low: float, high: float) -> torch.Tensor:
+        return torch.from_numpy(rng.uniform(low, high, (count, 1, 1, 1))).float()
+
+    per_mm = drawn(0.0, settings.dark_per_mm_max) * _sometimes(rng, count, settings.dark_lines_share)
+    depth = (truth[:, LINES:LINES + 1] / FLANK_MM).clamp(min=0.0) ** drawn(0.6, 1.6) * FLANK_MM
+    share = (per_mm * depth).clamp(max=0.6)
+    fine = functional.interpolate(share, size=picture.shape[2:], mode="bilinear", align_corners=False)
+    linear = picture.clamp(1e-4, 1.0) ** 2.2
+    light = functional.avg_pool2d(linear.mean(dim=1, keepdim=True), 2)
+    truth = truth.clone()
+    truth[:, LINE_CONTRAST] += (LIGHTNESS_OF_ROOT / 3.0 * light ** (1 / 3) * share)[:, 0]
+    return (linear * (1.0 - fine)) ** (1 / 2.2), truth
+
+
 def _sometimes(rng, count: int, share: float) -> torch.Tensor:
     return torch.from_numpy((rng.random((count, 1, 1, 1)) < share).astype(np.float32))
 
@@ -232,21 +268,39 @@ def judge(answer, kind: scenes.Kind, folder: Path, shards: range, threshold: flo
 
 
 def train(folder: Path, out: Path, settings: Settings, shards: int | None, threads: int = 1, log_every: int = 100) -> None:
-    """Trains and writes `skinmap.pt` and `skinmap.json` into `out`."""
+    """Trains and writes `skinmap.pt` and `skinmap.json` into `out`; a run that ended with the same settings is kept."""
     torch.set_num_threads(threads)
-    torch.manual_seed(settings.seed)
-    rng = np.random.default_rng(settings.seed)
     data = SceneSet(scenes.SKIN, folder, shards)
     if data.refresh() == 0:
         raise FileNotFoundError(f"no shard `{scenes.SKIN.path(folder, 0)}`: render skin scenes first")
+    if training.is_finished(out / "skinmap.json", settings, skin_scenes.VERSION, data.refresh()):
+        return
+    torch.manual_seed(settings.seed)
     model = skin_network.SkinNet(settings.width).to(memory_format=torch.channels_last)
-    averaged = training.Average(model, settings.average_decay)
-    optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    for stage in (FIRST, SECOND):
+        _train_stage(model, data, out, settings, stage, log_every)
+    record = {"settings": asdict(settings), "renderer": skin_scenes.VERSION, "scenes": data.refresh(),
+              "samples_seen": (settings.steps + settings.second_steps) * settings.batch, "threads": threads,
+              "seconds": round(time.monotonic() - started), "torch": torch.__version__.split("+")[0],
+              "parameters": sum(p.numel() for p in model.parameters())}
+    (out / "skinmap.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _train_stage(model, data: SceneSet, out: Path, settings: Settings, stage: int, log_every: int) -> None:
+    """Trains `model` and leaves it with the averaged weights, which stand in `skinmap.pt` as well."""
+    rng = np.random.default_rng(settings.seed if stage == FIRST else [settings.seed, stage])
+    steps, rate = ((settings.steps, settings.learning_rate) if stage == FIRST
+                   else (settings.second_steps, settings.second_rate))
+    averaged = training.Average(model, settings.average_decay)
+    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=settings.weight_decay)
     started, running = time.monotonic(), []
-    for step in range(settings.steps):
-        training.set_rate(optimiser, settings.learning_rate, step, settings.steps, settings.warmup_steps)
+    for step in range(steps):
+        training.set_rate(optimiser, rate, step, steps, settings.warmup_steps)
         picture, truth = crops(data, rng, settings)
+        if stage == SECOND:
+            picture, truth = darken_lines(picture, truth, rng, settings)
         picture, truth = vary_light(picture, truth, rng)
         picture = picture.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -258,16 +312,12 @@ def train(folder: Path, out: Path, settings: Settings, shards: int | None, threa
         optimiser.step()
         averaged.take_in(model, step)
         running.append(loss.item())
-        if (step + 1) % log_every == 0 or step + 1 == settings.steps:
-            print(f"step {step + 1}/{settings.steps}  loss {np.mean(running):.3f}  scenes {data.refresh()}  "
+        if (step + 1) % log_every == 0 or step + 1 == steps:
+            print(f"stage {stage}  step {step + 1}/{steps}  loss {np.mean(running):.3f}  scenes {data.refresh()}  "
                   f"{time.monotonic() - started:.0f} s", flush=True)
             running.clear()
             torch.save(averaged.state, out / "skinmap.pt")
-    record = {"settings": asdict(settings), "renderer": skin_scenes.VERSION, "scenes": data.refresh(),
-              "samples_seen": settings.steps * settings.batch, "threads": threads,
-              "seconds": round(time.monotonic() - started), "torch": torch.__version__.split("+")[0],
-              "parameters": sum(p.numel() for p in model.parameters())}
-    (out / "skinmap.json").write_text(json.dumps(record, indent=2) + "\n")
+    model.load_state_dict(averaged.state)
 
 
 def answering(weights: Path, width: int):

@@ -1,11 +1,14 @@
-"""What every training shares: the pace of learning and the average of the weights.
+"""What every training shares: the pace of learning, the average of the weights, and when there is nothing left to do.
 
 Owns the schedule (a linear start, then a half cosine down to a fiftieth) and the running average that is kept.
 """
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -19,6 +22,17 @@ def set_rate(optimiser: torch.optim.Optimizer, peak: float, step: int, steps: in
     rate = peak * warm * (LAST_SHARE + (1.0 - LAST_SHARE) * 0.5 * (1 + math.cos(math.pi * step / steps)))
     for group in optimiser.param_groups:
         group["lr"] = rate
+
+
+def is_finished(record: Path, settings, renderer: str, scenes: int) -> bool:
+    """Whether the run whose record this is ended with these very settings on as many scenes of this renderer."""
+    if not record.exists():
+        return False
+    ended = json.loads(record.read_text())
+    if (ended["settings"], ended["renderer"], ended["scenes"]) != (asdict(settings), renderer, scenes):
+        return False
+    print(f"kept: the training that ended in `{record.name}`; delete it to train again", flush=True)
+    return True
 
 
 class Average:

@@ -33,6 +33,14 @@ class ExportedModel(unittest.TestCase):
         self.assertEqual(shapes, {name: out["shape"] for name, out in self.manifest["outputs"].items()})
         self.assertEqual(self.manifest["points"], list(render.POINT_NAMES))
 
+    def test_the_head_of_the_manifest_is_the_mean_one_and_the_same_on_both_sides(self):
+        head, again = self.manifest["head"], export.mean_head()
+        points, weights = np.array(head["points_mm"]), np.array(head["weights"])
+        np.testing.assert_allclose(points, again["points_mm"], atol=0.02)
+        np.testing.assert_allclose(weights, again["weights"], atol=2e-4)
+        np.testing.assert_allclose(points[render.MIRROR] * (-1.0, 1.0, 1.0), points, atol=0.011)
+        np.testing.assert_allclose(weights[render.MIRROR], weights, atol=2e-5)
+
     def test_the_graph_gives_the_goldens(self):
         limit = self.goldens["tolerance"]["points"]
         for case in self.goldens["crops"]:

@@ -49,6 +49,24 @@ class Renderer(unittest.TestCase):
             self.assertLess(0.5 * (eye_l[1] + eye_r[1]), nose[1])
             self.assertLess(nose[1], 0.5 * (mouth_l[1] + mouth_r[1]))
 
+    def test_the_turn_of_a_head_is_what_its_points_show(self):
+        for seed in SEEDS:
+            scene = render.render(seed)
+            yaw, _, roll = scene.turn_deg
+            eye_l, eye_r, nose = scene.points[:3]
+            across = eye_r - eye_l
+            self.assertAlmostEqual(float(np.degrees(np.arctan2(across[1], across[0]))), roll, delta=6.0)
+            beside = float((nose - 0.5 * (eye_l + eye_r)) @ across / (across @ across))
+            # The nose stands out by nearly half the distance of the eyes.
+            self.assertAlmostEqual(beside, 0.45 * np.sin(np.radians(yaw)), delta=0.12)
+
+    def test_heads_have_their_nose_before_their_temples(self):
+        names = list(render.POINT_NAMES)
+        for seed in range(8):
+            head = render.head_points(seed)
+            self.assertEqual(head.shape, (render.POINT_COUNT, 3))
+            self.assertGreater(head[names.index("nose_tip"), 2], 30.0 + head[names.index("temple_left"), 2])
+
     def test_skin_tones_reach_from_light_to_dark(self):
         melanin = [render.render(seed).melanin for seed in range(30)]
         self.assertLess(min(melanin), 0.02)

@@ -47,6 +47,14 @@ class Judging(unittest.TestCase):
         self.assertTrue(bool((out >= 0).all()) and bool((out[:, :skin_network.PROBABILITIES] <= 1).all()))
 
 
+    def test_a_picture_and_its_mirror_image_get_the_same_answer(self):
+        exported = skin_network.Exported(skin_network.SkinNet()).eval()
+        picture = torch.rand(1, 3, 128, 128)
+        with torch.inference_mode():
+            one, other = exported(picture), exported(picture.flip(3)).flip(3)
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 class VaryingLight(unittest.TestCase):
     def test_a_highlight_that_is_added_is_shine_in_the_truth(self):
         picture, truth = torch.full((12, 3, 64, 64), 0.4), torch.zeros(12, 7, 32, 32)
@@ -58,6 +66,21 @@ class VaryingLight(unittest.TestCase):
             field, light = told[index, train_skinmap.SHINE], varied[index].mean(dim=0)[::2, ::2]
             together = np.corrcoef(field.flatten(), light.flatten())[0, 1]
             self.assertGreater(together, 0.5, "where it shines it is lighter")
+
+
+class DarkLines(unittest.TestCase):
+    def test_a_line_is_darker_where_it_is_deep_and_the_truth_knows_that_it_is_seen(self):
+        picture, truth = torch.full((12, 3, 64, 64), 0.5), torch.zeros(12, 7, 32, 32)
+        truth[:, train_skinmap.LINES, 16, 4:28] = 0.3
+        settings = train_skinmap.Settings()
+        varied, told = train_skinmap.darken_lines(picture, truth, np.random.default_rng(3), settings)
+        beside, on = varied[:, :, :24].mean(dim=(1, 2, 3)), varied[:, 0, 32, 30]
+        np.testing.assert_allclose(beside, 0.5, atol=1e-5)
+        contrast = told[:, train_skinmap.LINE_CONTRAST, 16, 16]
+        self.assertTrue(bool((on <= 0.5001).all()) and bool((on < 0.45).any()) and bool((on > 0.4999).any()), on)
+        order = torch.argsort(on)
+        self.assertTrue(bool((contrast[order].diff() <= 1e-4).all()), "the darker, the better seen")
+        self.assertEqual(float(truth[:, train_skinmap.LINE_CONTRAST].abs().max()), 0.0, "the scene's own truth stays")
 
 
 class OtherRenderer(unittest.TestCase):

@@ -1,4 +1,4 @@
-//! `cargo xtask setup | demo | test | bench | tidy | shots`: the only scripts of this repository.
+//! `cargo xtask setup | demo | test | bench | tidy | shots | models`: the only scripts of this repository.
 //!
 //! Owns: what a machine needs before Storehub builds (packages, ONNX Runtime, the screen font, cargo tools), the order of
 //! the checks, and starting the product's processes for a demonstration. Does not own: anything that the product does.
@@ -14,6 +14,7 @@ mod check;
 mod children;
 mod demo;
 mod display;
+mod models;
 mod places;
 mod seeding;
 mod setup;
@@ -39,6 +40,7 @@ cargo xtask COMMAND
   bench skin [--work DIR]            the skin analysis on evaluation pictures; makes docs/skin-report.md anew
   tidy                               only the rules about sources and dependencies
   shots [--goldens]                  make docs/screenshots/*.png anew, or the pictures that the kiosk's tests compare with
+  models [--work DIR]                every network made anew from our own code, hours on one core; what is there is kept
 ";
 
 fn main() -> ExitCode {
@@ -72,6 +74,7 @@ fn run(args: &[String]) -> Result<()> {
         }
         "demo" => demo::run(&places, &demo::Options::parse(rest)?),
         "bench" => bench::run(&places, rest),
+        "models" => models::run(&places, rest),
         "shots" => match rest {
             [] => shots::run(&places),
             [flag] if flag == "--goldens" => shots::goldens(&places),

@@ -24,7 +24,6 @@ pub mod chart;
 mod date;
 mod detect;
 mod difference;
-mod equations;
 mod even;
 mod file;
 mod fit;

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     face::FaceBox,
-    geometry::Point,
+    geometry::{Point, hundredths},
+    head::{Head, HeadTurn, Malformed},
     inference::{Network, NetworkError},
     model_file::{Header, ModelError, ModelFile, Output},
     picture::Picture,
@@ -58,17 +59,22 @@ pub struct Face {
     pub points: Vec<Point>,
     /// How widely the network spreads each point, in pixels: large means unsure.
     pub spread: Vec<f64>,
+    /// The mean spread of the five points in sides of the crop that they were found in: about 0.058 on a bare face.
+    pub unsure: f64,
+    /// How the head is turned; `None` where the points are no head's.
+    pub turn: Option<HeadTurn>,
 }
 
-/// As `{"box":[x,y,w,h],"landmarks":{…},"points":[[x,y],…]}`.
+/// As `{"box":[x,y,w,h],"landmarks":{…},"points":[[x,y],…],"turn_deg":{"yaw":…,"pitch":…,"roll":…}}`.
 impl Serialize for Face {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct as _;
         let FaceBox { x, y, width, height, .. } = self.bounds;
-        let mut face = serializer.serialize_struct("Face", 3)?;
-        face.serialize_field("box", &[x, y, width, height].map(crate::geometry::hundredths))?;
+        let mut face = serializer.serialize_struct("Face", 4)?;
+        face.serialize_field("box", &[x, y, width, height].map(hundredths))?;
         face.serialize_field("landmarks", &self.landmarks)?;
         face.serialize_field("points", &self.points)?;
+        face.serialize_field("turn_deg", &self.turn)?;
         face.end()
     }
 }
@@ -83,6 +89,7 @@ struct Manifest {
     crop: ManifestCrop,
     refine: Option<ManifestRefine>,
     face_check: ManifestFaceCheck,
+    head: Head,
 }
 
 impl AsRef<Header> for Manifest {
@@ -164,9 +171,8 @@ impl Landmarker {
         let whole = Crop { centre: Point::new(0.0, 0.0), side: 2.0 * face.bounds.width };
         let Some(crop) = self.crop_of_points(&face.landmarks, whole) else { return Ok(None) };
         let mut now = self.points_in(picture, crop, face.bounds)?;
-        let spread = self.named.iter().map(|at| now.spread[*at]).sum::<f64>() / self.named.len() as f64;
         let scale = now.landmarks.eye_distance() / face.landmarks.eye_distance();
-        if self.file.manifest.face_check.no_face_above * crop.side < spread || !(0.8..1.25).contains(&scale) {
+        if self.file.manifest.face_check.no_face_above < now.unsure || !(0.8..1.25).contains(&scale) {
             return Ok(None);
         }
         // The box goes along with the points.
@@ -230,7 +236,9 @@ impl Landmarker {
         Ok(Face {
             bounds,
             landmarks: FivePoints { eye_left, eye_right, nose_tip, mouth_left, mouth_right },
+            unsure: self.named.iter().map(|at| f64::from(spread[*at])).sum::<f64>() / self.named.len() as f64,
             spread: spread.iter().map(|s| f64::from(*s) * crop.side).collect(),
+            turn: self.file.manifest.head.turn(&points),
             points,
         })
     }
@@ -255,6 +263,16 @@ fn check(file: &ModelFile<Manifest>) -> Result<[usize; 5], ModelError> {
         if output.shape != expected {
             let found = format!("{:?}", output.shape);
             return file.wrong(field, found, format!("{expected:?} ({count} `points`)"));
+        }
+    }
+    match manifest.head.check(count) {
+        Ok(()) => {}
+        Err(Malformed::Count { points, weights }) => {
+            let found = format!("{points} points and {weights} weights");
+            return file.wrong("`head`", found, format!("{count} of each"));
+        }
+        Err(Malformed::Value) => {
+            return file.wrong("`head`", "of other values".to_owned(), "places in mm and weights above 0");
         }
     }
     let mut named = [0; 5];
@@ -336,6 +354,7 @@ mod tests {
             "outputs": {"points": {"shape": [1, 5, 2]}, "spread": {"shape": [1, 5]}},
             "points": NAMED, "crop": {"side_per_box_side": 1.3, "shift_y_per_box_side": 0.0},
             "face_check": {"no_face_above": 0.15},
+            "head": {"points_mm": vec![[0.0; 3]; 5], "weights": vec![1.0; 5]},
         });
         change(&mut manifest);
         manifest
@@ -344,7 +363,7 @@ mod tests {
     #[test]
     fn a_damaged_or_wrong_model_is_named_with_what_was_expected() {
         type Change = fn(&mut serde_json::Value);
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 10] = [
             (|m| m["schema"] = "other/9".into(), "has `schema` `other/9`, expected `storehub-model/1`"),
             (|m| m["file"] = "../x.onnx".into(), "expected a plain file name"),
             (|m| m["input"]["shape"] = serde_json::json!([1, 1, 96, 96]), "`input.shape` [1, 1, 96, 96]"),
@@ -352,6 +371,11 @@ mod tests {
             (|m| m["input"]["std"][1] = 0.into(), "`std` above 0"),
             (|m| m["points"][2] = "nose".into(), "expected a point `nose_tip`"),
             (|m| m["outputs"]["spread"]["shape"] = serde_json::json!([1, 7]), "[1, 7], expected [1, 5]"),
+            (
+                |m| m["head"]["weights"] = serde_json::json!([1.0]),
+                "5 points and 1 weights, expected 5 of each",
+            ),
+            (|m| m["head"]["weights"][2] = 0.into(), "expected places in mm and weights above 0"),
             (|_| (), "has sha256 e3b0c442"),
         ];
         let folder = tempfile::tempdir().unwrap();

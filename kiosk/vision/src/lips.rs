@@ -359,6 +359,8 @@ mod tests {
                 point(100.0, 144.0),
             ],
             spread: vec![1.0; 7],
+            unsure: 0.05,
+            turn: None,
         }
     }
 

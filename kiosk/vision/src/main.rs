@@ -24,6 +24,7 @@ use vision::{
     gs1,
     picture::Grey,
     pose::{self, ASSUMED_FOV_DEG, FOV_DEG, Fit, Intrinsics, SymbolPose},
+    skin::Overlay,
 };
 
 /// Codes, faces and skin in pictures, as the kiosk sees them.
@@ -76,6 +77,12 @@ enum Command {
         models: Models,
     },
     /// Describe how the skin looks in a picture: cosmetic, not medical.
+    ///
+    /// With `--masks` the document has maps as well. Each of `masks` is `w` x `h` cells of nought or one: `skin` is bare skin of
+    /// the face, and a metric whose `mask_ref` names a map has what was measured there (lines and spots; where redness and
+    /// shine are at least half of what the kiosk draws in full). `data` of the encoding `rle` has lengths of runs, row by row,
+    /// alternately of noughts and of ones and beginning with noughts, with a space between two of them. `picture_from_mask` takes
+    /// (column, row, 1) of a cell to the cell's middle in the picture. A picture that is refused has no maps.
     Skin {
         #[command(flatten)]
         pictures: Pictures,
@@ -84,6 +91,9 @@ enum Command {
         /// The calibration of the camera and light that the pictures come from, as `calibrate` wrote it.
         #[arg(long, value_name = "FILE")]
         calibration: Option<PathBuf>,
+        /// Add maps of the face to the document: they come from the picture, and whoever keeps them keeps a part of it.
+        #[arg(long, requires = "json")]
+        masks: bool,
     },
     /// Calibrate a camera's colours with a picture of a 24-patch colour chart.
     ///
@@ -202,11 +212,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             };
             each(&pictures, find, shown_faces)
         }
-        Command::Skin { pictures, models, calibration } => {
+        Command::Skin { pictures, models, calibration, masks } => {
             let mut analyser = load(&models)?;
             if let Some(file) = calibration {
                 let read = vision::Calibration::from_file(&file);
                 analyser = analyser.calibrated(read.with_context(|| format!("`{}`", file.display()))?);
+            }
+            if masks {
+                return each(&pictures, |picture| with_masks(&analyser.skin(picture)?), Value::to_string);
             }
             let analyse =
                 |picture: &Picture| -> anyhow::Result<vision::SkinReport> { Ok(analyser.skin(picture)?) };
@@ -603,6 +616,23 @@ fn shown_faces(found: &Value) -> String {
         _ = writeln!(text, "  box {}, landmarks {}", face["box"], face["landmarks"]);
     }
     if text.is_empty() { "  no face".to_owned() } else { text }
+}
+
+/// The report with its maps, and with the names of the maps at their metrics.
+fn with_masks(report: &vision::SkinReport) -> anyhow::Result<Value> {
+    let mut document = serde_json::to_value(report)?;
+    let masks = report.overlay.as_ref().map(Overlay::masks).unwrap_or_default();
+    for metric in document["metrics"].as_array_mut().into_iter().flatten() {
+        let mapped = masks.iter().find(|mask| metric["id"] == mask.id && metric.get("value").is_some());
+        if let Some(mask) = mapped {
+            metric["mask_ref"] = mask.id.into();
+        }
+    }
+    if let Some(overlay) = &report.overlay {
+        document["picture_from_mask"] = json!(overlay.picture_from_mask());
+    }
+    document["masks"] = serde_json::to_value(masks)?;
+    Ok(document)
 }
 
 fn shown_skin(report: &vision::SkinReport) -> String {

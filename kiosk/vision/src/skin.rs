@@ -9,6 +9,7 @@ pub(crate) mod frame;
 mod gate;
 mod guide;
 mod look;
+mod masks;
 mod measures;
 mod overlay;
 mod pores;
@@ -25,6 +26,7 @@ pub use colour::Lab;
 pub use gate::{Problem, Severity};
 pub(crate) use guide::Finder;
 pub use guide::{Guidance, Guide, STEADY_FRAMES, Towards};
+pub use masks::Mask;
 pub use overlay::Overlay;
 pub(crate) use reference::Reference;
 pub use reference::ReferenceError;
@@ -290,7 +292,7 @@ fn hundredths(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{face::FaceBox, geometry::Point, landmarks::FivePoints};
+    use crate::{HeadTurn, face::FaceBox, geometry::Point, landmarks::FivePoints};
 
     const SIDE: u32 = 1000;
     /// What stands beside the face.
@@ -305,7 +307,8 @@ mod tests {
             mouth_right: Point::new(596.0, 670.0),
         };
         let bounds = FaceBox { x: 140.0, y: 180.0, width: 720.0, height: 720.0, score: 30.0 };
-        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new() }
+        let turn = Some(HeadTurn { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: 0.0 });
+        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new(), unsure: 0.05, turn }
     }
 
     /// A flat face: two dark eyes on skin whose cheeks may be redder, with a little grain, which real
@@ -511,8 +514,14 @@ mod tests {
         small.bounds.width = 480.0;
         let mut second = face();
         second.bounds.width = 300.0;
-        let mut tilted = face();
-        tilted.landmarks.eye_right.y += 60.0;
+        let [tilted, turned, unfitted] = [
+            Some(HeadTurn { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: -14.0 }),
+            Some(HeadTurn { yaw_deg: 20.0, pitch_deg: 0.0, roll_deg: 0.0 }),
+            None,
+        ]
+        .map(|turn| Face { turn, ..face() });
+        let mut behind_a_hand = face();
+        behind_a_hand.unsure = 0.07;
         let grey = picture([140, 140, 140], [140, 140, 140]);
         let clipped = picture([255, 250, 245], [255, 250, 245]);
         let mut collapsed = face();
@@ -531,7 +540,7 @@ mod tests {
         let dark = fine.rgb().iter().map(|byte| u8::try_from(u16::from(*byte) * 28 / 100).unwrap()).collect();
         let dark = Picture::from_rgb(SIDE, SIDE, dark).unwrap();
         let orange = picture([190, 90, 40], [190, 90, 40]);
-        let cases: [(&Picture, Vec<Face>, &str); 10] = [
+        let cases: [(&Picture, Vec<Face>, &str); 13] = [
             (&dark, vec![face()], "too_dark"),
             (&orange, vec![face()], "colour_cast"),
             (&fine, vec![], "no_face"),
@@ -540,6 +549,9 @@ mod tests {
             (&fine, vec![small], "face_too_small"),
             (&fine, vec![face(), second], "more_than_one_face"),
             (&fine, vec![tilted], "head_tilted"),
+            (&fine, vec![turned], "head_turned"),
+            (&fine, vec![unfitted], "face_unclear"),
+            (&fine, vec![behind_a_hand], "face_covered"),
             (&grey, vec![face()], "no_colour"),
             (&clipped, vec![face()], "over_exposed"),
         ];

@@ -346,3 +346,53 @@ fn a_rendered_face_is_found_and_its_report_holds_no_landmarks() {
         }
     }
 }
+
+#[test]
+fn maps_are_part_of_the_document_for_who_asks_and_of_no_other() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/portrait.png");
+    let runtime = vision::analyser::find_runtime().filter(|path| path.is_file());
+    let (true, Some(runtime)) = (folder.is_file(), runtime) else {
+        eprintln!("skipped: no ONNX Runtime library (`cargo xtask setup`) or no portrait");
+        return;
+    };
+    let report = |flags: &[&str]| {
+        let output = vision()
+            .args(["skin", "--json"])
+            .args(flags)
+            .arg(&folder)
+            .arg("--models")
+            .arg(weights())
+            .arg("--runtime")
+            .arg(&runtime)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", errors(&output));
+        lines(&output).remove(0)
+    };
+    let (plain, asked) = (report(&[]), report(&["--masks"]));
+    assert!(plain.get("masks").is_none() && !plain.to_string().contains("mask"), "{plain}");
+    let masks = asked["masks"].as_array().expect("a list");
+    let ones = |id: &str| -> usize {
+        let mask = masks.iter().find(|mask| mask["id"] == id).expect("it is there");
+        let runs: Vec<usize> = mask["data"]
+            .as_str()
+            .expect("text")
+            .split(' ')
+            .map(|length| length.parse().expect("a length"))
+            .collect();
+        let cells = mask["w"].as_u64().zip(mask["h"].as_u64()).map(|(w, h)| w * h);
+        assert_eq!(u64::try_from(runs.iter().sum::<usize>()).ok(), cells, "{id}");
+        runs.iter().skip(1).step_by(2).sum()
+    };
+    let skin = ones("skin");
+    assert!((5_000..60_000).contains(&skin), "{skin} cells of skin");
+    for metric in asked["metrics"].as_array().expect("a list") {
+        let id = metric["id"].as_str().expect("a name");
+        let is_mapped = ["lines", "spots", "redness", "shine"].contains(&id);
+        assert_eq!(metric.get("mask_ref").is_some(), is_mapped && metric.get("value").is_some(), "{metric}");
+        if let Some(mask) = metric.get("mask_ref").and_then(|name| name.as_str()) {
+            assert!(ones(mask) < skin, "{mask}");
+        }
+    }
+    assert_eq!(asked["picture_from_mask"].as_array().map(Vec::len), Some(2));
+}

@@ -15,13 +15,11 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::{places::Places, setup, steps};
+use crate::{models, places::Places, setup, steps};
 
 use report::Measured;
 
 const PAGE: &str = "docs/skin-report.md";
-/// Names an interpreter with the packages of `models/pyproject.toml`; default `models/.venv/bin/python`.
-const PYTHON_VARIABLE: &str = "STOREHUB_MODELS_PYTHON";
 /// Names the folder of evaluation pictures; default `shared/eval` beside the checkout.
 const PICTURES_VARIABLE: &str = "STOREHUB_EVAL";
 
@@ -29,11 +27,7 @@ const PICTURES_VARIABLE: &str = "STOREHUB_EVAL";
 ///
 /// `--work DIR`: where the models' rendered scenes are, default `models/.work`.
 pub(super) fn run(places: &Places, rest: &[String]) -> Result<()> {
-    let work = match rest {
-        [] => places.root.join("models/.work"),
-        [flag, folder] if flag == "--work" => env::current_dir()?.join(folder),
-        other => bail!("`bench skin` takes `--work DIR` or nothing, found `{}`", other.join(" ")),
-    };
+    let work = models::work_folder(places, "bench skin", rest)?;
     setup::run(places, setup::Extent::NETWORKS)?;
     let mut build = places.cargo();
     build.args(["build", "--release", "--locked", "-p", "storehub-vision", "--example", "skin_evaluation"]);
@@ -100,16 +94,8 @@ fn peers(places: &Places) -> Result<PathBuf> {
 }
 
 fn masks(places: &Places, work: &Path) -> Result<Value> {
-    let models = places.root.join("models");
-    let python = env::var_os(PYTHON_VARIABLE).map_or_else(|| models.join(".venv/bin/python"), PathBuf::from);
-    if !python.is_file() {
-        bail!(
-            "no interpreter `{}` with the models' packages: make it as `models/README.md` says, or set {PYTHON_VARIABLE}",
-            python.strip_prefix(&places.root).unwrap_or(&python).display()
-        );
-    }
-    let mut compare = places.command(python);
-    compare.current_dir(&models).args(["-m", "storehub_models", "compare", "--work"]).arg(work);
+    let mut compare = models::package(places, &models::python(places)?);
+    compare.args(["-m", "storehub_models", "compare", "--work"]).arg(work);
     let found = document(places, "skin-masks", |out| steps::call(compare.stdout(out)))?;
     match found["skipped"].as_str() {
         Some(reason) => bail!("{reason}"),

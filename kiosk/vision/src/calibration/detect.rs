@@ -9,12 +9,12 @@ use glam::{DVec2, IVec2};
 
 use super::{
     chart::{COLUMNS, FIRST_GREY, PATCHES, Patch, ROWS},
-    equations::LeastSquares,
     even,
     grid::{self, CELLS_MIN, Grid},
     homography::Homography,
 };
 use crate::{
+    equations::LeastSquares,
     geometry::{Point, for_each_pixel_inside},
     picture::Picture,
     skin::{CLIPPED_FROM, colour},

@@ -10,9 +10,11 @@ use super::{
     Curve,
     chart::{COLUMNS, PATCHES, Patch, ROWS},
     difference::{delta_e_76, delta_e_2000},
-    equations::LeastSquares,
 };
-use crate::skin::{Lab, colour};
+use crate::{
+    equations::LeastSquares,
+    skin::{Lab, colour},
+};
 
 /// A fit with a larger mean ΔE*ab is no calibration: the gate would reject every face that is measured with it.
 pub const MEAN_76_MAX: f64 = 6.0;

@@ -2,7 +2,7 @@
 
 use glam::{DMat3, DVec2};
 
-use super::equations::LeastSquares;
+use crate::equations::LeastSquares;
 
 /// A perspective map from a lattice, whose coordinates are small numbers, to a picture in pixels.
 #[derive(Debug, Clone, Copy)]

@@ -167,7 +167,7 @@ mod tests {
     use std::{cell::Cell, convert::Infallible};
 
     use super::*;
-    use crate::{face::FaceBox, landmarks::FivePoints};
+    use crate::{HeadTurn, face::FaceBox, landmarks::FivePoints};
 
     /// Faces wherever the test says, and how often each way of finding was used.
     #[derive(Default)]
@@ -191,18 +191,19 @@ mod tests {
         }
     }
 
-    /// A face of `size` pixels with its middle at a place, turned by moving its nose.
-    fn face(x: f64, y: f64, size: f64, nose: f64) -> Face {
+    /// A face of `size` pixels with its middle at a place.
+    fn face(x: f64, y: f64, size: f64, yaw_deg: f64) -> Face {
         let at = |dx: f64, dy: f64| Point::new(x + dx * size, y + dy * size);
         let landmarks = FivePoints {
             eye_left: at(-0.18, -0.19),
             eye_right: at(0.18, -0.19),
-            nose_tip: at(nose, 0.0),
+            nose_tip: at(0.0, 0.0),
             mouth_left: at(-0.144, 0.19),
             mouth_right: at(0.144, 0.19),
         };
         let bounds = FaceBox { x: x - size / 2.0, y: y - size / 2.0, width: size, height: size, score: 30.0 };
-        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new() }
+        let turn = Some(HeadTurn { yaw_deg, pitch_deg: 0.0, roll_deg: 0.0 });
+        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new(), unsure: 0.05, turn }
     }
 
     /// Skin with two dark eyes, where `face(640, 500, 600, 0)` has them.
@@ -230,7 +231,7 @@ mod tests {
             (vec![face(640.0, 500.0, 900.0, 0.0)], "step_back", Some(Towards::Back)),
             (vec![face(400.0, 500.0, 600.0, 0.0)], "move_to_the_middle", Some(Towards::Right)),
             (vec![face(640.0, 620.0, 600.0, 0.0)], "move_to_the_middle", Some(Towards::Up)),
-            (vec![face(640.0, 500.0, 600.0, 0.09)], "look_straight_ahead", Some(Towards::Left)),
+            (vec![face(640.0, 500.0, 600.0, 20.0)], "look_straight_ahead", Some(Towards::Left)),
             (
                 vec![face(640.0, 500.0, 600.0, 0.0), face(200.0, 300.0, 400.0, 0.0)],
                 "one_person_at_a_time",

@@ -27,6 +27,21 @@ impl Overlay {
         Self { maps, own_blood }
     }
 
+    /// Cells of the maps along each side.
+    pub(super) fn side(&self) -> usize {
+        self.maps.side
+    }
+
+    /// Where the middle of a cell of the maps lies in the picture.
+    pub(super) fn place(&self, column: f64, row: f64) -> Point {
+        self.maps.frame.to_picture(Point::new(2.0 * column + 0.5, 2.0 * row + 0.5))
+    }
+
+    /// Whether bare skin is seen at a place of the picture.
+    pub(super) fn is_skin(&self, at: Point) -> bool {
+        self.maps.is_skin(at)
+    }
+
     /// The box of the picture that the face fills: its upper left and its lower right corner, which may lie outside.
     #[must_use]
     pub fn bounds(&self) -> (Point, Point) {

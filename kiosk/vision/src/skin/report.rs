@@ -1,7 +1,7 @@
 //! The report on one face: what leaves the analysis, and nothing else does.
 //!
-//! Owns the form that `skin-report/1` has. No pixel and no landmark is part of it; what is drawn over the picture stays
-//! in memory.
+//! Owns the form that `skin-report/1` has. No pixel, no map and no landmark is part of it; what is drawn over the picture
+//! stays in memory, and [`super::Mask`] is made of it only for a program that asks.
 
 use std::collections::BTreeMap;
 
@@ -78,10 +78,10 @@ pub struct CaptureReport {
     /// Pixels a millimetre, for eyes 63 mm apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub px_per_mm: Option<f64>,
-    /// Degrees, positive to the right of the picture; an estimate from five points.
+    /// Degrees, positive to the right of the picture; fitted to all points of the face.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yaw: Option<f64>,
-    /// Degrees, positive upwards; a rough estimate, because faces differ.
+    /// Degrees, positive upwards; the least certain, because faces differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pitch: Option<f64>,
     /// Degrees, clockwise.

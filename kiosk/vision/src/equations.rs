@@ -4,18 +4,18 @@
 const SINGULAR: f64 = 1e-12;
 
 /// The sums of a least squares problem with `N` unknowns.
-pub(super) struct LeastSquares<const N: usize> {
+pub(crate) struct LeastSquares<const N: usize> {
     matrix: [[f64; N]; N],
     right: [f64; N],
 }
 
 impl<const N: usize> LeastSquares<N> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { matrix: [[0.0; N]; N], right: [0.0; N] }
     }
 
     /// Adds the equation `coefficients · unknowns = value`.
-    pub(super) fn add(&mut self, coefficients: [f64; N], value: f64) {
+    pub(crate) fn add(&mut self, coefficients: [f64; N], value: f64) {
         for (row, left) in self.matrix.iter_mut().zip(coefficients) {
             for (entry, right) in row.iter_mut().zip(coefficients) {
                 *entry += left * right;
@@ -28,7 +28,7 @@ impl<const N: usize> LeastSquares<N> {
 
     /// The unknowns, with the diagonal enlarged by this share (0 for plain least squares, more for shorter steps);
     /// `None` when the equations do not fix them.
-    pub(super) fn solve(&self, damping: f64) -> Option<[f64; N]> {
+    pub(crate) fn solve(&self, damping: f64) -> Option<[f64; N]> {
         let (mut matrix, mut right) = (self.matrix, self.right);
         let largest = matrix.iter().flatten().fold(0.0_f64, |most, entry| most.max(entry.abs()));
         for (at, row) in matrix.iter_mut().enumerate() {
