@@ -212,8 +212,8 @@ origin, feeling or health.
 - Nobody has drawn lines and spots on real faces that we may use, so **all figures above are of computer-made faces**. Renderer B
   shares no code with renderer A, which it learnt from, but both are our idea of skin: on people it will be worse by an amount
   that is not known.
-- Lines are the weakest map, on dark skin most of all. Shallow ones are missed first; hair that lies on the forehead, stubble, the rims of glasses and folds of
-  the lids are called lines at times, and a line under a highlight is lost with the light.
+- Lines are the weakest map, on dark skin most of all. What else is taken for
+  a line (hair on the forehead, stubble, rims of glasses, folds of the lids) was not measured.
 - Spots on very dark skin and freckles thinner than about a millimetre differ little from their surroundings. Nothing that a
   viewer could not tell counts as missed, so the figures by tone compare what is visible, not what is there.
 - A hand or another face's skin before the face is skin to it; the kiosk's gate refuses most such pictures by the landmarks, not all.
