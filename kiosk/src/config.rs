@@ -14,6 +14,7 @@ use contract::KioskId;
 use provenance::PublicKey;
 use serde::Deserialize;
 use vision::{
+    calibration::{Area, Strip},
     camera::{Controls, Settings},
     frame::{Encoding, FRAME_SIDE_MAX, Layout},
 };
@@ -58,6 +59,8 @@ pub struct Config {
     pub product_camera: Option<CameraSource>,
     /// What is asked of a camera.
     pub camera_settings: Settings,
+    /// Where the strip on the bezel is in the visitors' camera's picture, where there is one.
+    pub camera_strip: Option<Strip>,
     /// Where the networks are.
     pub models: Models,
     /// What the origin screen rests on.
@@ -308,6 +311,12 @@ impl Checker<'_> {
                 .map(|camera| self.camera_settings(camera))
                 .transpose()?
                 .unwrap_or_default(),
+            camera_strip: wire
+                .camera
+                .as_ref()
+                .and_then(|camera| camera.strip)
+                .map(|strip| self.strip(strip))
+                .transpose()?,
             camera: wire.camera.map(|camera| self.camera("camera.source", &camera.source)).transpose()?,
             models: Models {
                 dir: wire.models.dir.map(|dir| self.file(&dir)),
@@ -450,6 +459,17 @@ impl Checker<'_> {
             Some(source @ (CameraSource::V4l2(_) | CameraSource::Synthetic)) => Ok(source),
             None => Err(self.wrong(field, source, CameraSource::WANTED)),
         }
+    }
+
+    fn strip(&self, areas: [[f64; 4]; 5]) -> Result<Strip, ConfigError> {
+        let mut parsed = areas.into_iter().map(|area| {
+            Area::try_from(area).map_err(|error| {
+                let wanted = format!("{error}, from 0 to 1");
+                self.wrong("camera.strip", format!("{area:?}"), wanted)
+            })
+        });
+        let mut next = || parsed.next().expect("there are five");
+        Ok(Strip { areas: [next()?, next()?, next()?, next()?, next()?] })
     }
 
     fn camera_settings(&self, camera: &CameraWire) -> Result<Settings, ConfigError> {
@@ -617,6 +637,8 @@ struct CameraWire {
     format: String,
     #[serde(default = "CameraWire::default_colours")]
     colours: String,
+    #[serde(default)]
+    strip: Option<[[f64; 4]; 5]>,
     #[serde(default)]
     controls: ControlsWire,
 }

@@ -227,6 +227,7 @@ fn machine(config: &Config) -> Machine {
         kiosk: config.id.to_string(),
         hub: config.hub.as_ref().map(|hub| hub.mqtt.to_string()),
         calibration: config.models.calibration_place().map(Path::to_owned),
+        strip: config.camera_strip,
         versions: vec![
             ("staff-version-kiosk", env!("CARGO_PKG_VERSION").to_owned()),
             ("staff-version-model", digest.unwrap_or_else(unknown)),

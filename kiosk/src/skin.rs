@@ -9,6 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bevy::prelude::*;
 use vision::{
     Analyser, Calibration, Picture, SkinReport,
+    calibration::StripReport,
     skin::{BURST_MAX, Guidance, Guide, Measured, MetricId},
 };
 
@@ -174,9 +175,44 @@ pub enum SkinStatus {
     Missing,
 }
 
-/// The colour calibration in use: its day, and the mean ΔE of its chart.
+/// The colour calibration in use.
 #[derive(Resource, Debug, Clone, PartialEq, Default)]
-pub struct ColourCalibration(pub Option<(String, f64)>);
+pub enum ColourCalibration {
+    /// There is none.
+    #[default]
+    Missing,
+    /// There is one.
+    Used {
+        /// Its day.
+        day: String,
+        /// The mean ΔE of its chart.
+        delta_e: f64,
+    },
+    /// There is one that is not used: the strip on the bezel says that light or camera have changed.
+    Drifted {
+        /// Its day.
+        day: String,
+        /// The mean ΔE of its chart.
+        delta_e: f64,
+    },
+}
+
+impl ColourCalibration {
+    /// What the strip said at the last look.
+    fn heed(&mut self, strip: &StripReport) {
+        match (std::mem::take(self), strip.ok) {
+            (Self::Used { day, delta_e }, false) => {
+                let StripReport { delta_e: off, stops, reason, .. } = strip;
+                warn!(
+                    "the light or the camera has changed since {day}, a chart is needed: {off:?} {stops:?} {reason:?}"
+                );
+                *self = Self::Drifted { day, delta_e };
+            }
+            (Self::Drifted { day, delta_e }, true) => *self = Self::Used { day, delta_e },
+            (same, _) => *self = same,
+        }
+    }
+}
 
 /// What the worker does.
 #[derive(Debug)]
@@ -234,7 +270,10 @@ fn work(analyser: &mut Option<Analyser>, guide: &mut Guide, models: &Models, job
     match job {
         Job::Load | Job::Recalibrate => {
             let used = analyser.calibration();
-            Report::Loaded(ColourCalibration(used.map(|c| (c.date().to_string(), c.delta_e().mean_76))))
+            Report::Loaded(used.map_or(ColourCalibration::Missing, |used| ColourCalibration::Used {
+                day: used.date().to_string(),
+                delta_e: used.delta_e().mean_76,
+            }))
         }
         Job::Guide { shutter, is_first } => {
             if is_first {
@@ -431,6 +470,9 @@ fn settle(outcome: Outcome<Report>, status: &mut SkinStatus, calibration: &mut C
         Outcome::Done(Report::Guided(said)) => Settled::Guided(said),
         Outcome::Done(Report::Found(finding)) => {
             *status = SkinStatus::Ready;
+            if let Some(strip) = &finding.report.capture.strip {
+                calibration.heed(strip);
+            }
             Settled::Seen(SkinView::Found(finding))
         }
         Outcome::Done(Report::NoModels(reason)) => {
@@ -492,6 +534,19 @@ mod tests {
         pump(&mut app, |app| !is_waiting(app.world().resource::<SkinView>()));
         assert_eq!(*app.world().resource::<SkinView>(), SkinView::Unavailable(SkinTrouble::Models));
         assert_eq!(*app.world().resource::<SkinStatus>(), SkinStatus::Missing);
+    }
+
+    #[test]
+    fn a_strip_that_has_changed_is_told_to_staff_until_it_is_as_it_was() {
+        let strip = |ok| StripReport { ok, delta_e: Some(4.0), stops: Some(0.0), reason: None };
+        let used = ColourCalibration::Used { day: "2026-11-22".to_owned(), delta_e: 1.2 };
+        let mut calibration = used.clone();
+        calibration.heed(&strip(true));
+        assert_eq!(calibration, used);
+        calibration.heed(&strip(false));
+        assert!(matches!(calibration, ColourCalibration::Drifted { .. }));
+        calibration.heed(&strip(true));
+        assert_eq!(calibration, used);
     }
 
     #[test]

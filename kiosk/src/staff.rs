@@ -11,7 +11,7 @@ pub mod tally;
 use std::{path::PathBuf, time::Duration};
 
 use bevy::prelude::*;
-use vision::Calibration;
+use vision::{Calibration, calibration::Strip};
 
 use crate::{
     camera::{self, Camera, Shutter, Which},
@@ -106,6 +106,8 @@ pub struct Machine {
     pub hub: Option<String>,
     /// Where the colours' calibration is kept; nowhere when absent.
     pub calibration: Option<PathBuf>,
+    /// Where the strip on the bezel is, where there is one.
+    pub strip: Option<Strip>,
     /// Parts and their versions or digests.
     pub versions: Vec<(&'static str, String)>,
 }
@@ -206,7 +208,10 @@ enum Job {
         wrong: u32,
     },
     Measure(Shutter),
-    Chart(Shutter),
+    Chart {
+        shutter: Shutter,
+        strip: Option<Strip>,
+    },
     Keep {
         calibration: Box<Calibration>,
         path: PathBuf,
@@ -246,8 +251,11 @@ fn work(tally: &Tally, job: Job) -> Report {
             Report::Verified(is_right)
         }
         Job::Measure(shutter) => Report::Measured(measure(&shutter)),
-        Job::Chart(shutter) => Report::Charted(
-            shutter.take().map(|picture| chart::look(&picture)).map_err(|error| crate::chain(&error)),
+        Job::Chart { shutter, strip } => Report::Charted(
+            shutter
+                .take()
+                .map(|picture| chart::look(&picture, strip.as_ref()))
+                .map_err(|error| crate::chain(&error)),
         ),
         Job::Keep { calibration, path } => Report::Charted(Ok(chart::keep(&calibration, &path))),
     }
@@ -317,7 +325,10 @@ fn touch(
                     (Some(Job::Keep { calibration, path }), Chart::NotKept)
                 }
                 (Chart::Found { .. }, None) => (None, Chart::NotKept),
-                _ => (camera.shutter().map(Job::Chart), Chart::NoPicture),
+                _ => {
+                    let job = camera.shutter().map(|shutter| Job::Chart { shutter, strip: machine.strip });
+                    (job, Chart::NoPicture)
+                }
             };
             let is_taken =
                 job.is_some_and(|job| worker.is_some_and(|mut worker| worker.0.submit(session.id(), job)));

@@ -73,6 +73,7 @@ fn studio(orientation: Orientation) -> Option<Studio> {
         let versions = ["staff-version-kiosk", "staff-version-model", "staff-version-runtime"];
         world.insert_resource(Machine {
             calibration: None,
+            strip: None,
             kiosk: "kiosk-01".to_owned(),
             hub: Some("127.0.0.1:1883".to_owned()),
             versions: versions.map(|part| (part, "1.2.3".to_owned())).to_vec(),

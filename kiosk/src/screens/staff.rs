@@ -506,11 +506,14 @@ fn show_facts(
                 SkinStatus::Loading => Words::key("state-waiting"),
                 status => state(status == SkinStatus::Ready),
             },
-            Fact::Calibration => match &calibration.0 {
-                None => Words::key("uncalibrated"),
-                Some((day, error)) => Words::key("staff-calibrated")
+            Fact::Calibration => match &*calibration {
+                ColourCalibration::Missing => Words::key("uncalibrated"),
+                ColourCalibration::Used { day, delta_e } => Words::key("staff-calibrated")
                     .with("day", day.clone())
-                    .with("error", Words::decimal(*error, 1)),
+                    .with("error", Words::decimal(*delta_e, 1)),
+                ColourCalibration::Drifted { day, .. } => {
+                    Words::key("staff-drifted").with("day", day.clone())
+                }
             },
             Fact::Origin => state(origin.is_some()),
         });

@@ -410,6 +410,7 @@ pub(crate) fn report(is_fit: bool) -> SkinReport {
             occlusion: vec!["none"],
             calibration: "uncalibrated".to_owned(),
             calib_de: None,
+            strip: None,
             problems: Vec::new(),
             advice: if is_fit { vec!["ok"] } else { vec!["face_the_light", "more_light_on_the_face"] },
         },

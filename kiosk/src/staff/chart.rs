@@ -9,7 +9,9 @@ use std::{
 
 use vision::{
     Calibration, Picture,
-    calibration::{CalibrateError, Date, DateError, DetectError, FitError, calibrate},
+    calibration::{
+        CalibrateError, Date, DateError, DetectError, FitError, Strip, StripError, Watch, calibrate,
+    },
 };
 
 /// How the calibration with a chart stands.
@@ -37,21 +39,38 @@ pub enum Chart {
     NotKept,
 }
 
-/// Looks for the chart in a picture that was taken now.
-pub(super) fn look(picture: &Picture) -> Chart {
+/// Looks for the chart in a picture that was taken now, and at the strip on the bezel, where there is one.
+pub(super) fn look(picture: &Picture, strip: Option<&Strip>) -> Chart {
     let today = match today() {
         Ok(today) => today,
         Err(_) => return Chart::Refused("chart-no-date"),
     };
     match calibrate(picture, today) {
         Ok(found) => {
-            Chart::Found { calibration: Box::new(found.calibration), light_ratio: found.fit.light_ratio }
+            let light_ratio = found.fit.light_ratio;
+            match watched(found.calibration, picture, strip) {
+                Ok(calibration) => Chart::Found { calibration: Box::new(calibration), light_ratio },
+                Err(error) => {
+                    bevy::log::info!("the colour chart is not used: {error}");
+                    Chart::Refused("chart-strip")
+                }
+            }
         }
         Err(error) => {
             bevy::log::info!("the colour chart is not used: {}", crate::chain(&error));
             Chart::Refused(advice(&error))
         }
     }
+}
+
+fn watched(
+    calibration: Calibration,
+    picture: &Picture,
+    strip: Option<&Strip>,
+) -> Result<Calibration, StripError> {
+    let Some(strip) = strip else { return Ok(calibration) };
+    let reference = strip.capture(picture, &calibration)?;
+    Ok(calibration.watched(Watch { strip: *strip, reference }))
 }
 
 /// Writes what was found, whole or not at all.
@@ -97,7 +116,7 @@ fn advice(error: &CalibrateError) -> &'static str {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use vision::calibration::{Patch, chart::COLUMNS};
+    use vision::calibration::{Area, Patch, chart::COLUMNS};
 
     use super::*;
 
@@ -132,9 +151,29 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_strip_is_measured_with_the_chart_and_tells_when_the_light_has_changed() {
+        // Five patches of the chart itself stand for the strip: what counts is that they are seen twice.
+        let grey = [0.42, 0.68, 0.02, 0.02];
+        let strip = Strip { areas: [grey; 5].map(|area| Area::try_from(area).unwrap()) };
+        let picture = chart();
+        let Chart::Found { calibration, .. } = look(&picture, Some(&strip)) else { panic!("it is there") };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calibration.json");
+        assert_eq!(keep(&calibration, &path), Chart::Kept);
+        let kept = Calibration::from_file(&path).unwrap();
+        assert!(kept.strip(&picture).unwrap().ok);
+        let dimmed = picture.rgb().iter().map(|byte| byte / 2).collect();
+        let dimmed = Picture::from_rgb(picture.width(), picture.height(), dimmed).unwrap();
+        let told = kept.strip(&dimmed).unwrap();
+        assert!(!told.ok && told.stops.unwrap() < -0.5, "{told:?}");
+        let beside = Strip { areas: [[0.0, 0.0, 0.001, 0.001]; 5].map(|area| Area::try_from(area).unwrap()) };
+        assert_eq!(look(&picture, Some(&beside)), Chart::Refused("chart-strip"));
+    }
+
+    #[test]
     fn a_chart_is_found_and_kept_and_a_grey_wall_is_not() {
-        let Chart::Found { calibration, light_ratio } = look(&chart()) else {
-            panic!("{:?}", look(&chart()))
+        let Chart::Found { calibration, light_ratio } = look(&chart(), None) else {
+            panic!("{:?}", look(&chart(), None))
         };
         assert!(calibration.delta_e().mean_76 < 1.0 && light_ratio < 1.1, "{calibration:?}");
         let folder = tempfile::tempdir().unwrap();
@@ -143,6 +182,6 @@ pub(crate) mod tests {
         assert_eq!(Calibration::from_file(&path).unwrap().date(), calibration.date());
         assert_eq!(keep(&calibration, Path::new("/proc/calibration.json")), Chart::NotKept);
         let wall = Picture::from_rgb(64, 48, vec![128; 64 * 48 * 3]).unwrap();
-        assert!(matches!(look(&wall), Chart::Refused(_)));
+        assert!(matches!(look(&wall, None), Chart::Refused(_)));
     }
 }

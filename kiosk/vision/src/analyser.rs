@@ -156,14 +156,21 @@ impl Analyser {
         let greys: Vec<Grey> = pictures.iter().map(|picture| picture.to_grey()).collect();
         let boxes = self.detector.detect(greys.first().ok_or(AnalyseError::NoPicture)?)?;
         clock.lap("box");
-        let looks = self.looks(&pictures, &greys, &boxes, &mut clock);
+        // A calibration that holds no longer is none.
+        let strip =
+            self.calibration().zip(pictures.first()).and_then(|(known, picture)| known.strip(picture));
+        let plain = Decoding::default();
+        let decoding = if strip.as_ref().is_none_or(|strip| strip.ok) { &self.decoding } else { &plain };
+        let looks = self.looks(&pictures, &greys, &boxes, decoding, &mut clock);
         // Whatever came of it, nothing of the face stays in the runtime's buffers.
         self.landmarker.forget()?;
         self.skinmap.forget()?;
         clock.lap("forget");
         let looks = looks?;
         let model = ModelIdentity { landmark: self.landmarker.identity(), skinmap: self.skinmap.identity() };
-        Ok(skin::report(looks, &self.decoding, &self.reference, model, clock))
+        let mut report = skin::report(looks, decoding, &self.reference, model, clock);
+        report.capture.strip = strip;
+        Ok(report)
     }
 
     fn looks(
@@ -171,6 +178,7 @@ impl Analyser {
         pictures: &[&Picture],
         greys: &[Grey],
         boxes: &[FaceBox],
+        decoding: &Decoding,
         clock: &mut skin::Stopwatch,
     ) -> Result<Vec<skin::Look>, AnalyseError> {
         let mut looks = Vec::with_capacity(pictures.len());
@@ -179,11 +187,11 @@ impl Analyser {
             let faces = self.locate(picture, boxes)?;
             clock.lap("landmarks");
             let maps = match faces.first() {
-                Some(face) => self.skinmap.look(picture, &self.decoding, &face.landmarks)?,
+                Some(face) => self.skinmap.look(picture, decoding, &face.landmarks)?,
                 None => None,
             };
             clock.lap("maps");
-            looks.push(skin::look(picture, &self.decoding, grey, &faces, maps));
+            looks.push(skin::look(picture, decoding, grey, &faces, maps));
             clock.lap("regions");
         }
         Ok(looks)

@@ -39,7 +39,10 @@ pub use detect::{DetectError, Detected, Reading, detect};
 pub use difference::{delta_e_76, delta_e_2000};
 pub use file::{FileError, SCHEMA, SaveError};
 pub use fit::{DeltaE, Fit, FitError, LEFT_OUT_MEAN_76_MAX, LIGHT_RATIO_MAX, MAX_76_MAX, MEAN_76_MAX, fit};
-pub use strip::{Area, AreaError, Strip, StripCheck, StripError, StripReference, StripReferenceError};
+pub use strip::{
+    Area, AreaError, HOLDS_DELTA_E_MAX, HOLDS_STOPS_MAX, Strip, StripCheck, StripError, StripReference,
+    StripReferenceError, StripReport, Watch,
+};
 
 /// Slopes of a curve are at least this: where it is flatter, colours cannot be told apart.
 const SLOPE_MIN: f64 = 0.02;
@@ -136,6 +139,8 @@ pub struct Calibration {
     /// Rows; invertible.
     matrix: [[f64; 3]; 3],
     delta_e: DeltaE,
+    /// What tells whether it still holds.
+    watch: Option<Watch>,
     /// The curve for each byte.
     light: Box<[f64; 256]>,
 }
@@ -166,7 +171,25 @@ impl Calibration {
             let [decoded, ..] = colour::linear([byte; 3]);
             curve.at(decoded)
         }));
-        Ok(Self { date, curve, matrix, delta_e, light })
+        Ok(Self { date, curve, matrix, delta_e, watch: None, light })
+    }
+
+    /// The same, watched by a strip on the bezel from now on.
+    #[must_use]
+    pub fn watched(self, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+
+    /// The strip that watches it.
+    #[must_use]
+    pub fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
+    }
+
+    /// What the strip says of it in a picture; nothing where no strip watches.
+    #[must_use]
+    pub fn strip(&self, picture: &Picture) -> Option<StripReport> {
+        self.watch.as_ref().map(|watch| watch.report(picture, self))
     }
 
     /// The day on which the chart was taken.

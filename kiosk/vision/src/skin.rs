@@ -263,6 +263,7 @@ fn capture_report(look: &Look, decoding: &Decoding) -> CaptureReport {
         occlusion,
         calibration: decoding.label(),
         calib_de: decoding.delta_e().map(hundredths),
+        strip: None,
         problems: capture.problems.clone(),
         advice,
     }

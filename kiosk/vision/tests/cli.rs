@@ -348,6 +348,53 @@ fn a_rendered_face_is_found_and_its_report_holds_no_landmarks() {
 }
 
 #[test]
+fn colours_are_calibrated_only_as_long_as_the_strip_looks_as_it_did() {
+    use vision::calibration::{Area, Date, Strip, Watch, calibrate};
+    let portrait = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/portrait.png");
+    let runtime = vision::analyser::find_runtime().filter(|path| path.is_file());
+    let (true, Some(runtime)) = (portrait.is_file(), runtime) else {
+        eprintln!("skipped: no ONNX Runtime library (`cargo xtask setup`) or no portrait");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let chart = vision::Picture::from_file(chart(folder.path())).expect("it was just written");
+    let calibration = calibrate(&chart, Date::parse("2026-11-23").expect("a day")).expect("it is a chart");
+    let calibration = calibration.calibration;
+    // The wall behind the face stands for the strip.
+    let wall = [[0.02, 0.02, 0.05, 0.05]; 5].map(|area| Area::try_from(area).expect("it is inside"));
+    let strip = Strip { areas: wall };
+    let picture = vision::Picture::from_file(&portrait).expect("it is part of the repository");
+    let reference = strip.capture(&picture, &calibration).expect("the wall is seen");
+    let file = folder.path().join("colour.json");
+    calibration.watched(Watch { strip, reference }).to_file(&file).expect("the folder is ours");
+
+    let mut dimmer = image::open(&portrait).expect("it is a picture").to_rgb8();
+    dimmer.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|byte| byte / 4 * 3));
+    let dimmed = folder.path().join("dimmed.png");
+    dimmer.save(&dimmed).expect("the folder is ours");
+
+    let capture = |picture: &Path| {
+        let output = vision()
+            .args(["skin", "--json", "--calibration"])
+            .arg(&file)
+            .arg(picture)
+            .arg("--models")
+            .arg(weights())
+            .arg("--runtime")
+            .arg(&runtime)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", errors(&output));
+        lines(&output)[0]["capture"].clone()
+    };
+    let same = capture(&portrait);
+    assert_eq!((&same["calibration"], &same["strip"]["ok"]), (&"chart-2026-11-23".into(), &true.into()));
+    let changed = capture(&dimmed);
+    assert_eq!((&changed["calibration"], &changed["strip"]["ok"]), (&"uncalibrated".into(), &false.into()));
+    assert!(changed["strip"]["stops"].as_f64().is_some_and(|stops| stops < -0.3), "{changed}");
+}
+
+#[test]
 fn maps_are_part_of_the_document_for_who_asks_and_of_no_other() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/portrait.png");
     let runtime = vision::analyser::find_runtime().filter(|path| path.is_file());

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calibration, Curve, CurveError, Date, DateError, DeltaE, MatrixError, fit};
+use super::{Calibration, Curve, CurveError, Date, DateError, DeltaE, MatrixError, Watch, fit};
 
 /// The form of the file.
 pub const SCHEMA: &str = "colour-calibration/1";
@@ -84,6 +84,8 @@ struct Wire {
     curve: [f64; 3],
     matrix: [[f64; 3]; 3],
     delta_e: DeltaEWire,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    strip: Option<Watch>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,6 +115,7 @@ impl Calibration {
             curve: self.curve().coefficients(),
             matrix: self.matrix(),
             delta_e: DeltaEWire { mean_76, max_76, mean_2000, max_2000, left_out_mean_76 },
+            strip: self.watch().copied(),
         };
         serde_json::to_string_pretty(&wire).expect("numbers and texts are JSON") + "\n"
     }
@@ -134,7 +137,12 @@ impl Calibration {
         let date = Date::parse(&wire.date)
             .map_err(|source| FileError::Date { text: wire.date.chars().take(40).collect(), source })?;
         let curve = Curve::try_new(wire.curve).map_err(FileError::Curve)?;
-        Self::try_new(date, curve, wire.matrix, delta_e(&wire.delta_e)?).map_err(FileError::Matrix)
+        let calibration =
+            Self::try_new(date, curve, wire.matrix, delta_e(&wire.delta_e)?).map_err(FileError::Matrix)?;
+        Ok(match wire.strip {
+            Some(watch) => calibration.watched(watch),
+            None => calibration,
+        })
     }
 
     /// Reads a file.

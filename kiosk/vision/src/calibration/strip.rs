@@ -137,6 +137,55 @@ pub struct StripCheck {
     pub stops: f64,
 }
 
+/// A strip that is watched: where it is, and what it looked like when the camera was calibrated.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// Where.
+    pub strip: Strip,
+    /// What it looked like.
+    pub reference: StripReference,
+}
+
+/// What a strip says of the calibration in one picture.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StripReport {
+    /// Whether the light and the camera are as they were: [`HOLDS_DELTA_E_MAX`] and [`HOLDS_STOPS_MAX`].
+    pub ok: bool,
+    /// Mean ΔE*ab of the patches.
+    #[serde(rename = "dE", skip_serializing_if = "Option::is_none")]
+    pub delta_e: Option<f64>,
+    /// Exposure by the grey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stops: Option<f64>,
+    /// Why the strip could not be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Beyond this mean ΔE*ab the colours are no longer calibrated: about what a chart leaves open anyway.
+pub const HOLDS_DELTA_E_MAX: f64 = 3.0;
+/// Beyond so many stops of exposure neither: a lamp has failed, or the camera has unlocked itself.
+pub const HOLDS_STOPS_MAX: f64 = 1.0 / 3.0;
+
+impl Watch {
+    /// Whether what was calibrated still holds in a picture.
+    #[must_use]
+    pub fn report(&self, picture: &Picture, calibration: &Calibration) -> StripReport {
+        match self.strip.check(picture, calibration, &self.reference) {
+            Ok(check) => StripReport {
+                ok: check.delta_e_mean <= HOLDS_DELTA_E_MAX && check.stops.abs() <= HOLDS_STOPS_MAX,
+                delta_e: Some((100.0 * check.delta_e_mean).round() / 100.0),
+                stops: Some((100.0 * check.stops).round() / 100.0),
+                reason: None,
+            },
+            Err(error) => {
+                StripReport { ok: false, delta_e: None, stops: None, reason: Some(error.to_string()) }
+            }
+        }
+    }
+}
+
 /// Why a strip cannot be measured. Patches count from 1, the grey.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum StripError {

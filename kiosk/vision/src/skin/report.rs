@@ -12,6 +12,7 @@ use super::{
     overlay::Overlay,
     regions::{RegionId, RegionOutline},
 };
+use crate::calibration::StripReport;
 
 /// The form of the report.
 pub const SCHEMA: &str = "skin-report/1";
@@ -106,6 +107,9 @@ pub struct CaptureReport {
     /// Mean ΔE*ab of the chart after its calibration.
     #[serde(rename = "calib_dE", skip_serializing_if = "Option::is_none")]
     pub calib_de: Option<f64>,
+    /// What the strip on the bezel says of the calibration; absent where none watches it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strip: Option<StripReport>,
     /// What is wrong.
     pub problems: Vec<Problem>,
     /// What the visitor can do, without repetition; `ok` when nothing is wrong.
