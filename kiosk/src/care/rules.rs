@@ -6,7 +6,7 @@
 //!    the whole interval says so; or what the visitor has said, in the order of the questions.
 //! 3. Each need takes its turn, and takes the product that meets most of the needs; between equals the one of which more
 //!    lies on the shelf, then the lower article number.
-//! 4. Care for everybody (moisture, sun) fills up to [`SUGGESTIONS_MIN`].
+//! 4. Care for everybody (moisture, sun, a clean face, and nothing that promises more) fills up to [`SUGGESTIONS_MIN`].
 //!
 //! Neither maker nor price is known here: nobody can buy a place.
 
@@ -26,6 +26,8 @@ use crate::origin::{Catalogue, Form};
 pub const SUGGESTIONS_MAX: usize = 5;
 /// Care for everybody fills up to so many.
 pub const SUGGESTIONS_MIN: usize = 3;
+/// What everybody needs, in the order in which it fills up.
+const EVERYBODY: [Efficacy; 3] = [Efficacy::Moisturising, Efficacy::SunProtection, Efficacy::Cleansing];
 /// A score whose whole interval lies below shows more than half of the reference does.
 const HALF: u8 = 50;
 
@@ -180,6 +182,13 @@ struct Candidate<'a> {
     pieces: u32,
 }
 
+impl Candidate<'_> {
+    /// Whether it does nothing but what everybody needs: a child is offered no care for lines.
+    fn suits_everybody(&self) -> bool {
+        self.efficacy.iter().all(|efficacy| EVERYBODY.contains(efficacy))
+    }
+}
+
 /// Chooses by the rules above.
 #[must_use]
 pub fn choose<'a>(
@@ -198,15 +207,17 @@ pub fn choose<'a>(
             &other.suggestion.gtin,
         ))
     });
-    let everybody = [Efficacy::Moisturising, Efficacy::SunProtection]
-        .map(|efficacy| Need { efficacy, because: Because::Everybody });
+    let everybody = EVERYBODY.map(|efficacy| Need { efficacy, because: Because::Everybody });
     let mut chosen = Vec::new();
     for (needs, count_max) in [(needs, SUGGESTIONS_MAX), (&everybody, SUGGESTIONS_MIN)] {
         let mut is_met = true;
         while is_met {
             is_met = false;
             for need in needs {
-                let meets = |candidate: &Candidate| candidate.efficacy.contains(&need.efficacy);
+                let meets = |candidate: &Candidate| {
+                    candidate.efficacy.contains(&need.efficacy)
+                        && (need.because != Because::Everybody || candidate.suits_everybody())
+                };
                 if chosen.len() < count_max
                     && let Some(at) = candidates.iter().position(meets)
                 {
@@ -326,6 +337,14 @@ mod tests {
         let chosen = choose(&wishes(&[Wish::Moisture]), &catalogue, shelves.iter());
         assert_eq!(chosen.len(), SUGGESTIONS_MAX);
         assert!(choose(&[], &catalogue, [].iter()).is_empty());
+    }
+
+    #[test]
+    fn nobody_is_offered_a_promise_that_he_did_not_ask_for() {
+        let catalogue = catalogue(&[("1", &["anti-wrinkle", "moisturising"]), ("2", &["moisturising"])]);
+        let shelves = [shelf("shelf-01", "1", Some(9)), shelf("shelf-02", "2", Some(1))];
+        assert_eq!(gtins(&choose(&[], &catalogue, shelves.iter())), ["2"]);
+        assert_eq!(gtins(&choose(&wishes(&[Wish::Smooth]), &catalogue, shelves.iter())), ["1", "2"]);
     }
 
     #[test]
