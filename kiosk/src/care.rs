@@ -11,7 +11,12 @@ use std::collections::BTreeSet;
 use bevy::prelude::*;
 
 use self::rules::{Suggestion, Wish};
-use crate::{link::StoreFacts, origin::Catalogue, session::SessionEnded, skin::SkinView};
+use crate::{
+    link::StoreFacts,
+    origin::Catalogue,
+    session::{Age, Session, SessionEnded},
+    skin::SkinView,
+};
 
 /// Keeps the choice true.
 pub(crate) fn plugin(app: &mut App) {
@@ -58,14 +63,21 @@ fn choose(
     answers: Res<Answers>,
     facts: Res<StoreFacts>,
     catalogue: Res<Catalogue>,
+    session: Res<Session>,
     mut choice: ResMut<Choice>,
 ) {
-    if !(view.is_changed() || answers.is_changed() || facts.is_changed() || catalogue.is_changed()) {
+    if !(view.is_changed()
+        || answers.is_changed()
+        || facts.is_changed()
+        || catalogue.is_changed()
+        || session.is_changed())
+    {
         return;
     }
+    let is_child = session.age() == Some(Age::TooYoung);
     let needs = match &*view {
         SkinView::Found(finding) if finding.report.capture.ok => rules::measured(&finding.report),
         _ => rules::said(&answers.0),
     };
-    choice.set_if_neq(Choice(rules::choose(&needs, &catalogue, facts.shelves.values())));
+    choice.set_if_neq(Choice(rules::choose(&needs, &catalogue, facts.shelves.values(), is_child)));
 }

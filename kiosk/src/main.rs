@@ -12,7 +12,7 @@ use bevy::{prelude::*, render::RenderPlugin, window::WindowResolution, winit::Wi
 use clap::{Parser, Subcommand};
 use kiosk::{
     KioskPlugin,
-    care::slip::{SLIP_BYTES_MAX, Signer, verify},
+    care::slip::{SLIP_BYTES_MAX, public_key, verify},
     check::{self, Finding, Outcome},
     config::{Config, ConfigError},
     equip, exits, graphics,
@@ -141,13 +141,17 @@ fn staff_pin() -> anyhow::Result<()> {
 fn slip(config: &Config) -> anyhow::Result<()> {
     let folder =
         config.data_dir.as_deref().context("`kiosk.data_dir` is needed: without it no key is kept")?;
-    let key = Signer::open(Some(folder), config.id.clone())?.public();
+    let key = public_key(folder)?;
     let mut text = String::new();
+    let bytes_max = 4 * SLIP_BYTES_MAX;
     io::stdin()
         .lock()
-        .take(4 * SLIP_BYTES_MAX as u64)
+        .take(bytes_max as u64 + 1)
         .read_to_string(&mut text)
         .context("the slip cannot be read")?;
+    if bytes_max < text.len() {
+        bail!("this is no slip: it is longer than {bytes_max} bytes");
+    }
     let until = verify(&text, &key, jiff::Timestamp::now())?;
     writeln!(io::stdout(), "the slip holds until {until}").context("nobody reads the answer")
 }

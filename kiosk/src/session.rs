@@ -136,6 +136,11 @@ impl Session {
         }
     }
 
+    /// Whoever is there next answers for himself.
+    pub fn forget_answers(&mut self) {
+        (self.consent, self.age) = (Consent::Unasked, None);
+    }
+
     /// How long until the visit ends by itself, once that is near enough to be said.
     #[must_use]
     pub fn leaving_in(&self) -> Option<Duration> {
@@ -156,8 +161,7 @@ fn end(_: On<EndSession>, mut session: ResMut<Session>, mut i18n: ResMut<I18n>, 
     session.id.0 += 1;
     session.is_open = false;
     session.idle = Duration::ZERO;
-    session.consent = Consent::Unasked;
-    session.age = None;
+    session.forget_answers();
     i18n.set_locale(session.locale);
     commands.trigger(SessionEnded);
 }

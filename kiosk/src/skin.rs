@@ -19,7 +19,7 @@ use crate::{
     jobs::{Outcome, Worker},
     paint::{Cut, Outline, Painting, Part, paint},
     pose::{Pose, PoseStep},
-    session::{Session, SessionEnded},
+    session::{Consent, Session, SessionEnded},
     theme::motion::{Pace, WAITING},
 };
 
@@ -353,12 +353,17 @@ fn load(mut worker: ResMut<SkinWorker>, session: Res<Session>) {
 fn measure(
     _: On<Measure>,
     camera: Res<Camera>,
+    session: Res<Session>,
     worker: Option<Res<SkinWorker>>,
     status: Res<SkinStatus>,
     mut view: ResMut<SkinView>,
     mut pose: ResMut<SkinPose>,
     mut earlier: ResMut<Earlier>,
 ) {
+    if session.consent() == Consent::Unasked && *view == SkinView::Forgotten {
+        // The question comes first.
+        return;
+    }
     earlier.remember(&view);
     if worker.is_none() {
         *view = SkinView::Unavailable(SkinTrouble::Broken);
@@ -375,7 +380,13 @@ fn measure(
     };
 }
 
-fn forget(_: On<Forget>, mut view: ResMut<SkinView>, mut earlier: ResMut<Earlier>) {
+fn forget(
+    _: On<Forget>,
+    mut view: ResMut<SkinView>,
+    mut earlier: ResMut<Earlier>,
+    mut session: ResMut<Session>,
+) {
+    session.answer(Consent::Unasked);
     *earlier = Earlier::default();
     *view = if matches!(*view, SkinView::Found(_)) { SkinView::Forgotten } else { SkinView::Idle };
 }

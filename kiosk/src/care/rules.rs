@@ -6,7 +6,8 @@
 //!    the whole interval says so; or what the visitor has said, in the order of the questions.
 //! 3. Each need takes its turn, and takes the product that meets most of the needs; between equals the one of which more
 //!    lies on the shelf, then the lower article number.
-//! 4. Care for everybody (moisture, sun, a clean face, and nothing that promises more) fills up to [`SUGGESTIONS_MIN`].
+//! 4. Who is too young for a camera is offered no care for lines or tone.
+//! 5. Care for everybody (moisture, sun, a clean face, and nothing that promises more) fills up to [`SUGGESTIONS_MIN`].
 //!
 //! Neither maker nor price is known here: nobody can buy a place.
 
@@ -50,6 +51,9 @@ pub enum Efficacy {
     SunProtection,
     /// 清洁.
     Cleansing,
+    /// One that no rule asks for.
+    #[serde(other)]
+    Other,
 }
 
 /// What the catalogue says of a product that cares for skin.
@@ -96,6 +100,12 @@ impl Wish {
     /// All, in the order in which they are asked.
     pub const ALL: [Self; 7] =
         [Self::Moisture, Self::Calm, Self::Matt, Self::Even, Self::Smooth, Self::Sun, Self::Clean];
+
+    /// Whether it is one of somebody who is too young for a camera, too: a child is offered no care for lines or tone.
+    #[must_use]
+    pub fn suits_children(self) -> bool {
+        !matches!(self, Self::Even | Self::Smooth)
+    }
 
     /// Its word, for keys and names.
     #[must_use]
@@ -183,6 +193,10 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    fn is_for_adults(&self) -> bool {
+        self.efficacy.contains(&Efficacy::AntiWrinkle) || self.efficacy.contains(&Efficacy::Brightening)
+    }
+
     /// Whether it does nothing but what everybody needs: a child is offered no care for lines.
     fn suits_everybody(&self) -> bool {
         self.efficacy.iter().all(|efficacy| EVERYBODY.contains(efficacy))
@@ -195,8 +209,10 @@ pub fn choose<'a>(
     needs: &[Need],
     catalogue: &Catalogue,
     shelves: impl Iterator<Item = &'a ShelfStock>,
+    is_child: bool,
 ) -> Vec<Suggestion> {
     let mut candidates = candidates(catalogue, shelves);
+    candidates.retain(|candidate| !(is_child && candidate.is_for_adults()));
     let merit = |candidate: &Candidate| {
         needs.iter().filter(|need| candidate.efficacy.contains(&need.efficacy)).count()
     };
@@ -302,7 +318,7 @@ mod tests {
             shelf("shelf-04", "3", None),
             shelf("shelf-05", "unknown", Some(5)),
         ];
-        let chosen = choose(&wishes(&[Wish::Calm]), &catalogue, shelves.iter());
+        let chosen = choose(&wishes(&[Wish::Calm]), &catalogue, shelves.iter(), false);
         assert_eq!(gtins(&chosen), ["2"]);
         assert_eq!((chosen[0].shelf.as_str(), chosen[0].because), ("shelf-03", Because::Said(Wish::Calm)));
     }
@@ -319,9 +335,12 @@ mod tests {
         let stock: Vec<_> =
             ["1", "2", "3", "4", "5"].map(|gtin| shelf("shelf-01", gtin, Some(3))).into_iter().collect();
         let needs = wishes(&[Wish::Matt, Wish::Even, Wish::Clean]);
-        assert_eq!(gtins(&choose(&needs, &catalogue, stock.iter())), ["2", "4", "1", "3"]);
+        assert_eq!(gtins(&choose(&needs, &catalogue, stock.iter(), false)), ["2", "4", "1", "3"]);
         // The order of the shelves decides nothing.
-        assert_eq!(choose(&needs, &catalogue, stock.iter().rev()), choose(&needs, &catalogue, stock.iter()));
+        assert_eq!(
+            choose(&needs, &catalogue, stock.iter().rev(), false),
+            choose(&needs, &catalogue, stock.iter(), false)
+        );
     }
 
     #[test]
@@ -332,19 +351,20 @@ mod tests {
             products.iter().map(|(gtin, care)| (gtin.as_str(), &care[..])).collect();
         let catalogue = catalogue(&known);
         let shelves: Vec<_> = products.iter().map(|(gtin, _)| shelf("shelf-01", gtin, Some(1))).collect();
-        let chosen = choose(&[], &catalogue, shelves.iter());
+        let chosen = choose(&[], &catalogue, shelves.iter(), false);
         assert_eq!((chosen.len(), chosen[0].because), (SUGGESTIONS_MIN, Because::Everybody));
-        let chosen = choose(&wishes(&[Wish::Moisture]), &catalogue, shelves.iter());
+        let chosen = choose(&wishes(&[Wish::Moisture]), &catalogue, shelves.iter(), false);
         assert_eq!(chosen.len(), SUGGESTIONS_MAX);
-        assert!(choose(&[], &catalogue, [].iter()).is_empty());
+        assert!(choose(&[], &catalogue, [].iter(), false).is_empty());
     }
 
     #[test]
     fn nobody_is_offered_a_promise_that_he_did_not_ask_for() {
         let catalogue = catalogue(&[("1", &["anti-wrinkle", "moisturising"]), ("2", &["moisturising"])]);
         let shelves = [shelf("shelf-01", "1", Some(9)), shelf("shelf-02", "2", Some(1))];
-        assert_eq!(gtins(&choose(&[], &catalogue, shelves.iter())), ["2"]);
-        assert_eq!(gtins(&choose(&wishes(&[Wish::Smooth]), &catalogue, shelves.iter())), ["1", "2"]);
+        assert_eq!(gtins(&choose(&[], &catalogue, shelves.iter(), false)), ["2"]);
+        assert_eq!(gtins(&choose(&wishes(&[Wish::Smooth]), &catalogue, shelves.iter(), false)), ["1", "2"]);
+        assert_eq!(gtins(&choose(&wishes(&[Wish::Moisture]), &catalogue, shelves.iter(), true)), ["2"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use bevy::prelude::*;
 use contract::KioskId;
 use jiff::{SignedDuration, Timestamp};
 use provenance::{PublicKey, SecretKey};
-use qrcode::{EcLevel, QrCode};
+use qrcode::{EcLevel, QrCode, Version, bits::Bits};
 use zeroize::Zeroizing;
 
 use crate::{files, paint::Painting};
@@ -33,6 +33,8 @@ const KEY_BYTES_MAX: u64 = 256;
 const QUIET: usize = 4;
 /// Pixels of a module.
 const MODULE_PX: usize = 4;
+/// Extended channel interpretation of UTF-8 (AIM ITS/04-023).
+const ECI_UTF8: u32 = 26;
 
 /// What signs slips.
 #[derive(Resource, Clone)]
@@ -73,7 +75,7 @@ impl Signer {
     /// When the key cannot be read or kept. One that is damaged is never replaced: slips that it has signed would be lost.
     pub fn open(folder: Option<&Path>, kiosk: KioskId) -> Result<Self, KeyFileError> {
         let key = match folder {
-            Some(folder) => kept(&folder.join(KEY_FILE))?,
+            Some(folder) => kept_or_new(&folder.join(KEY_FILE))?,
             None => new_key(Path::new(KEY_FILE))?,
         };
         Ok(Self { key, kiosk, clock: Timestamp::now })
@@ -110,20 +112,32 @@ impl Signer {
     }
 }
 
+/// What verifies the slips of the kiosk whose data are in a folder; nothing is made there.
+///
+/// # Errors
+/// When there is no key, or it cannot be read.
+pub fn public_key(folder: &Path) -> Result<PublicKey, KeyFileError> {
+    kept(&folder.join(KEY_FILE)).map(|key| key.public())
+}
+
 fn kept(path: &Path) -> Result<SecretKey, KeyFileError> {
-    match files::read_text(path, KEY_BYTES_MAX).map(Zeroizing::new) {
-        Ok(text) => SecretKey::parse(text.trim())
-            .map_err(|source| KeyFileError::Key { path: path.to_owned(), source }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = new_key(path)?;
-            write(path, &key).map_err(|source| KeyFileError::Io {
-                operation: "make",
-                path: path.to_owned(),
-                source,
-            })?;
-            Ok(key)
+    let text = files::read_text(path, KEY_BYTES_MAX)
+        .map(Zeroizing::new)
+        .map_err(|source| KeyFileError::Io { operation: "read", path: path.to_owned(), source })?;
+    SecretKey::parse(text.trim()).map_err(|source| KeyFileError::Key { path: path.to_owned(), source })
+}
+
+fn kept_or_new(path: &Path) -> Result<SecretKey, KeyFileError> {
+    match kept(path) {
+        Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        known => return known,
+    }
+    match write(path, &new_key(path)?) {
+        // Somebody else was faster: there is one key, and it is that one.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(KeyFileError::Io { operation: "make", path: path.to_owned(), source: error })
         }
-        Err(source) => Err(KeyFileError::Io { operation: "read", path: path.to_owned(), source }),
+        _ => kept(path),
     }
 }
 
@@ -137,17 +151,26 @@ fn new_key(path: &Path) -> Result<SecretKey, KeyFileError> {
     Ok(SecretKey::from_seed(&seed))
 }
 
-/// Whole or not at all, and for nobody else to read.
+/// Whole or not at all, for nobody else to read, and never over a key that is there.
 fn write(path: &Path, key: &SecretKey) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let new = path.with_extension("new");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let new = path.with_extension(format!("{}.new", std::process::id()));
+    // What lies there is of a process that was killed, or not ours at all.
+    fs::remove_file(&new).or_else(unless_missing)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
     let text = Zeroizing::new(key.to_secret_text());
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
+    let linked = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::hard_link(&new, path));
+    fs::remove_file(&new)?;
+    linked?;
     File::open(folder)?.sync_all()
+}
+
+fn unless_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// Why a text is no slip that holds.
@@ -160,7 +183,7 @@ pub enum SlipError {
     #[error("the slip of `{kiosk}` was not signed by this kiosk's key, or was changed")]
     Signature {
         /// Which kiosk it says it is from.
-        kiosk: String,
+        kiosk: KioskId,
     },
     /// Too late.
     #[error("the slip held until {until}")]
@@ -182,11 +205,12 @@ pub fn verify(slip: &str, key: &PublicKey, now: Timestamp) -> Result<Timestamp, 
     let [FORM, expires, kiosk] = last.split(' ').collect::<Vec<_>>()[..] else { return Err(SlipError::Form) };
     let until = expires.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     let until = until.ok_or(SlipError::Form)?;
+    let kiosk = KioskId::parse(kiosk).map_err(|_| SlipError::Form)?;
     let mut bytes = [0; 64];
     let is_whole = bs58::decode(signature).onto(&mut bytes) == Ok(bytes.len());
     let signature = Some(bytes).filter(|_| is_whole).ok_or(SlipError::Form)?;
     if !key.verifies(format!("{signed} ").as_bytes(), &signature) {
-        return Err(SlipError::Signature { kiosk: kiosk.chars().take(64).collect() });
+        return Err(SlipError::Signature { kiosk });
     }
     if until < now { Err(SlipError::Expired { until }) } else { Ok(until) }
 }
@@ -194,7 +218,15 @@ pub fn verify(slip: &str, key: &PublicKey, now: Timestamp) -> Result<Timestamp, 
 /// The code of a slip, black on white with its quiet zone; nothing for one that no code holds.
 #[must_use]
 pub fn code(slip: &str) -> Option<Painting> {
-    let code = QrCode::with_error_correction_level(slip.as_bytes(), EcLevel::M).ok()?;
+    // The crate's own choice of modes takes UTF-8 for Shift-JIS here and there, which no reader undoes.
+    let bits = (1..=40).find_map(|version| {
+        let mut bits = Bits::new(Version::Normal(version));
+        bits.push_eci_designator(ECI_UTF8).ok()?;
+        bits.push_byte_data(slip.as_bytes()).ok()?;
+        bits.push_terminator(EcLevel::M).ok()?;
+        Some(bits)
+    })?;
+    let code = QrCode::with_bits(bits, EcLevel::M).ok()?;
     let modules = code.width();
     let side = (modules + 2 * QUIET) * MODULE_PX;
     let mut rgba = Vec::with_capacity(side * side * 4);
@@ -234,7 +266,15 @@ mod tests {
         }
         let other = Signer::open(None, KioskId::parse("kiosk-01").unwrap()).unwrap().public();
         assert!(matches!(verify(&slip, &other, now), Err(SlipError::Signature { .. })));
-        for text in ["", "SLIP1", "hello", "SLIP1 x kiosk-01 abc", "SLIP1 1 kiosk-01 0OIl", "a b c d"] {
+        for text in [
+            "",
+            "SLIP1",
+            "hello",
+            "SLIP1 x kiosk-01 abc",
+            "SLIP1 1 kiosk-01 0OIl",
+            "a b c d",
+            "x\nSLIP1 1 evil\u{1b}[2J 11",
+        ] {
             assert_eq!(verify(text, &key, now), Err(SlipError::Form), "{text}");
         }
     }
@@ -256,7 +296,11 @@ mod tests {
 
     #[test]
     fn a_phone_reads_the_slip_from_its_code() {
-        let slip = Signer::fixed().sign(&"保湿精华 · 货架 01\n".repeat(20)).unwrap();
+        let slip = Signer::fixed()
+            .sign(
+                &"云栖优选 肌肤观察 2026年11月23日\n纹路 85（82 至 88）\n青庭 保湿精华 · 货架 01\n".repeat(6),
+            )
+            .unwrap();
         let painting = code(&slip).unwrap();
         let rgb: Vec<u8> =
             painting.rgba.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();

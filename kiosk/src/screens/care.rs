@@ -9,6 +9,7 @@ use crate::{
     care::{Answers, rules::Wish},
     i18n::Words,
     link::StoreFacts,
+    session::{Age, Session},
     theme::{
         Colour, Edge, Theme, Type, space,
         widgets::{self, ButtonKind},
@@ -23,7 +24,8 @@ pub(super) fn plugin(app: &mut App) {
 #[derive(Component)]
 struct WishButton(Wish);
 
-fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
+fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>, session: Res<Session>) {
+    let is_child = session.age() == Some(Age::TooYoung);
     let theme = &*theme;
     chrome::page(&mut commands, theme, &facts, Screen::Care, |page| {
         chrome::title(page, theme, "care-title", "care-note");
@@ -39,7 +41,8 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
         page.spawn(body).with_children(|body| {
             let side =
                 if wide { Node { width: percent(42), ..widgets::column(0.0) } } else { widgets::column(0.0) };
-            body.spawn(Node { flex_shrink: 0.0, ..side }).with_children(|side| questions(side, theme));
+            body.spawn(Node { flex_shrink: 0.0, ..side })
+                .with_children(|side| questions(side, theme, is_child));
             let place =
                 Node { flex_grow: 1.0, flex_basis: px(0), min_height: px(0), ..widgets::column(space::LINE) };
             widgets::scroller(body, theme, place, |results| choice::panel(results, theme));
@@ -48,7 +51,7 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
     });
 }
 
-fn questions(parent: &mut ChildSpawnerCommands, theme: &Theme) {
+fn questions(parent: &mut ChildSpawnerCommands, theme: &Theme, is_child: bool) {
     parent.spawn(widgets::card()).with_children(|card| {
         card.spawn(widgets::text(theme, Type::Heading, Colour::Ink, Words::key("care-question")));
         card.spawn(Node {
@@ -68,6 +71,7 @@ fn questions(parent: &mut ChildSpawnerCommands, theme: &Theme) {
             ]
             .into_iter()
             .zip(Wish::ALL)
+            .filter(|(_, wish)| !is_child || wish.suits_children())
             {
                 let words = Words::key(format!("wish-{}", wish.name()));
                 let mut chip = widgets::button(chips, theme, name, ButtonKind::Quiet, words);

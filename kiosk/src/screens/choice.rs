@@ -23,6 +23,8 @@ use crate::{
 const NAME_COLUMNS_MAX: usize = 40;
 const CLAIM_COLUMNS_MAX: usize = 76;
 const SLIP_COLUMNS_MAX: usize = 36;
+/// Letters of a shelf's name.
+const PLACE_CHARS_MAX: usize = 8;
 
 pub(super) fn plugin(app: &mut App) {
     app.add_systems(Update, fill.after(Choose));
@@ -106,7 +108,12 @@ fn because(because: Because) -> Words {
 }
 
 pub(super) fn place(suggestion: &Suggestion) -> Words {
-    Words::key("place").with("shelf", place_name(&suggestion.shelf))
+    // An id may have 64 letters; a shelf has two digits.
+    let mut name: String = place_name(&suggestion.shelf).chars().take(PLACE_CHARS_MAX).collect();
+    if PLACE_CHARS_MAX < place_name(&suggestion.shelf).chars().count() {
+        name.push('…');
+    }
+    Words::key("place").with("shelf", name)
 }
 
 fn line(card: &mut ChildSpawnerCommands, theme: &Theme, suggestion: &Suggestion) {
@@ -152,7 +159,8 @@ fn take_along(parent: &mut ChildSpawnerCommands, theme: &Theme, pictures: &mut P
 fn text(i18n: &I18n, choice: &Choice, view: &SkinView, answers: &Answers, signer: &Signer) -> String {
     let day = |time: jiff::Timestamp| Words::date(time.to_zoned(jiff::tz::TimeZone::system()).date());
     let now = signer.now();
-    let mut lines = vec![Words::key("slip-head").with("brand", Words::key("brand")).with("date", day(now))];
+    let head = if matches!(view, SkinView::Found(_)) { "slip-head" } else { "slip-head-care" };
+    let mut lines = vec![Words::key(head).with("brand", Words::key("brand")).with("date", day(now))];
     let metric = |id: vision::skin::MetricId| Words::key(format!("metric-{}", id.name().replace('_', "-")));
     match view {
         SkinView::Found(finding) if finding.report.capture.ok => {

@@ -3,7 +3,9 @@
 //!
 //! Reads [`Wanted`] and [`Session`]; sends intents and nothing else.
 
-use bevy::prelude::*;
+use std::time::Duration;
+
+use bevy::{prelude::*, ui::InteractionDisabled};
 
 use super::{
     Screen, chrome,
@@ -17,6 +19,7 @@ use crate::{
     theme::{
         Colour, Theme, Type,
         icon::{self, Icon},
+        motion::{self, Pace},
         space,
         widgets::{self, ButtonKind, Moment, Mood},
     },
@@ -24,12 +27,15 @@ use crate::{
 
 pub(super) fn plugin(app: &mut App) {
     app.add_systems(OnEnter(Screen::Consent), spawn)
-        .add_systems(Update, ask.run_if(in_state(Screen::Consent)));
+        .add_systems(Update, (ask, take_answers).chain().run_if(in_state(Screen::Consent)));
 }
 
-/// Where the question is put, and which one stands there.
+/// Where the question is put, and which one stands there since when.
 #[derive(Component, Default)]
-struct Slot(Option<Question>);
+struct Slot(Option<(Question, Duration)>);
+
+/// So long a new question takes no answer: the second tap of a double one was meant for the question before.
+const READING_MIN: Duration = Duration::from_millis(900);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
@@ -76,14 +82,15 @@ fn ask(
     theme: Res<Theme>,
     wanted: Res<Wanted>,
     session: Res<Session>,
+    time: Res<Time<Real>>,
     slot: Single<(Entity, &mut Slot)>,
 ) {
     let (entity, mut slot) = slot.into_inner();
     let question = Question::next(&session);
-    if slot.0 == Some(question) && !wanted.is_changed() {
+    if slot.0.is_some_and(|(asked, _)| asked == question) && !wanted.is_changed() {
         return;
     }
-    slot.0 = Some(question);
+    slot.0 = Some((question, time.elapsed()));
     let theme = &*theme;
     let age = Words::count(session.age_min);
     commands.entity(entity).despawn_children().with_children(|slot| match question {
@@ -103,6 +110,7 @@ fn ask(
                     ] {
                         let words = Words::key(key).with("age", age.clone());
                         widgets::wide_button(answers, theme, name, ButtonKind::Quiet, words)
+                            .insert((Answer, InteractionDisabled))
                             .observe(sends(intent));
                     }
                 },
@@ -129,6 +137,7 @@ fn ask(
                         ("Decline", ButtonKind::Quiet, decline, Intent::Decline),
                     ] {
                         widgets::wide_button(answers, theme, name, kind, Words::key(key))
+                            .insert((Answer, InteractionDisabled))
                             .observe(sends(intent));
                     }
                 },
@@ -141,11 +150,38 @@ fn ask(
             if wanted.0 == Some(Feature::Skin) {
                 let words = Words::key("consent-questions");
                 widgets::wide_button(slot, theme, "Decline", ButtonKind::Primary, words)
+                    .insert((Answer, InteractionDisabled))
                     .observe(sends(Intent::Decline));
             }
         }
     });
 }
+
+/// Lets the question be answered once it has stood there for a moment.
+fn take_answers(
+    mut commands: Commands,
+    slot: Single<&Slot>,
+    time: Res<Time<Real>>,
+    pace: Option<ResMut<Pace>>,
+    answers: Query<Entity, (With<Answer>, With<InteractionDisabled>)>,
+) {
+    if answers.is_empty() {
+        return;
+    }
+    // Nothing else moves meanwhile.
+    if let Some(mut pace) = pace {
+        pace.within(motion::WAITING);
+    }
+    if slot.0.is_some_and(|(_, since)| READING_MIN <= time.elapsed().saturating_sub(since)) {
+        for answer in &answers {
+            commands.entity(answer).remove::<InteractionDisabled>();
+        }
+    }
+}
+
+/// The button of an answer.
+#[derive(Component)]
+struct Answer;
 
 /// A question: its title, what must be known to answer it, and the answers; side by side where the screen lies.
 fn sides(
@@ -196,6 +232,8 @@ fn emblem(parent: &mut ChildSpawnerCommands, side: u16) {
 
 #[cfg(test)]
 mod tests {
+    use bevy::time::TimeUpdateStrategy;
+
     use super::*;
     use crate::{
         screens::testing::{activate, at, named, screen_app},
@@ -214,6 +252,26 @@ mod tests {
             activate(&mut app, answer);
             assert_eq!((at(&app), app.world().resource::<Session>().consent()), (to, consent));
         }
+    }
+
+    #[test]
+    fn the_second_tap_of_a_double_one_answers_nothing() {
+        let mut app = screen_app(Screen::Home);
+        app.insert_resource(TimeUpdateStrategy::ManualDuration(Duration::from_millis(100)));
+        activate(&mut app, "TryOn");
+        for _ in 0..10 {
+            app.update();
+        }
+        activate(&mut app, "OldEnough");
+        let rests = |app: &mut App| {
+            let agree = named(app, "Agree").unwrap();
+            app.world().get::<InteractionDisabled>(agree).is_some()
+        };
+        assert!(rests(&mut app));
+        for _ in 0..10 {
+            app.update();
+        }
+        assert!(!rests(&mut app));
     }
 
     #[test]

@@ -202,6 +202,8 @@ fn go(
             session.answer(Consent::Given);
         }
         Intent::Decline if at == Screen::Consent => session.answer(Consent::Declined),
+        // Whoever comes after the staff is asked anew.
+        Intent::Staff => session.forget_answers(),
         Intent::Choose(feature) => wanted.0 = Some(feature),
         _ => {}
     }

@@ -49,7 +49,9 @@ fn spawn(mut commands: Commands, theme: Res<Theme>, facts: Res<StoreFacts>) {
         page.spawn((Slot, Node { flex_grow: 1.0, min_height: px(0), ..widgets::column(space::CARD) }));
         chrome::footer(page, theme, |foot| {
             widgets::button(foot, theme, "Again", ButtonKind::Primary, Words::key("skin-again"))
-                .observe(asks(Measure));
+                .observe(asks(Measure))
+                // Who has had everything deleted has taken his word back: he is asked again.
+                .observe(sends(Intent::Choose(Feature::Skin)));
         });
     });
     commands.trigger(Measure);

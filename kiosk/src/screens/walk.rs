@@ -30,6 +30,7 @@ use crate::{
     session::{EndSession, Session, SessionId},
     skin::{SkinTrouble, SkinView},
     staff::{Gate, Light, StaffRoom},
+    theme::icon::Painted,
 };
 
 const SEED: u64 = 0x5706_4EAB;
@@ -299,7 +300,9 @@ impl Walk {
         assert_eq!(self.at(), Screen::Attract);
         let world = self.app.world_mut();
         let entities = world.query::<Entity>().iter(world).count();
-        let now = (entities, world.resource::<Assets<Image>>().len());
+        // Our own drawings are painted once, when they are first needed, and kept.
+        let drawings = world.resource::<Painted>().count();
+        let now = (entities, world.resource::<Assets<Image>>().len() - drawings);
         let rest = *self.rest.get_or_insert(now);
         // During the warm-up there may be more each time; afterwards nothing may be left.
         if self.is_warm {

@@ -78,7 +78,12 @@ fn write(path: &Path, wrong: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
+    // What lies there is of a process that was killed, or not ours at all: to open a pipe would wait for its reader.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options().write(true).create_new(true).open(&new)?;
     serde_json::to_writer(&mut file, &Kept { version: VERSION, wrong })?;
     file.flush()?;
     file.sync_all()?;

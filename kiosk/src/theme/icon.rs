@@ -332,7 +332,15 @@ pub fn disc(
 
 /// Masks that were painted, by drawing, tone and side. Bounded by the drawings and the sizes that screens use.
 #[derive(Resource, Default)]
-struct Painted(HashMap<(Icon, Tone, u16), Handle<Image>>);
+pub(crate) struct Painted(HashMap<(Icon, Tone, u16), Handle<Image>>);
+
+#[cfg(test)]
+impl Painted {
+    /// How many there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+}
 
 fn paint(
     mut painted: ResMut<Painted>,

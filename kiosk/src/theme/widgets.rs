@@ -396,13 +396,26 @@ fn hidden(node: &ComputedNode) -> f32 {
 fn show_more(
     asked: On<Activate>,
     buttons: Query<&ShowsMore>,
-    mut areas: Query<(&ComputedNode, &mut ScrollPosition)>,
+    mut areas: Query<(&ComputedNode, &UiGlobalTransform, &mut ScrollPosition)>,
+    children: Query<&Children>,
+    cards: Query<(&ComputedNode, &UiGlobalTransform), With<Raised>>,
 ) {
     let Ok(ShowsMore(area)) = buttons.get(asked.entity) else { return };
-    if let Ok((node, mut position)) = areas.get_mut(*area) {
-        let step = node.size().y * node.inverse_scale_factor * SCROLL_SHARE;
-        position.y = (position.y + step).min(hidden(node));
-    }
+    let Ok((node, transform, mut position)) = areas.get_mut(*area) else { return };
+    let scale = node.inverse_scale_factor;
+    let height = node.size().y * scale;
+    let top = transform.translation.y * scale - height / 2.0;
+    let step = height * SCROLL_SHARE;
+    // A card that is cut off below comes to the top, so that one which fits is seen whole.
+    let cut_off = children.iter_descendants(*area).filter_map(|child| {
+        let (card, at) = cards.get(child).ok()?;
+        let half = card.size().y * scale / 2.0;
+        let middle = at.translation.y * scale - top;
+        (HIDDEN_PX_MIN < middle - half && height < middle + half && middle - half <= step)
+            .then_some(middle - half)
+    });
+    let step = cut_off.fold(step, f32::min);
+    position.y = (position.y + step).min(hidden(node));
 }
 
 /// The button is there exactly while something lies below. Its room is there as long as the area does not fit without

@@ -192,7 +192,21 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new: OsString = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     new.push(".new");
     let new = folder.join(new);
-    let mut file = File::create(&new)?;
+    // A device or a folder is never replaced.
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there and no regular file"));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    // What lies there is of a process that was killed, or not ours at all: to open a pipe would wait for its reader.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options().write(true).create_new(true).open(&new)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         // What failed is told; that its remains stay as well would be no news.
