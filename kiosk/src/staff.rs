@@ -318,7 +318,9 @@ fn touch(
                 job.is_some_and(|job| worker.is_some_and(|mut worker| worker.0.submit(session.id(), job)));
             room.light = if is_taken { Light::Looking } else { Light::NoPicture };
         }
-        Touch::Calibrate if room.gate == Gate::Open && room.chart != Chart::Looking => {
+        Touch::Calibrate
+            if room.gate == Gate::Open && !matches!(room.chart, Chart::Looking | Chart::Keeping) =>
+        {
             let (job, otherwise) = match (&room.chart, &machine.calibration) {
                 (Chart::Found { calibration, .. }, Some(path)) => {
                     let (calibration, path) = (calibration.clone(), path.clone());
@@ -332,7 +334,12 @@ fn touch(
             };
             let is_taken =
                 job.is_some_and(|job| worker.is_some_and(|mut worker| worker.0.submit(session.id(), job)));
-            room.chart = if is_taken { Chart::Looking } else { otherwise };
+            // Only a new look opens the camera.
+            room.chart = match (is_taken, &room.chart) {
+                (true, Chart::Found { .. }) => Chart::Keeping,
+                (true, _) => Chart::Looking,
+                (false, _) => otherwise,
+            };
         }
         Touch::Exit if room.gate == Gate::Open && !room.asks_exit => room.asks_exit = true,
         Touch::Exit if room.gate == Gate::Open => {
@@ -405,7 +412,7 @@ fn hold_camera(
 ) {
     // What the worker answers is seen as soon as it is said.
     let is_looking = room.light == Light::Looking || room.chart == Chart::Looking;
-    if is_looking || room.gate == Gate::Checking {
+    if is_looking || room.chart == Chart::Keeping || room.gate == Gate::Checking {
         pace.within(WAITING);
     }
     camera::hold(&mut commands, is_looking, held, Which::Staff);
@@ -532,7 +539,7 @@ mod tests {
         app.world_mut().trigger(Touch::Calibrate);
         let chart = |app: &App| app.world().resource::<StaffRoom>().chart().clone();
         let limit = Instant::now() + Duration::from_secs(60);
-        while chart(app) == Chart::Looking {
+        while matches!(chart(app), Chart::Looking | Chart::Keeping) {
             assert!(Instant::now() < limit, "no chart within 60 s");
             app.update();
         }

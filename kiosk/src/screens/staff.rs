@@ -574,7 +574,7 @@ fn show_light(room: Res<StaffRoom>, mut texts: Query<&mut Words, With<LightWords
 fn chart_words(chart: &Chart) -> Words {
     match chart {
         Chart::Unknown => Words::key("chart-note"),
-        Chart::Looking => Words::key("looking"),
+        Chart::Looking | Chart::Keeping => Words::key("looking"),
         Chart::Found { calibration, light_ratio } => Words::key("chart-found")
             .with("mean", Words::decimal(calibration.delta_e().mean_76, 1))
             .with("most", Words::decimal(calibration.delta_e().max_76, 1))

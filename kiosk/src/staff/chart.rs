@@ -22,6 +22,8 @@ pub enum Chart {
     Unknown,
     /// A picture is being taken and measured.
     Looking,
+    /// What was found is being written.
+    Keeping,
     /// It fits; staff may keep it.
     Found {
         /// What would be kept.

@@ -110,16 +110,16 @@ fn glance(line: &mut ChildSpawnerCommands, theme: &Theme, metric: &Metric) {
         word(line, 260.0, Type::Caption, Colour::InkSoft, Words::key(key));
         return;
     };
-    // A doubt stands beside its figure, not only where it is explained.
-    let is_sure = metric.status == Status::Ok;
-    if !is_sure {
-        word(line, 150.0, Type::Caption, Colour::AccentInk, Words::key("status-low"));
-    }
     line.spawn(Node { flex_grow: 1.0, ..default() }).with_children(|place| {
         rail(place, f32::from(score), [low, high].map(f32::from));
     });
-    let ink = if is_sure { Colour::Brand } else { Colour::InkSoft };
+    // A doubt stands beside its figure, not only where it is explained.
+    let (ink, doubt) = match metric.status {
+        Status::Ok => (Colour::Brand, Words::verbatim("")),
+        _ => (Colour::InkSoft, Words::key("status-low")),
+    };
     word(line, 64.0, Type::Label, ink, Words::count(usize::from(score)));
+    word(line, 130.0, Type::Caption, Colour::AccentInk, doubt);
 }
 
 fn timing(milliseconds: f64) -> Words {

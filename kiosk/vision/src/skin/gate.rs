@@ -126,9 +126,9 @@ pub(crate) fn judge(grey: &Grey, faces: &[Face], regions: &[Region]) -> Capture 
         problems: Vec::new(),
     };
     let Some(face) = faces.first() else {
+        capture.problems.push(reject("no_face", 0.0, 1.0, "look_at_the_camera"));
         // In the dark nobody is seen, however he looks.
         below(&mut capture, brightest(grey), BRIGHTEST, "too_dark", "more_light_on_the_face");
-        capture.problems.push(reject("no_face", 0.0, 1.0, "look_at_the_camera"));
         return capture;
     };
     let others =

@@ -25,6 +25,8 @@ const REGION_SAMPLES: f64 = 1500.0;
 const FACE_SHARE: (f64, f64) = (0.42, 0.85);
 /// Off the middle of the picture, as a share of the face's width.
 const OFF_MIDDLE_MAX: f64 = 0.12;
+/// In a head that stands in the middle, from crown to chin, eyes and mouth lie below it: in widths of the face.
+const BELOW_MIDDLE: f64 = 0.1;
 /// Movement between two frames, as a share of the distance of the eyes, beyond which nobody holds still.
 const MOVED_MAX: f64 = 0.05;
 
@@ -150,7 +152,7 @@ fn misplaced(picture: &Picture, face: &Face) -> Option<(&'static str, Towards)> 
     let points = &face.landmarks;
     let middle =
         points.eye_left.middle(points.eye_right).middle(points.mouth_left.middle(points.mouth_right));
-    let off = Point::new(middle.x - width / 2.0, middle.y - height / 2.0);
+    let off = Point::new(middle.x - width / 2.0, middle.y - height / 2.0 - BELOW_MIDDLE * size);
     let limit = OFF_MIDDLE_MAX * size;
     let towards = if limit < off.x.abs() && off.y.abs() <= off.x.abs() {
         if off.x < 0.0 { Towards::Right } else { Towards::Left }
@@ -230,7 +232,8 @@ mod tests {
             (vec![face(640.0, 500.0, 300.0, 0.0)], "come_closer", Some(Towards::Closer)),
             (vec![face(640.0, 500.0, 900.0, 0.0)], "step_back", Some(Towards::Back)),
             (vec![face(400.0, 500.0, 600.0, 0.0)], "move_to_the_middle", Some(Towards::Right)),
-            (vec![face(640.0, 620.0, 600.0, 0.0)], "move_to_the_middle", Some(Towards::Up)),
+            (vec![face(640.0, 680.0, 600.0, 0.0)], "move_to_the_middle", Some(Towards::Up)),
+            (vec![face(640.0, 420.0, 600.0, 0.0)], "move_to_the_middle", Some(Towards::Down)),
             (vec![face(640.0, 500.0, 600.0, 20.0)], "look_straight_ahead", Some(Towards::Left)),
             (
                 vec![face(640.0, 500.0, 600.0, 0.0), face(200.0, 300.0, 400.0, 0.0)],
