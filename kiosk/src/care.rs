@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use bevy::prelude::*;
 
-use self::rules::{Suggestion, Wish};
+use self::rules::{Because, Suggestion, Wish};
 use crate::{
     link::StoreFacts,
     origin::Catalogue,
@@ -56,7 +56,12 @@ impl Answers {
 
 /// What suits the visitor, of what lies on the shelves now.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Eq)]
-pub struct Choice(pub Vec<Suggestion>);
+pub struct Choice {
+    /// The products.
+    pub suggestions: Vec<Suggestion>,
+    /// What none of them is for: nothing of it lies on a shelf.
+    pub missing: Vec<Because>,
+}
 
 fn choose(
     view: Res<SkinView>,
@@ -79,5 +84,7 @@ fn choose(
         SkinView::Found(finding) if finding.report.capture.ok => rules::measured(&finding.report),
         _ => rules::said(&answers.0),
     };
-    choice.set_if_neq(Choice(rules::choose(&needs, &catalogue, facts.shelves.values(), is_child)));
+    let suggestions = rules::choose(&needs, &catalogue, facts.shelves.values(), is_child);
+    let missing = rules::missing(&needs, &suggestions, &catalogue);
+    choice.set_if_neq(Choice { suggestions, missing });
 }

@@ -14,6 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use vision::{Analyser, Calibration, camera::Camera};
 
 use crate::{
+    care::slip,
     chain,
     config::{CameraSource, Config, Hub},
     files,
@@ -81,6 +82,7 @@ pub fn findings(file: &Path, config: &Config) -> Vec<Finding> {
         (Some(_), Some(_)) => good("staff", "a PIN is set"),
     });
     findings.extend(config.data_dir.as_deref().map(data));
+    findings.push(slips(config.data_dir.as_deref()));
     findings.extend(config.log.as_ref().map(log));
     findings
 }
@@ -243,6 +245,17 @@ fn data(dir: &Path) -> Finding {
     }
 }
 
+/// Without a key that lasts there are no slips, or they end with the process.
+fn slips(folder: Option<&Path>) -> Finding {
+    let what = "slip.key";
+    match folder.map(slip::has_key) {
+        None => warning(what, "slips end with a restart: `kiosk.data_dir` names a folder to keep their key"),
+        Some(Err(error)) => warning(what, format!("no slips to take along: {}", chain(&error))),
+        Some(Ok(true)) => good(what, "it signs slips"),
+        Some(Ok(false)) => good(what, "the first start makes it"),
+    }
+}
+
 /// A kiosk that cannot begin its log does not start; one whose disk is full does.
 fn log(log: &LogFiles) -> Finding {
     let what = "log.dir";
@@ -258,6 +271,48 @@ fn log(log: &LogFiles) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_damaged_key_of_slips_is_told_and_a_missing_one_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(slips(Some(folder.path())).outcome, Outcome::Good);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "looking makes nothing");
+        std::fs::write(folder.path().join("slip.key"), "nothing").unwrap();
+        let found = slips(Some(folder.path()));
+        assert_eq!(found.outcome, Outcome::Warning);
+        assert!(found.words.contains("slip.key"), "{}", found.words);
+        assert_eq!(slips(None).outcome, Outcome::Warning);
+    }
+
+    #[test]
+    fn a_catalogue_with_faults_is_told_product_by_product() {
+        let folder = tempfile::tempdir().unwrap();
+        let product = |gtin: &str| {
+            serde_json::json!({"gtin": gtin, "name": {"en": "n"}, "maker": {"en": "m"}, "origin": {"en": "o"},
+                "care": {"efficacy": ["soothing", "glow"], "claim": {"en": "c"}}})
+        };
+        let gtins = ["09521234543213", "9521234543213", "09521234543214", "09521234543213"];
+        let catalogue = serde_json::json!({"products": gtins.map(product)});
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("kiosk.example.toml");
+        let mut config = Config::load(&example).unwrap();
+        let origin_of = config.origin.as_mut().unwrap();
+        origin_of.catalogue = folder.path().join("catalogue.json");
+        std::fs::write(&origin_of.catalogue, catalogue.to_string()).unwrap();
+        let words: Vec<String> = origin(&config).into_iter().map(|finding| finding.words).collect();
+        for (at, expected) in [
+            "has a class in `care.efficacy`",
+            "expected 14 digits",
+            "09521234543214",
+            "an earlier product has it",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let named =
+                |line: &&String| line.contains(&format!("product {at} of")) && line.contains(expected);
+            assert!(words.iter().find(named).is_some(), "{expected}: {words:?}");
+        }
+    }
 
     #[test]
     fn swap_is_told() {

@@ -113,7 +113,7 @@ pub fn said(world: &World, screen: Screen) -> Value {
         }
         Screen::TryOn => said["try_on"] = try_on(world.resource::<TryOnView>()),
         // How many, and never which: they follow from what was measured or said.
-        Screen::Care => said["care"] = json!({"suggestions": world.resource::<Choice>().0.len()}),
+        Screen::Care => said["care"] = json!({"suggestions": world.resource::<Choice>().suggestions.len()}),
         Screen::Consent => {
             let age = world.resource::<Session>().age();
             said["consent"] = json!({"asks": match age {

@@ -32,6 +32,7 @@ mod tryon;
 mod walk;
 
 use bevy::prelude::*;
+use vision::skin::MetricId;
 
 use crate::{origin::Form, theme::icon::Icon};
 
@@ -129,9 +130,21 @@ pub(crate) fn plugin(app: &mut App) {
     ));
 }
 
+/// Letters of a place's name: an id may have 64, a shelf has two digits.
+const PLACE_CHARS_MAX: usize = 8;
+
 /// What stands on the floor: the shelf `shelf-07` is 07, the lockers `locker-a` are A.
 fn place_name(id: &str) -> String {
-    id.rsplit('-').next().unwrap_or(id).to_uppercase()
+    let name = id.rsplit('-').next().unwrap_or(id).to_uppercase();
+    match name.char_indices().nth(PLACE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name,
+    }
+}
+
+/// The key of a metric's name; its other words begin with it.
+fn metric_key(id: MetricId) -> String {
+    format!("metric-{}", id.name().replace('_', "-"))
 }
 
 /// What stands for a product; for what the catalogue does not know, a parcel.

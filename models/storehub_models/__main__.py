@@ -18,7 +18,7 @@ from pathlib import Path  # noqa: E402
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 # Which scenes there are, and how many shards of them are made: of 500 scenes, of 25 where they are of skin.
-SHARDS = {"landmarks": 28, "skin": 46, "skin-b": 4}
+SHARDS = {"landmarks": 28, "covered": 24, "skin": 46, "skin-b": 4}
 REFERENCE_FACES = 240
 # What a shell says of a program that was stopped by Ctrl-C.
 STOPPED = 130
@@ -27,7 +27,7 @@ STOPPED = 130
 def _kind(name: str):
     from . import scenes
 
-    return {"landmarks": scenes.LANDMARKS, "skin": scenes.SKIN, "skin-b": scenes.SKIN_B}[name]
+    return {"landmarks": scenes.LANDMARKS, "covered": scenes.COVERED, "skin": scenes.SKIN, "skin-b": scenes.SKIN_B}[name]
 
 
 def _shards(args) -> range:
@@ -45,6 +45,14 @@ def _train(args) -> None:
     settings = train_landmarks.Settings(**({"steps": args.steps} if args.steps else {}))
     shards = SHARDS["landmarks"] if args.shards is None else args.shards
     train_landmarks.train(args.work / "scenes", args.work / "run", settings, shards)
+
+
+def _train_cover(args) -> None:
+    from . import train_cover
+
+    settings = train_cover.Settings(**({"steps": args.steps} if args.steps else {}))
+    shards = SHARDS["covered"] if args.shards is None else args.shards
+    train_cover.train(args.work / "scenes", args.work / "run", settings, shards)
 
 
 def _train_skin(args) -> None:
@@ -67,6 +75,12 @@ def _export(args) -> None:
     from . import export
 
     export.export(args.work / "run", args.weights)
+
+
+def _export_cover(args) -> None:
+    from . import export_cover
+
+    export_cover.export(args.work / "run", args.weights)
 
 
 def _export_skin(args) -> None:
@@ -131,10 +145,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command("render", _render, "draw scenes", work, which, shards)
     command("train", _train, "train the landmark network", work, shards, steps)
+    command("train-cover", _train_cover, "train the cover network", work, shards, steps)
     threads = command("train-skin", _train_skin, "train the skin network", work, shards, steps)
     threads.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
     command("judge-skin", _judge_skin, "how well a trained skin network does", work, which, shards)
     command("export", _export, "the landmark network's file, manifest and goldens", work, weights)
+    command("export-cover", _export_cover, "the cover network's file, manifest and goldens", work, weights)
     command("export-skin", _export_skin, "the skin network's file, thresholds, manifest and goldens", work, weights)
     reference = command("reference", _reference, "what scores are compared with", work, weights)
     reference.add_argument("--vision", type=Path, required=True, help="the program storehub-vision")

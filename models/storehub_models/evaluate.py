@@ -220,7 +220,10 @@ def real_faces(run, folder: Path, limit: float) -> dict:
 
 def evaluate(weights: Path, scene_folder: Path) -> dict:
     """What there is to say of each network, by its name."""
-    return {"landmark96": _landmarks(weights), "skinmap": evaluate_skin.evaluate(weights, scene_folder)}
+    from . import evaluate_cover
+
+    return {"landmark96": _landmarks(weights), "cover96": evaluate_cover.measure(weights),
+            "skinmap": evaluate_skin.evaluate(weights, scene_folder)}
 
 
 def _landmarks(weights: Path) -> dict:

@@ -26,8 +26,8 @@ POINT_ERROR_MM = 2.5
 TOLERANCE_CROP_FRACTION = 0.002
 
 
-def load_network(weights: Path) -> network.LandmarkNet:
-    model = network.LandmarkNet()
+def load_network(weights: Path) -> network.CropNet:
+    model = network.landmark_net()
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return model.eval()
 

@@ -49,7 +49,7 @@ def portrait(seed: int, width: int) -> Image.Image:
     with render.finer_grid(CELL_MM, EYE_EDGE):
         rng, face = _person(seed)
         z, t = render._head_height(face, rng)
-        albedo, alpha, z, _ = render._paint(face, z, t, rng, hair_style="short")
+        albedo, alpha, z, *_ = render._paint(face, z, t, rng, hair_style="short")
         # Thin cover, such as an ear's edge, hides the wall all the same.
         alpha = np.clip(3.0 * alpha, 0.0, 1.0)
         # Pores and the skin's own mottling, the same light or dark.

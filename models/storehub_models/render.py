@@ -673,26 +673,31 @@ class Scene:
     box: np.ndarray
     melanin: float
     turn_deg: np.ndarray
+    glasses: bool
 
 
-def render(seed: int) -> Scene:
-    """The scene of one seed."""
+def render(seed: int, cover=None) -> Scene:
+    """The scene of one seed.
+
+    `cover` draws what stands before the face, from the light, the points in pixels and the random numbers to the light;
+    without one it is now and then a plain ellipse.
+    """
     rng = np.random.default_rng([7_919, seed])
     face = _draw_face(rng)
     z, t = _head_height(face, rng)
     xy = _points_in_head(face)
-    albedo, alpha, z, _ = _paint(face, z, t, rng)
+    albedo, alpha, z, _, glasses = _paint(face, z, t, rng)
 
     yaw, pitch, roll = np.radians([
         np.clip(rng.normal(0.0, 12.0), -32, 32), np.clip(rng.normal(0.0, 8.0), -20, 20),
         np.clip(rng.normal(0.0, 7.0), -20, 20)])
     camera_from_head = _rotation(yaw, pitch, roll)
     radiance = _light(albedo, z, camera_from_head, rng)
-    return _photograph(face, radiance, alpha, z, xy, camera_from_head, np.degrees([yaw, pitch, roll]), rng)
+    return _photograph(face, radiance, alpha, z, xy, camera_from_head, np.degrees([yaw, pitch, roll]), rng, cover, glasses)
 
 
 def _paint(face: Face, z, t, rng, hair_style=None, fine=None):
-    """Colours, coverage, the height with hair, and how much of each place is something else than bare skin of the head.
+    """Colours, coverage, the height with hair, how much of each place is no bare skin of the head, and whether it wears glasses.
 
     A `hair_style` leaves out beard and glasses: a portrait's face is bare.
     """
@@ -728,10 +733,12 @@ def _paint(face: Face, z, t, rng, hair_style=None, fine=None):
     alpha = np.maximum(alpha, cover)
     z = z + (4.0 * cover).astype(np.float32)
     covers += [cover, 1.0 - head]
+    glasses = False
     if hair_style is None:
         covers.append(_paint_glasses(face, skin, rng))
+        glasses = bool(covers[-1].any())
     covered = np.clip(np.max(covers, axis=0), 0.0, 1.0)
-    return np.clip(skin, 0.0, 1.0).astype(np.float32), alpha.astype(np.float32), z, covered.astype(np.float32)
+    return (np.clip(skin, 0.0, 1.0).astype(np.float32), alpha.astype(np.float32), z, covered.astype(np.float32), glasses)
 
 
 def lamps(camera_from_head, rng):
@@ -754,7 +761,7 @@ def _light(albedo, z, camera_from_head, rng):
     return _shade(albedo, z, directions, colours, ambient, rng.uniform(-0.1, 0.5), gloss, rng)[0]
 
 
-def _photograph(face, radiance, alpha, z, xy, camera_from_head, turn_deg, rng) -> Scene:
+def _photograph(face, radiance, alpha, z, xy, camera_from_head, turn_deg, rng, cover=None, glasses=False) -> Scene:
     distance = float(np.exp(rng.uniform(np.log(420.0), np.log(2500.0))))
     px_per_mm = SCENE_PX / (SCENE_BOX_SIDES * BOX_SIDE_MM)
     eye = Eye(z, camera_from_head, distance)
@@ -769,10 +776,10 @@ def _photograph(face, radiance, alpha, z, xy, camera_from_head, turn_deg, rng) -
     sampled = eye.look(ray_x.astype(np.float32), ray_y.astype(np.float32), np.dstack([radiance, alpha]))
     mask = sampled[..., 3:4]
     scene = sampled[..., :3] * mask + (1.0 - mask) * backdrop(rng, SCENE_PX)
-    scene = _occlude(scene, rng)
+    scene = cover(scene, points, rng) if cover else _occlude(scene, rng)
     side = BOX_SIDE_MM * px_per_mm
     return Scene(_camera(scene.astype(np.float32), rng), points.astype(np.float32),
-                 np.array([spot[0], spot[1], side], np.float32), face.melanin, turn_deg)
+                 np.array([spot[0], spot[1], side], np.float32), face.melanin, turn_deg, glasses)
 
 
 def _solid(eye: Eye, xy) -> np.ndarray:

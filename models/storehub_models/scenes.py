@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import render, renderer_b, skin_scenes
+from . import covers, render, renderer_b, skin_scenes
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def halved(maps: np.ndarray) -> np.ndarray:
 
 
 LANDMARKS = Kind(f"scenes-{render.VERSION}", 500, _landmarks)
+COVERED = Kind(f"scenes-{covers.VERSION}", 500, covers.covered_scene)
 SKIN = Kind(skin_scenes.VERSION, 25, _skin(skin_scenes.render_skin))
 SKIN_B = Kind(f"skin-{renderer_b.VERSION}", 25, _skin(renderer_b.render_b))
 

@@ -51,7 +51,7 @@ def render_skin(seed: int, frame_px: int = FRAME_PX, view_mm: float = VIEW_MM) -
         face = render._draw_face(rng)
         fine = mesostructure.draw(face, rng)
         z, t = render._head_height(face, rng)
-        albedo, alpha, z, covered = render._paint(face, z, t, rng, fine=fine)
+        albedo, alpha, z, covered, _ = render._paint(face, z, t, rng, fine=fine)
         bare = 1.0 - covered
         camera_from_head = render._rotation(*np.radians([
             np.clip(rng.normal(0.0, 7.0), -18, 18), np.clip(rng.normal(0.0, 5.0), -12, 12), rng.normal(0.0, 2.5)]))

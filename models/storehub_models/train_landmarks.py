@@ -49,24 +49,24 @@ class Settings:
 class SceneSet:
     """All shards that are there so far, in memory."""
 
-    def __init__(self, folder: Path, limit: int | None = None) -> None:
-        self.folder, self.limit = folder, limit
+    def __init__(self, folder: Path, limit: int | None = None, kind: scenes.Kind = scenes.LANDMARKS) -> None:
+        self.folder, self.limit, self.kind = folder, limit, kind
         self.loaded: list[dict[str, np.ndarray]] = []
 
     def refresh(self) -> int:
         """Load shards that have arrived since; returns the number of scenes."""
         while self.limit is None or len(self.loaded) < self.limit:
-            path = scenes.LANDMARKS.path(self.folder, len(self.loaded))
+            path = self.kind.path(self.folder, len(self.loaded))
             if not path.exists():
                 break
             self.loaded.append(scenes.load_shard(path))
-        return len(self.loaded) * scenes.LANDMARKS.shard_scenes
+        return len(self.loaded) * self.kind.shard_scenes
 
-    def batch(self, rng: np.random.Generator, size: int):
-        index = rng.integers(len(self.loaded) * scenes.LANDMARKS.shard_scenes, size=size)
-        shard, row = np.divmod(index, scenes.LANDMARKS.shard_scenes)
+    def batch(self, rng: np.random.Generator, size: int, names=("images", "points", "boxes")):
+        index = rng.integers(len(self.loaded) * self.kind.shard_scenes, size=size)
+        shard, row = np.divmod(index, self.kind.shard_scenes)
         return tuple(np.stack([self.loaded[s][name][r] for s, r in zip(shard, row)])
-                     for name in ("images", "points", "boxes"))
+                     for name in names)
 
 
 def _clipped(rng, deviation: float, limit: float, size) -> np.ndarray:
@@ -75,6 +75,8 @@ def _clipped(rng, deviation: float, limit: float, size) -> np.ndarray:
 
 def make_crops(images, points, boxes, rng, settings: Settings):
     """Jittered, rolled and mirrored crops: pictures in [0, 1], N x 3 x 96 x 96, and points as fractions.
+
+    A fourth channel of the pictures goes along.
 
     The first `settings.negatives` rows show no whole face: a third of them look beside the face,
     where hair, cloth and walls are, a third at a bare backdrop, and a third show shuffled tiles.
@@ -123,7 +125,7 @@ def make_crops(images, points, boxes, rng, settings: Settings):
 
 
 def vary_light(picture: torch.Tensor, rng) -> torch.Tensor:
-    """Exposure, contrast, tint, fine noise and a covered rectangle, all per picture."""
+    """Exposure, contrast, tint and fine noise, all per picture."""
     count = picture.shape[0]
 
     def column(low: float, high: float) -> torch.Tensor:
@@ -134,12 +136,16 @@ def vary_light(picture: torch.Tensor, rng) -> torch.Tensor:
     middle = picture.mean(dim=(1, 2, 3), keepdim=True)
     picture = middle + (picture - middle) * column(0.7, 1.25)
     noise = torch.from_numpy(rng.standard_normal(picture.shape, dtype=np.float32))
-    picture = picture + noise * column(0.0, 0.03)
-    for index in np.flatnonzero(rng.random(count) < 0.15):
+    return (picture + noise * column(0.0, 0.03)).clamp(0.0, 1.0)
+
+
+def cover_boxes(picture: torch.Tensor, rng) -> torch.Tensor:
+    """A rectangle of one colour in some pictures."""
+    for index in np.flatnonzero(rng.random(picture.shape[0]) < 0.15):
         x, y = rng.integers(0, 80, 2)
         w, h = rng.integers(6, 36, 2)
         picture[index, :, y:y + h, x:x + w] = torch.from_numpy(rng.random((3, 1, 1))).float()
-    return picture.clamp(0.0, 1.0)
+    return picture
 
 
 def normalised(picture: torch.Tensor) -> torch.Tensor:
@@ -181,7 +187,7 @@ def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None,
         raise FileNotFoundError(f"no shard `{scenes.LANDMARKS.path(scene_folder, 0)}`: render scenes first")
     if training.is_finished(out / "training.json", settings, render.VERSION, data.refresh()):
         return
-    model = network.LandmarkNet().to(memory_format=torch.channels_last)
+    model = network.landmark_net().to(memory_format=torch.channels_last)
     averaged = training.Average(model, settings.average_decay)
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     centres = network.cell_centres()
@@ -195,7 +201,7 @@ def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None,
         picture, target = make_crops(images, points, boxes, rng, settings)
         # The convolutions run in bfloat16, which halves the time; decoding and loss stay in float32.
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(normalised(vary_light(picture, rng)))
+            logits = model(normalised(cover_boxes(vary_light(picture, rng), rng)))
         loss, error = loss_of(logits.float(), target, centres, settings)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -25,13 +25,16 @@ use crate::{
 const PYTHON_VARIABLE: &str = "STOREHUB_MODELS_PYTHON";
 /// Imports everything that the commands below do.
 const PACKAGES_ARE_THERE: &str =
-    "from storehub_models import evaluate, reference, train_landmarks, train_skinmap";
+    "from storehub_models import evaluate, reference, train_cover, train_landmarks, train_skinmap";
 
 /// Commands of the Python package in their order, with what each is for.
-const ORDER: [(&str, &[&str]); 9] = [
+const ORDER: [(&str, &[&str]); 12] = [
     ("scenes for the landmark network", &["render"]),
     ("the landmark network", &["train"]),
     ("the landmark network's files", &["export"]),
+    ("scenes for the cover network", &["render", "--scenes", "covered"]),
+    ("the cover network", &["train-cover"]),
+    ("the cover network's files", &["export-cover"]),
     ("scenes for the skin network", &["render", "--scenes", "skin"]),
     ("scenes of the other renderer, to judge it by", &["render", "--scenes", "skin-b"]),
     ("the skin network", &["train-skin"]),

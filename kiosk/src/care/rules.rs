@@ -246,6 +246,16 @@ pub fn choose<'a>(
     chosen
 }
 
+/// Why there are needs that none of the products meets.
+#[must_use]
+pub fn missing(needs: &[Need], chosen: &[Suggestion], catalogue: &Catalogue) -> Vec<Because> {
+    let care =
+        |suggestion: &Suggestion| catalogue.product(&suggestion.gtin).and_then(|known| known.care.as_ref());
+    let is_met =
+        |need: &&Need| chosen.iter().filter_map(care).any(|care| care.efficacy.contains(&need.efficacy));
+    needs.iter().filter(|need| !is_met(need)).map(|need| need.because).collect()
+}
+
 /// Every product that cares for skin and lies on a shelf, from the shelf that has most of it.
 fn candidates<'a>(
     catalogue: &Catalogue,
@@ -321,6 +331,8 @@ mod tests {
         let chosen = choose(&wishes(&[Wish::Calm]), &catalogue, shelves.iter(), false);
         assert_eq!(gtins(&chosen), ["2"]);
         assert_eq!((chosen[0].shelf.as_str(), chosen[0].because), ("shelf-03", Because::Said(Wish::Calm)));
+        let needs = wishes(&[Wish::Calm, Wish::Sun]);
+        assert_eq!(missing(&needs, &chosen, &catalogue), [Because::Said(Wish::Sun)]);
     }
 
     #[test]

@@ -90,7 +90,13 @@ impl Signer {
     /// Of a known key at a known time: the same slip in every run.
     #[cfg(test)]
     pub(crate) fn fixed() -> Self {
-        let kiosk = KioskId::parse("kiosk-01").expect("a lower-case word is an id");
+        Self::fixed_of("kiosk-01")
+    }
+
+    /// The same of another kiosk.
+    #[cfg(test)]
+    pub(crate) fn fixed_of(id: &str) -> Self {
+        let kiosk = KioskId::parse(id).expect("it is an id");
         let clock = || "2026-11-23T08:00:00Z".parse().expect("it is a time");
         Self { key: SecretKey::from_seed(&[7; 32]), kiosk, clock }
     }
@@ -118,6 +124,18 @@ impl Signer {
 /// When there is no key, or it cannot be read.
 pub fn public_key(folder: &Path) -> Result<PublicKey, KeyFileError> {
     kept(&folder.join(KEY_FILE)).map(|key| key.public())
+}
+
+/// Whether there is a key in a folder; nothing is made there.
+///
+/// # Errors
+/// When there is one that cannot be read.
+pub fn has_key(folder: &Path) -> Result<bool, KeyFileError> {
+    match public_key(folder) {
+        Ok(_) => Ok(true),
+        Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn kept(path: &Path) -> Result<SecretKey, KeyFileError> {

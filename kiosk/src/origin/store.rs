@@ -13,8 +13,13 @@ use bevy::log::{info, warn};
 use jiff::Timestamp;
 use provenance::{Assessment, ItemClaim, Names, PublicKey, Record, TrustError, TrustList, json, verify};
 use serde::Deserialize;
+use vision::gs1::Gtin14;
 
-use crate::{care::rules::Care, config::Origin, files};
+use crate::{
+    care::rules::{Care, Efficacy},
+    config::Origin,
+    files,
+};
 
 /// Most records in the folder.
 const RECORDS_MAX: usize = 10_000;
@@ -22,6 +27,8 @@ const RECORDS_MAX: usize = 10_000;
 const LEFT_OUT_NAMED_MAX: usize = 10;
 /// Most products in the catalogue.
 const PRODUCTS_MAX: usize = 100_000;
+/// Letters of a wrong GTIN in the log.
+const GTIN_CHARS_NAMED: usize = 20;
 /// Largest catalogue and trust list in bytes.
 const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
@@ -335,7 +342,47 @@ fn products(path: &Path) -> Result<BTreeMap<String, Product>, StoreError> {
     if PRODUCTS_MAX < wire.products.len() {
         return Err(StoreError::TooMany { path: path.to_owned(), what: "products", max: PRODUCTS_MAX });
     }
-    Ok(wire.products.into_iter().map(|product| (product.gtin.clone(), product)).collect())
+    let mut products = BTreeMap::new();
+    let mut faults = 0;
+    for (at, product) in wire.products.into_iter().enumerate() {
+        // One that no code and no shelf can name costs itself alone.
+        let (is_kept, fault) = match unusable(&product, &products) {
+            Some(reason) => (false, Some(format!("is left out: {reason}"))),
+            None if has_unknown_efficacy(&product) => {
+                (true, Some("has a class in `care.efficacy` that no rule asks for".to_owned()))
+            }
+            None => (true, None),
+        };
+        if let Some(fault) = fault {
+            faults += 1;
+            if faults <= LEFT_OUT_NAMED_MAX {
+                let gtin: String = product.gtin.chars().take(GTIN_CHARS_NAMED).collect();
+                warn!("product {at} of `{}`, `gtin` {gtin:?}, {fault}", path.display());
+            }
+        }
+        if is_kept {
+            products.insert(product.gtin.clone(), product);
+        }
+    }
+    if LEFT_OUT_NAMED_MAX < faults {
+        warn!("{faults} products of `{}` have such faults; the first ones are named", path.display());
+    }
+    Ok(products)
+}
+
+fn unusable(product: &Product, known: &BTreeMap<String, Product>) -> Option<String> {
+    match Gtin14::parse(&product.gtin) {
+        Err(error) => return Some(error.to_string()),
+        Ok(gtin) if gtin.as_str() != product.gtin => {
+            return Some(format!("expected 14 digits, `{}`", gtin.as_str()));
+        }
+        Ok(_) => {}
+    }
+    known.contains_key(&product.gtin).then(|| "an earlier product has it".to_owned())
+}
+
+fn has_unknown_efficacy(product: &Product) -> bool {
+    product.care.as_ref().is_some_and(|care| care.efficacy.contains(&Efficacy::Other))
 }
 
 fn trust(path: &Path, root: &PublicKey) -> Result<TrustList, StoreError> {

@@ -112,7 +112,7 @@ mod tests {
         let mut app = screen_app(Screen::Care);
         care_for_skin(&mut app);
         app.update();
-        let first = |app: &App| app.world().resource::<Choice>().0[0].clone();
+        let first = |app: &App| app.world().resource::<Choice>().suggestions[0].clone();
         assert_eq!(first(&app).because, Because::Everybody);
         activate(&mut app, "Wish calm");
         assert_eq!(first(&app).because, Because::Said(Wish::Calm));

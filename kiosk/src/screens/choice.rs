@@ -2,9 +2,10 @@
 //!
 //! A panel that stands on the skin screen and on the one with questions. Reads [`Choice`] and what it rests on.
 
-use bevy::{prelude::*, text::LineBreak};
+use bevy::{log::warn_once, prelude::*, text::LineBreak};
+use vision::skin::Status;
 
-use super::{drawing, place_name};
+use super::{drawing, metric_key, place_name};
 use crate::{
     care::{
         Answers, Choice, Choose,
@@ -19,12 +20,11 @@ use crate::{
     theme::{Colour, Theme, Type, icon, space, widgets},
 };
 
-/// Columns of a name and of a maker's claim in a card, and of a name on a slip.
+/// Columns of a name and of a maker's claim in a card, and of a name on a slip: the longest slip of all still fits into
+/// its code.
 const NAME_COLUMNS_MAX: usize = 40;
 const CLAIM_COLUMNS_MAX: usize = 76;
-const SLIP_COLUMNS_MAX: usize = 36;
-/// Letters of a shelf's name.
-const PLACE_CHARS_MAX: usize = 8;
+const SLIP_COLUMNS_MAX: usize = 28;
 
 pub(super) fn plugin(app: &mut App) {
     app.add_systems(Update, fill.after(Choose));
@@ -55,65 +55,70 @@ fn fill(
     view: Res<SkinView>,
     signer: Option<Res<Signer>>,
     mut pictures: Pictures,
-    mut was_known: Local<bool>,
+    mut told: Local<&'static str>,
     panels: Query<(Entity, Ref<Panel>)>,
 ) {
     let Some(theme) = theme else { return };
-    // Whether anything is known of the shelves, and how fresh: the rest of the facts changes nothing here.
-    let is_known = !facts.shelves.is_empty();
+    // Nothing but these words changes with the store's facts; the choice has changed already where they count.
+    let without_choice = match (facts.shelves.is_empty(), facts.link) {
+        (false, _) => "care-none",
+        (true, LinkState::Online) => "care-empty",
+        (true, _) => "care-unknown",
+    };
     let has_changed =
-        choice.is_changed() || answers.is_changed() || i18n.is_changed() || *was_known != is_known;
-    *was_known = is_known;
+        choice.is_changed() || answers.is_changed() || i18n.is_changed() || *told != without_choice;
+    *told = without_choice;
     for (panel, marker) in &panels {
         if !has_changed && !marker.is_added() {
             continue;
         }
         commands.entity(panel).despawn_children().with_children(|panel| {
-            if choice.0.is_empty() {
-                let key = match (is_known, facts.link) {
-                    (true, _) => "care-none",
-                    (false, LinkState::Online) => "care-empty",
-                    (false, _) => "care-unknown",
-                };
+            if choice.suggestions.is_empty() {
                 panel.spawn((Name::new("NoChoice"), widgets::card())).with_children(|card| {
-                    card.spawn(widgets::text(&theme, Type::Body, Colour::InkSoft, Words::key(key)));
+                    let words = Words::key(without_choice);
+                    card.spawn(widgets::text(&theme, Type::Body, Colour::InkSoft, words));
                 });
                 return;
             }
             panel.spawn((Name::new("Suggestions"), widgets::card())).with_children(|card| {
                 card.spawn(widgets::text(&theme, Type::Heading, Colour::Ink, Words::key("care-choice")));
-                for suggestion in &choice.0 {
+                for suggestion in &choice.suggestions {
                     line(card, &theme, suggestion);
                 }
+                for need in &choice.missing {
+                    let words = Words::key("care-missing").with("need", need_words(*need));
+                    card.spawn(widgets::text(&theme, Type::Caption, Colour::InkSoft, words));
+                }
             });
-            let slip = signer
-                .as_ref()
-                .and_then(|signer| signer.sign(&text(&i18n, &choice, &view, &answers, signer)));
-            if let Some(code) = slip.and_then(|slip| slip::code(&slip)) {
-                take_along(panel, &theme, &mut pictures, &code);
+            let Some(signer) = &signer else { return };
+            let slip = signer.sign(&text(&i18n, &choice, &view, &answers, signer));
+            match slip.and_then(|slip| slip::code(&slip)) {
+                Some(code) => take_along(panel, &theme, &mut pictures, &code),
+                None => warn_once!("a slip is too long for a code and is not shown"),
             }
         });
     }
 }
 
-fn because(because: Because) -> Words {
+/// What was measured or said.
+fn need_words(because: Because) -> Words {
     match because {
-        Because::Measured(id) => Words::key("because-measured")
-            .with("metric", Words::key(format!("metric-{}", id.name().replace('_', "-")))),
-        Because::Said(wish) => {
-            Words::key("because-said").with("wish", Words::key(format!("wish-{}", wish.name())))
-        }
+        Because::Measured(id) => Words::key(metric_key(id)),
+        Because::Said(wish) => Words::key(format!("wish-{}", wish.name())),
         Because::Everybody => Words::key("because-everybody"),
     }
 }
 
-pub(super) fn place(suggestion: &Suggestion) -> Words {
-    // An id may have 64 letters; a shelf has two digits.
-    let mut name: String = place_name(&suggestion.shelf).chars().take(PLACE_CHARS_MAX).collect();
-    if PLACE_CHARS_MAX < place_name(&suggestion.shelf).chars().count() {
-        name.push('…');
+fn because(because: Because) -> Words {
+    match because {
+        Because::Measured(_) => Words::key("because-measured").with("metric", need_words(because)),
+        Because::Said(_) => Words::key("because-said").with("wish", need_words(because)),
+        Because::Everybody => need_words(because),
     }
-    Words::key("place").with("shelf", name)
+}
+
+pub(super) fn place(suggestion: &Suggestion) -> Words {
+    Words::key("place").with("shelf", place_name(&suggestion.shelf))
 }
 
 fn line(card: &mut ChildSpawnerCommands, theme: &Theme, suggestion: &Suggestion) {
@@ -161,15 +166,16 @@ fn text(i18n: &I18n, choice: &Choice, view: &SkinView, answers: &Answers, signer
     let now = signer.now();
     let head = if matches!(view, SkinView::Found(_)) { "slip-head" } else { "slip-head-care" };
     let mut lines = vec![Words::key(head).with("brand", Words::key("brand")).with("date", day(now))];
-    let metric = |id: vision::skin::MetricId| Words::key(format!("metric-{}", id.name().replace('_', "-")));
     match view {
         SkinView::Found(finding) if finding.report.capture.ok => {
             for found in &finding.report.metrics {
                 let scored = found.measured.as_ref().and_then(|found| found.score.zip(found.score_ci));
+                // A doubt goes along with its figure.
+                let key = if found.status == Status::Ok { "slip-score" } else { "slip-score-low" };
                 if let Some((score, [low, high])) = scored {
                     lines.push(
-                        Words::key("slip-score")
-                            .with("metric", metric(found.id))
+                        Words::key(key)
+                            .with("metric", Words::key(metric_key(found.id)))
                             .with("score", Words::count(usize::from(score)))
                             .with("low", Words::count(usize::from(low)))
                             .with("high", Words::count(usize::from(high))),
@@ -179,7 +185,7 @@ fn text(i18n: &I18n, choice: &Choice, view: &SkinView, answers: &Answers, signer
         }
         _ => lines.extend(answers.wishes().map(|wish| because(Because::Said(wish)))),
     }
-    for suggestion in &choice.0 {
+    for suggestion in &choice.suggestions {
         lines.push(
             Words::key("slip-product")
                 .with("name", Words::brief(suggestion.name.clone(), SLIP_COLUMNS_MAX))
@@ -194,10 +200,15 @@ fn text(i18n: &I18n, choice: &Choice, view: &SkinView, answers: &Answers, signer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screens::{
-        Screen,
-        states::{care_for_skin, measured_finding},
-        testing::{activate, named, screen_app},
+    use vision::skin::MetricId;
+
+    use crate::{
+        care::rules::{SUGGESTIONS_MAX, SUGGESTIONS_MIN},
+        screens::{
+            Screen,
+            states::{care_for_skin, long_care, measured_finding},
+            testing::{activate, named, screen_app},
+        },
     };
 
     #[test]
@@ -220,6 +231,39 @@ mod tests {
         app.world_mut().resource_mut::<I18n>().toggle();
         let told = said(&app);
         assert!(Signer::fixed().sign(&told).is_some(), "it fits into a code: {}", told.len());
+    }
+
+    #[test]
+    fn the_longest_slip_of_all_fits_into_its_code_and_says_its_doubts() {
+        let mut app = screen_app(Screen::Care);
+        long_care(&mut app);
+        let mut finding = measured_finding();
+        for metric in &mut finding.report.metrics {
+            metric.status = Status::LowConfidence;
+            metric.measured =
+                metric.measured.take().or_else(|| measured_finding().report.metrics[0].measured.clone());
+            let found = metric.measured.as_mut().unwrap();
+            (found.score, found.score_ci) = (Some(100), Some([0, 100]));
+        }
+        app.insert_resource(SkinView::Found(Box::new(finding)));
+        let mut facts = app.world_mut().resource_mut::<StoreFacts>();
+        for shelf in facts.shelves.values_mut() {
+            shelf.shelf = contract::DeviceId::parse(&format!("shelf-{}", "x".repeat(58))).unwrap();
+        }
+        app.update();
+        assert_eq!(app.world().resource::<Choice>().suggestions.len(), SUGGESTIONS_MIN);
+        let signer = Signer::fixed_of(&"k".repeat(64));
+        for doubt in ["把握较小", "less sure"] {
+            let mut choice = app.world().resource::<Choice>().clone();
+            let more = choice.suggestions[0].clone();
+            choice.suggestions.resize(SUGGESTIONS_MAX, more);
+            let world = app.world();
+            let told = text(world.resource(), &choice, world.resource(), world.resource(), &signer);
+            assert_eq!(told.matches(doubt).count(), MetricId::ALL.len(), "{told}");
+            let slip = signer.sign(&told).unwrap_or_else(|| panic!("{} bytes: {told}", told.len()));
+            assert!(slip::code(&slip).is_some());
+            app.world_mut().resource_mut::<I18n>().toggle();
+        }
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn questions_instead(parent: &mut ChildSpawnerCommands, theme: &Theme) {
 }
 
 /// Advice that the locales know; another kind is answered with the general one.
-const ADVICE_WITH_WORDS: [&str; 14] = [
+const ADVICE_WITH_WORDS: [&str; 15] = [
     "come_closer",
     "face_the_light",
     "hold_still",
@@ -116,6 +116,7 @@ const ADVICE_WITH_WORDS: [&str; 14] = [
     "move_to_the_middle",
     "one_person_at_a_time",
     "step_back",
+    "take_off_your_glasses",
     "uncover_your_face",
     "use_a_colour_camera",
     "white_light_on_the_face",

@@ -10,7 +10,7 @@ use vision::{
     lips::Shade,
     skin::{
         CaptureReport, Measured, Metric, MetricId, ModelIdentity, RegionId, RegionValue, SCHEMA, SkinReport,
-        Status, Tone, ToneValues,
+        Status, Tone, ToneColour, ToneValues,
     },
 };
 
@@ -258,7 +258,7 @@ fn cared_for(app: &mut App) {
 }
 
 /// Names and claims that no catalogue should have and every one may.
-fn long_care(app: &mut App) {
+pub(super) fn long_care(app: &mut App) {
     cared_for(app);
     let long = names(
         &"婴幼儿深度水解配方特殊用途舒缓保湿精华乳礼盒装全家".repeat(4),
@@ -357,10 +357,7 @@ pub(crate) fn report(is_fit: bool) -> SkinReport {
     let values = ToneValues {
         lightness: 60.4,
         lightness_repeat: 0.6,
-        a: 14.2,
-        b: 18.9,
-        hue: 53.1,
-        hue_repeat_deg: 1.3,
+        colour: Some(ToneColour { a: 14.2, b: 18.9, hue: 53.1, hue_repeat_deg: 1.3 }),
         ita_deg: 28.8,
         ita_ci: [-10.3, 47.0],
         ita_repeat_deg: 1.6,
@@ -395,7 +392,11 @@ pub(crate) fn report(is_fit: bool) -> SkinReport {
     let metrics = MetricId::ALL.into_iter().zip(scores).map(|(id, score)| metric(id, score)).chain([pores]);
     SkinReport {
         schema: SCHEMA,
-        model: ModelIdentity { landmark: "sha256:0".to_owned(), skinmap: "sha256:1".to_owned() },
+        model: ModelIdentity {
+            landmark: "sha256:0".to_owned(),
+            cover: "sha256:2".to_owned(),
+            skinmap: "sha256:1".to_owned(),
+        },
         capture: CaptureReport {
             ok: is_fit,
             face_px: None,
@@ -407,6 +408,8 @@ pub(crate) fn report(is_fit: bool) -> SkinReport {
             clip_pct: None,
             noise_db: None,
             light_ratio_lr: None,
+            hidden: None,
+            glasses: None,
             occlusion: vec!["none"],
             calibration: "uncalibrated".to_owned(),
             calib_de: None,

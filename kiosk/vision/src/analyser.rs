@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     calibration::Calibration,
+    cover::Covers,
     face::{DetectError, Detector, FaceBox},
     inference::{self, RUNTIME_VARIABLE, RUNTIME_VERSION},
     landmarks::{Face, Landmarker, MANIFEST_FILE},
@@ -76,6 +77,7 @@ pub enum AnalyseError {
 pub struct Analyser {
     detector: Detector,
     landmarker: Landmarker,
+    covers: Covers,
     skinmap: Skinmap,
     reference: Reference,
     decoding: Decoding,
@@ -99,6 +101,7 @@ impl Analyser {
         Ok(Self {
             detector: Detector::try_new()?,
             landmarker,
+            covers: Covers::load(&models_dir)?,
             reference: Reference::load(&models_dir, &skinmap.identity())?,
             skinmap,
             decoding: Decoding::default(),
@@ -133,7 +136,9 @@ impl Analyser {
     /// When the detector or the network fails; no face is no error.
     pub fn faces(&self, picture: &Picture) -> Result<Vec<Face>, AnalyseError> {
         let boxes = self.detector.detect(&picture.to_grey())?;
-        self.locate(picture, &boxes)
+        let faces = self.locate(picture, &boxes);
+        self.forget_faces()?;
+        faces
     }
 
     /// What the skin looks like in this picture, or why that cannot be said.
@@ -161,13 +166,17 @@ impl Analyser {
             self.calibration().zip(pictures.first()).and_then(|(known, picture)| known.strip(picture));
         let plain = Decoding::default();
         let decoding = if strip.as_ref().is_none_or(|strip| strip.ok) { &self.decoding } else { &plain };
-        let looks = self.looks(&pictures, &greys, &boxes, decoding, &mut clock);
-        // Whatever came of it, nothing of the face stays in the runtime's buffers.
-        self.landmarker.forget()?;
+        let stops = strip.as_ref().and_then(|strip| strip.stops);
+        let looks = self.looks(&pictures, &greys, &boxes, (decoding, stops), &mut clock);
+        self.forget_faces()?;
         self.skinmap.forget()?;
         clock.lap("forget");
         let looks = looks?;
-        let model = ModelIdentity { landmark: self.landmarker.identity(), skinmap: self.skinmap.identity() };
+        let model = ModelIdentity {
+            landmark: self.landmarker.identity(),
+            cover: self.covers.identity(),
+            skinmap: self.skinmap.identity(),
+        };
         let mut report = skin::report(looks, decoding, &self.reference, model, clock);
         report.capture.strip = strip;
         Ok(report)
@@ -178,7 +187,7 @@ impl Analyser {
         pictures: &[&Picture],
         greys: &[Grey],
         boxes: &[FaceBox],
-        decoding: &Decoding,
+        (decoding, stops): (&Decoding, Option<f64>),
         clock: &mut skin::Stopwatch,
     ) -> Result<Vec<skin::Look>, AnalyseError> {
         let mut looks = Vec::with_capacity(pictures.len());
@@ -191,7 +200,7 @@ impl Analyser {
                 None => None,
             };
             clock.lap("maps");
-            looks.push(skin::look(picture, decoding, grey, &faces, maps));
+            looks.push(skin::look(picture, decoding, grey, &faces, maps, stops));
             clock.lap("regions");
         }
         Ok(looks)
@@ -202,7 +211,9 @@ impl Analyser {
     /// # Errors
     /// When the detector or a network fails.
     pub fn guide(&self, guide: &mut Guide, picture: &Picture) -> Result<Guidance, AnalyseError> {
-        guide.step(picture, self)
+        let said = guide.step(picture, self);
+        self.forget_faces()?;
+        said
     }
 
     /// The boxes alone, the largest first: for live guidance.
@@ -213,8 +224,20 @@ impl Analyser {
         Ok(self.detector.detect(&picture.to_grey())?)
     }
 
+    /// Whatever came of a picture, nothing of the face stays in the runtime's buffers.
+    fn forget_faces(&self) -> Result<(), NetworkError> {
+        self.landmarker.forget()?;
+        self.covers.forget()
+    }
+
     fn locate(&self, picture: &Picture, boxes: &[FaceBox]) -> Result<Vec<Face>, AnalyseError> {
-        boxes.iter().take(FACES_MAX).map(|bounds| Ok(self.landmarker.locate(picture, *bounds)?)).collect()
+        let found: Result<Vec<Face>, NetworkError> =
+            boxes.iter().take(FACES_MAX).map(|bounds| self.landmarker.locate(picture, *bounds)).collect();
+        let mut faces = found?;
+        if let Some(face) = faces.first_mut() {
+            face.cover = Some(self.covers.look(picture, &face.landmarks)?);
+        }
+        Ok(faces)
     }
 }
 
@@ -227,7 +250,11 @@ impl Finder for Analyser {
     }
 
     fn follow(&self, picture: &Picture, face: &Face) -> Result<Option<Face>, AnalyseError> {
-        Ok(self.landmarker.follow(picture, face)?)
+        let mut followed = self.landmarker.follow(picture, face)?;
+        if let Some(face) = &mut followed {
+            face.cover = Some(self.covers.look(picture, &face.landmarks)?);
+        }
+        Ok(followed)
     }
 }
 

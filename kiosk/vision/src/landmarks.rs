@@ -11,6 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cover::Cover,
+    crop::{Crop, Refine},
     face::FaceBox,
     geometry::{Point, hundredths},
     head::{Head, HeadTurn, Malformed},
@@ -63,6 +65,8 @@ pub struct Face {
     pub unsure: f64,
     /// How the head is turned; `None` where the points are no head's.
     pub turn: Option<HeadTurn>,
+    /// What stands before the face, where that was looked at: of the largest one.
+    pub cover: Option<Cover>,
 }
 
 /// As `{"box":[x,y,w,h],"landmarks":{…},"points":[[x,y],…],"turn_deg":{"yaw":…,"pitch":…,"roll":…}}`.
@@ -87,7 +91,7 @@ struct Manifest {
     outputs: ManifestOutputs,
     points: Vec<String>,
     crop: ManifestCrop,
-    refine: Option<ManifestRefine>,
+    refine: Option<Refine>,
     face_check: ManifestFaceCheck,
     head: Head,
 }
@@ -111,22 +115,9 @@ struct ManifestCrop {
 }
 
 #[derive(Debug, Deserialize)]
-struct ManifestRefine {
-    side_per_eyes_mouth_distance: f64,
-    centre_from_eyes: f64,
-}
-
-#[derive(Debug, Deserialize)]
 struct ManifestFaceCheck {
     /// Mean spread of the five named points, in sides of the crop.
     no_face_above: f64,
-}
-
-/// A square of the picture; pixel centres at integers.
-#[derive(Debug, Clone, Copy)]
-struct Crop {
-    centre: Point,
-    side: f64,
 }
 
 /// The landmark network.
@@ -160,7 +151,7 @@ impl Landmarker {
     pub(crate) fn locate(&self, picture: &Picture, bounds: FaceBox) -> Result<Face, NetworkError> {
         let crop = self.crop_of_box(bounds);
         let mut located = self.points_in(picture, crop, bounds)?;
-        if let Some(refined) = self.crop_of_points(&located.landmarks, crop) {
+        if let Some(refined) = self.refined(&located.landmarks, crop) {
             located = self.points_in(picture, refined, bounds)?;
         }
         Ok(located)
@@ -169,7 +160,7 @@ impl Landmarker {
     /// The face's points in the next frame, by the crop that its last ones give; `None` when it is lost.
     pub(crate) fn follow(&self, picture: &Picture, face: &Face) -> Result<Option<Face>, NetworkError> {
         let whole = Crop { centre: Point::new(0.0, 0.0), side: 2.0 * face.bounds.width };
-        let Some(crop) = self.crop_of_points(&face.landmarks, whole) else { return Ok(None) };
+        let Some(crop) = self.refined(&face.landmarks, whole) else { return Ok(None) };
         let mut now = self.points_in(picture, crop, face.bounds)?;
         let scale = now.landmarks.eye_distance() / face.landmarks.eye_distance();
         if self.file.manifest.face_check.no_face_above < now.unsure || !(0.8..1.25).contains(&scale) {
@@ -205,21 +196,13 @@ impl Landmarker {
     }
 
     /// The crop of the second pass; `None` where the first pass saw no face in its crop worth refining.
-    fn crop_of_points(&self, points: &FivePoints, first: Crop) -> Option<Crop> {
-        let refine = self.file.manifest.refine.as_ref()?;
-        let eyes = points.eye_left.middle(points.eye_right);
-        let mouth = points.mouth_left.middle(points.mouth_right);
-        let side = refine.side_per_eyes_mouth_distance * eyes.distance(mouth);
-        if !(0.5 * first.side..=2.0 * first.side).contains(&side) {
-            return None;
-        }
-        let along = refine.centre_from_eyes;
-        let centre = Point::new(eyes.x + along * (mouth.x - eyes.x), eyes.y + along * (mouth.y - eyes.y));
-        Some(Crop { centre, side })
+    fn refined(&self, points: &FivePoints, first: Crop) -> Option<Crop> {
+        let refined = self.file.manifest.refine.as_ref()?.crop(points);
+        (0.5 * first.side..=2.0 * first.side).contains(&refined.side).then_some(refined)
     }
 
     fn points_in(&self, picture: &Picture, crop: Crop, bounds: FaceBox) -> Result<Face, NetworkError> {
-        let pixels = Wiped::new(sample(picture, crop, self.file.side()));
+        let pixels = Wiped::new(crop.sample(picture, self.file.side()));
         let input = self.file.manifest.header.input.normalised(&pixels);
         let outputs = self.network.lock().unwrap_or_else(PoisonError::into_inner).run(&input)?;
         let [points, spread] = outputs.as_slice() else { unreachable!("two outputs were asked for") };
@@ -240,6 +223,7 @@ impl Landmarker {
             spread: spread.iter().map(|s| f64::from(*s) * crop.side).collect(),
             turn: self.file.manifest.head.turn(&points),
             points,
+            cover: None,
         })
     }
 }
@@ -289,55 +273,6 @@ fn check(file: &ModelFile<Manifest>) -> Result<[usize; 5], ModelError> {
         }
     }
     Ok(named)
-}
-
-/// The crop as `side` x `side` interleaved 8-bit RGB: the mean of whole bilinear samples, as many as there
-/// are picture pixels in one of its pixels; outside the picture the nearest edge pixel.
-fn sample(picture: &Picture, crop: Crop, side: usize) -> Vec<u8> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a crop is at most some times a picture's side, which is bounded"
-    )]
-    let factor = ((crop.side / side as f64) as usize).clamp(1, 64);
-    let fine = side * factor;
-    let step = crop.side / fine as f64;
-    let along = |centre: f64, size: u32| -> Vec<(usize, usize, f32)> {
-        (0..fine).map(|at| neighbours(centre - 0.5 * crop.side + (at as f64 + 0.5) * step, size)).collect()
-    };
-    let columns = along(crop.centre.x, picture.width());
-    let rows = along(crop.centre.y, picture.height());
-    let width = picture.width() as usize;
-    let rgb = picture.rgb();
-    let mut sums = vec![0.0_f32; side * side * 3];
-    for (y, (top, bottom, down)) in rows.iter().enumerate() {
-        let out = &mut sums[y / factor * side * 3..][..side * 3];
-        let (top, bottom) = (&rgb[top * width * 3..][..width * 3], &rgb[bottom * width * 3..][..width * 3]);
-        for (x, (left, right, across)) in columns.iter().enumerate() {
-            let out = &mut out[x / factor * 3..][..3];
-            for (channel, out) in out.iter_mut().enumerate() {
-                let value = |row: &[u8], at: usize| f32::from(row[at * 3 + channel]);
-                let upper = value(top, *left) * (1.0 - across) + value(top, *right) * across;
-                let lower = value(bottom, *left) * (1.0 - across) + value(bottom, *right) * across;
-                *out += upper * (1.0 - down) + lower * down;
-            }
-        }
-    }
-    let samples = (factor * factor) as f32;
-    sums.iter().map(|sum| crate::picture::to_byte(sum / samples)).collect()
-}
-
-/// The two pixels around a position and the weight of the second.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to the picture before the cast"
-)]
-fn neighbours(position: f64, size: u32) -> (usize, usize, f32) {
-    let last = f64::from(size - 1);
-    let position = if position.is_finite() { position.clamp(0.0, last) } else { 0.0 };
-    let first = position.floor();
-    ((first as usize), ((first + 1.0).min(last) as usize), (position - first) as f32)
 }
 
 #[cfg(test)]
@@ -440,18 +375,5 @@ mod tests {
             let tolerance = goldens["tolerance"]["scene_points_box_sides"].as_f64().unwrap() * bounds.width;
             check(&found, &case["points"], 1.0, tolerance, file);
         }
-    }
-
-    #[test]
-    fn a_crop_is_sampled_at_its_place_and_repeats_the_edge() {
-        let rgb = (0..20_u8).flat_map(|_| (0..40_u8).flat_map(|x| [x * 6, 0, 255])).collect();
-        let picture = Picture::from_rgb(40, 20, rgb).unwrap();
-        // A crop of 8 pixels with centres at 16..24, one sample each.
-        let crop = Crop { centre: Point::new(19.5, 10.0), side: 8.0 };
-        let sampled = sample(&picture, crop, 8);
-        assert_eq!(sampled[..3], [16 * 6, 0, 255]);
-        assert_eq!(sampled[7 * 3], 23 * 6);
-        let outside = sample(&picture, Crop { centre: Point::new(-50.0, -50.0), side: 8.0 }, 8);
-        assert!(outside.chunks_exact(3).all(|p| p == [0, 0, 255]));
     }
 }

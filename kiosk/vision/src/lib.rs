@@ -15,6 +15,8 @@ pub mod analyser;
 pub mod calibration;
 pub mod camera;
 pub mod codes;
+mod cover;
+mod crop;
 mod equations;
 pub mod face;
 pub mod frame;

@@ -360,6 +360,7 @@ mod tests {
             ],
             spread: vec![1.0; 7],
             unsure: 0.05,
+            cover: None,
             turn: None,
         }
     }

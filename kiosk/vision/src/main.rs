@@ -24,7 +24,7 @@ use vision::{
     gs1,
     picture::Grey,
     pose::{self, ASSUMED_FOV_DEG, FOV_DEG, Fit, Intrinsics, SymbolPose},
-    skin::Overlay,
+    skin::{Overlay, ToneColour},
 };
 
 /// Codes, faces and skin in pictures, as the kiosk sees them.
@@ -646,15 +646,15 @@ fn shown_skin(report: &vision::SkinReport) -> String {
     }
     match &report.tone.values {
         Some(tone) => {
+            let colour = tone.colour.map_or_else(String::new, |colour| {
+                let ToneColour { a, b, hue, hue_repeat_deg } = colour;
+                format!(", a* {a}, b* {b}, hue {hue}° ± {hue_repeat_deg}°")
+            });
             _ = writeln!(
                 text,
-                "  tone: L* {} ± {} a* {} b* {}, hue {}° ± {}°, ITA {}° ({}° to {}°), {}",
+                "  tone: L* {} ± {}{colour}, ITA {}° ({}° to {}°), {}",
                 tone.lightness,
                 tone.lightness_repeat,
-                tone.a,
-                tone.b,
-                tone.hue,
-                tone.hue_repeat_deg,
                 tone.ita_deg,
                 tone.ita_ci[0],
                 tone.ita_ci[1],

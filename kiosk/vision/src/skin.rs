@@ -34,7 +34,7 @@ pub(crate) use regions::CLIPPED_FROM;
 pub use regions::{RegionId, RegionOutline};
 pub use report::{
     CaptureReport, Measured, Metric, MetricId, ModelIdentity, RegionReport, RegionValue, SCHEMA, SkinReport,
-    Status, Tone, ToneValues,
+    Status, Tone, ToneColour, ToneValues,
 };
 
 use crate::{
@@ -49,6 +49,8 @@ use measures::Estimate;
 use regions::Region;
 use statistics::spread_95;
 
+/// A score whose interval is wider says little of where it lies.
+const SCORE_WIDTH_MAX: u8 = 40;
 /// Frames of a burst.
 pub const BURST_MAX: usize = 5;
 
@@ -79,13 +81,15 @@ impl Stopwatch {
     }
 }
 
-/// Looks at one picture whose faces are these, the largest first, with the maps of the first one.
+/// Looks at one picture whose faces are these, the largest first, with the maps of the first one, and by how many stops
+/// a strip on the bezel is off, where one is watched.
 pub(crate) fn look(
     picture: &Picture,
     decoding: &Decoding,
     grey: &Grey,
     faces: &[Face],
     maps: Option<SkinMaps>,
+    stops: Option<f64>,
 ) -> Look {
     let outlines = faces.first().map(|face| regions::outlines(&face.landmarks)).unwrap_or_default();
     let patches = maps.as_ref().map(|maps| measures::patches(maps, &outlines)).unwrap_or_default();
@@ -97,7 +101,10 @@ pub(crate) fn look(
             })
         })
         .collect();
-    let capture = gate::judge(grey, faces, &regions);
+    let mut capture = gate::judge(grey, faces, &regions);
+    if let Some(stops) = stops {
+        gate::judge_strip(&mut capture, stops);
+    }
     let mut look = Look { capture, regions, readings: Vec::new(), maps };
     if look.capture.is_ok() {
         look.measure(picture, &patches);
@@ -184,16 +191,28 @@ fn metric(
         Estimate { value, half: own.half.hypot(spread_95(&others)) }
     };
     let whole = settle(found.all, &|found| Some(found.all));
+    let least = id.least();
+    let interval = |estimate: Estimate| {
+        let [low, high] = estimate.interval();
+        [low.max(least), high]
+    };
     let regions = found
         .regions
         .iter()
         .map(|(id, own)| {
             let of = |found: &Found| found.regions.iter().find(|(other, _)| other == id).map(|(_, e)| *e);
             let settled = settle(*own, &of);
-            RegionValue { id: *id, value: hundredths(settled.value), ci: settled.interval() }
+            RegionValue { id: *id, value: hundredths(settled.value), ci: interval(settled) }
         })
         .collect();
-    let doubt = doubt(id, &sharpest.capture, decoding);
+    let score = reference.score(id, whole.value);
+    // More of it is a lower score.
+    let score_ci = reference
+        .score(id, whole.value + whole.half)
+        .zip(reference.score(id, whole.value - whole.half))
+        .map(|(low, high)| [low, high]);
+    let is_wide = score_ci.is_some_and(|[low, high]| SCORE_WIDTH_MAX < high - low);
+    let doubt = doubt(id, &sharpest.capture, decoding).or(is_wide.then_some("wide_interval"));
     Metric {
         id,
         kind: "measure",
@@ -202,13 +221,9 @@ fn metric(
         measured: Some(Measured {
             value: hundredths(whole.value),
             unit: id.unit(),
-            ci: whole.interval(),
-            score: reference.score(id, whole.value),
-            // More of it is a lower score.
-            score_ci: reference
-                .score(id, whole.value + whole.half)
-                .zip(reference.score(id, whole.value - whole.half))
-                .map(|(low, high)| [low, high]),
+            ci: interval(whole),
+            score,
+            score_ci,
             direction: id.direction(),
             count: found.count,
             regions,
@@ -219,14 +234,18 @@ fn metric(
 /// Why a metric of a capture that is fit is still to be doubted.
 fn doubt(id: MetricId, capture: &Capture, decoding: &Decoding) -> Option<&'static str> {
     let doubts: &[&'static str] = match id {
-        MetricId::Lines | MetricId::Spots | MetricId::Pores => {
+        MetricId::Lines => {
+            &["face_too_small", "not_sharp", "too_dark", "too_dark_or_noisy", "over_exposed", "glasses"]
+        }
+        MetricId::Spots | MetricId::Pores => {
             &["face_too_small", "not_sharp", "too_dark", "too_dark_or_noisy", "over_exposed"]
         }
         MetricId::Redness => {
             &["uneven_light", "over_exposed", "too_dark", "too_dark_or_noisy", "colour_cast"]
         }
         MetricId::Shine => &["over_exposed"],
-        MetricId::UnderEye | MetricId::Evenness => &["uneven_light", "over_exposed", "colour_cast"],
+        MetricId::UnderEye => &["glasses", "uneven_light", "over_exposed", "colour_cast"],
+        MetricId::Evenness => &["uneven_light", "over_exposed", "colour_cast"],
     };
     let found = doubts.iter().copied().find(|problem| capture.has(problem));
     // How red a camera sees red is unknown without a calibration.
@@ -241,6 +260,10 @@ fn capture_report(look: &Look, decoding: &Decoding) -> CaptureReport {
         if !advice.contains(&problem.advice) {
             advice.push(problem.advice);
         }
+    }
+    if capture.has("more_than_one_face") {
+        // Whoever of them comes closer or turns: first there is to be one.
+        advice.retain(|advice| *advice == "one_person_at_a_time");
     }
     if advice.is_empty() {
         advice.push("ok");
@@ -260,6 +283,8 @@ fn capture_report(look: &Look, decoding: &Decoding) -> CaptureReport {
         clip_pct: capture.clipped_pct.map(hundredths),
         noise_db: capture.noise_db.map(tenths),
         light_ratio_lr: capture.light_ratio.map(hundredths),
+        hidden: capture.hidden.map(hundredths),
+        glasses: capture.glasses.map(hundredths),
         occlusion,
         calibration: decoding.label(),
         calib_de: decoding.delta_e().map(hundredths),
@@ -309,7 +334,7 @@ mod tests {
         };
         let bounds = FaceBox { x: 140.0, y: 180.0, width: 720.0, height: 720.0, score: 30.0 };
         let turn = Some(HeadTurn { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: 0.0 });
-        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new(), unsure: 0.05, turn }
+        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new(), unsure: 0.05, turn, cover: None }
     }
 
     /// A flat face: two dark eyes on skin whose cheeks may be redder, with a little grain, which real
@@ -342,9 +367,13 @@ mod tests {
     fn burst(pictures: &[Picture], faces: &[Face]) -> SkinReport {
         let looks = pictures.iter().map(|picture| {
             let maps = faces.first().and_then(|face| SkinMaps::plain(picture, &face.landmarks));
-            look(picture, &Decoding::Srgb, &picture.to_grey(), faces, maps)
+            look(picture, &Decoding::Srgb, &picture.to_grey(), faces, maps, None)
         });
-        let model = ModelIdentity { landmark: "sha256:one".to_owned(), skinmap: "sha256:two".to_owned() };
+        let model = ModelIdentity {
+            landmark: "sha256:one".to_owned(),
+            cover: "sha256:three".to_owned(),
+            skinmap: "sha256:two".to_owned(),
+        };
         report(looks.collect(), &Decoding::Srgb, &Reference::default(), model, Stopwatch::start())
     }
 
@@ -368,7 +397,7 @@ mod tests {
             values.ita_ci[1] - values.ita_ci[0] > 2.0 * 18.0,
             "the unknown light is part of the interval"
         );
-        let repeats = [values.lightness_repeat, values.hue_repeat_deg, values.ita_repeat_deg];
+        let repeats = [values.lightness_repeat, values.ita_repeat_deg];
         assert!(repeats.iter().all(|half| (0.0..1.0).contains(half)), "grain alone: {values:?}");
         assert_eq!(
             (even.tone.status, even.tone.calibration.as_str()),
@@ -404,8 +433,8 @@ mod tests {
         let decoding = Decoding::Calibrated(Box::new(calibration));
         let picture = picture([210, 140, 115], [210, 140, 115]);
         let maps = SkinMaps::plain(&picture, &face().landmarks);
-        let look = look(&picture, &decoding, &picture.to_grey(), &[face()], maps);
-        let model = ModelIdentity { landmark: String::new(), skinmap: String::new() };
+        let look = look(&picture, &decoding, &picture.to_grey(), &[face()], maps, None);
+        let model = ModelIdentity::default();
         let calibrated = report(vec![look], &decoding, &Reference::default(), model, Stopwatch::start());
         assert_eq!((calibrated.tone.status, calibrated.tone.reason), (Status::Ok, None));
         assert_eq!(calibrated.tone.calibration, "chart-2026-11-20");
@@ -414,7 +443,9 @@ mod tests {
         assert_eq!((redness.status, redness.reason), (Status::Ok, None));
         let (values, plain) =
             (calibrated.tone.values.unwrap(), analyse(&picture, &[face()]).tone.values.unwrap());
-        assert!(values.a + 5.0 < plain.a, "{values:?} {plain:?}");
+        let as_srgb = colour::lab(colour::linear([210, 140, 115]));
+        assert!(values.colour.is_some_and(|colour| colour.a + 5.0 < as_srgb.a), "{values:?} {as_srgb:?}");
+        assert_eq!(plain.colour, None, "a light of unknown colour tells none");
         let width = |ci: [f64; 2]| ci[1] - ci[0];
         assert!(3.0 * width(values.ita_ci) < width(plain.ita_ci));
     }
@@ -435,12 +466,7 @@ mod tests {
             let tone = report.tone.values.unwrap();
             let regions = &measured(report, MetricId::Redness).regions;
             let cheek = regions.iter().find(|region| region.id == RegionId::CheekL).unwrap();
-            [
-                tone.lightness_repeat,
-                tone.hue_repeat_deg,
-                tone.ita_repeat_deg,
-                (cheek.ci[1] - cheek.ci[0]) / 2.0,
-            ]
+            [tone.lightness_repeat, tone.ita_repeat_deg, (cheek.ci[1] - cheek.ci[0]) / 2.0]
         });
         for (narrow, wide) in narrow.into_iter().zip(wide) {
             assert!(narrow + 0.02 < wide, "{narrow} {wide}: {even:?} {rough:?}");
@@ -481,11 +507,32 @@ mod tests {
             for columns in columns {
                 maps.cover_columns(95..125, columns);
             }
-            let look = look(&picture, &Decoding::Srgb, &picture.to_grey(), &[face()], Some(maps));
+            let look = look(&picture, &Decoding::Srgb, &picture.to_grey(), &[face()], Some(maps), None);
             look.capture.has("face_covered")
         };
         assert!(covered([50..115, 0..0]), "a patch");
         assert!(!covered([50..115, 140..205]), "glasses");
+    }
+
+    #[test]
+    fn a_hand_in_the_colour_of_skin_is_refused_and_glasses_are_a_doubt() {
+        let picture = picture([190, 140, 115], [190, 140, 115]);
+        let seen = |glasses: f64, is_hidden: fn(Point) -> bool| {
+            let cover = Some(crate::cover::Cover::told(&face().landmarks, glasses, is_hidden));
+            analyse(&picture, &[Face { cover, ..face() }])
+        };
+        let hand = seen(0.0, |at| 600.0 < at.y && at.x < 550.0);
+        assert_eq!(problems(&hand), ["face_covered"], "{:?}", hand.capture);
+        assert!(hand.metrics.iter().all(|metric| metric.measured.is_none()));
+        // Beside the face a hand hides nothing.
+        assert!(seen(0.0, |at| at.x < 220.0).capture.ok);
+        let glasses = seen(0.99, |_| false);
+        assert!(glasses.capture.ok && problems(&glasses) == ["glasses"], "{:?}", glasses.capture);
+        let status = |id| {
+            glasses.metrics.iter().find(|metric| metric.id == id).map(|metric| (metric.status, metric.reason))
+        };
+        assert_eq!(status(MetricId::UnderEye), Some((Status::LowConfidence, Some("glasses"))));
+        assert_eq!(status(MetricId::Shine), Some((Status::Ok, None)));
     }
 
     #[test]
@@ -494,8 +541,8 @@ mod tests {
         let covered = |from: usize, rows: usize| {
             let mut maps = SkinMaps::plain(&picture, &face().landmarks).unwrap();
             maps.cover(from, rows);
-            let look = look(&picture, &Decoding::Srgb, &picture.to_grey(), &[face()], Some(maps));
-            let model = ModelIdentity { landmark: String::new(), skinmap: String::new() };
+            let look = look(&picture, &Decoding::Srgb, &picture.to_grey(), &[face()], Some(maps), None);
+            let model = ModelIdentity::default();
             report(vec![look], &Decoding::Srgb, &Reference::default(), model, Stopwatch::start())
         };
         // Rows of the maps are 0.69 mm: the eyes lie on row 102, the chin from row 230 on.
@@ -515,14 +562,15 @@ mod tests {
         small.bounds.width = 480.0;
         let mut second = face();
         second.bounds.width = 300.0;
-        let [tilted, turned, unfitted] = [
-            Some(HeadTurn { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: -14.0 }),
+        let [tilted, turned, raised, unfitted] = [
+            Some(HeadTurn { yaw_deg: 0.0, pitch_deg: 0.0, roll_deg: -21.0 }),
             Some(HeadTurn { yaw_deg: 20.0, pitch_deg: 0.0, roll_deg: 0.0 }),
+            Some(HeadTurn { yaw_deg: 0.0, pitch_deg: 26.0, roll_deg: 0.0 }),
             None,
         ]
         .map(|turn| Face { turn, ..face() });
         let mut behind_a_hand = face();
-        behind_a_hand.unsure = 0.07;
+        behind_a_hand.cover = Some(crate::cover::Cover::told(&face().landmarks, 0.0, |at| 600.0 < at.y));
         let grey = picture([140, 140, 140], [140, 140, 140]);
         let clipped = picture([255, 250, 245], [255, 250, 245]);
         let mut collapsed = face();
@@ -541,7 +589,7 @@ mod tests {
         let dark = fine.rgb().iter().map(|byte| u8::try_from(u16::from(*byte) * 28 / 100).unwrap()).collect();
         let dark = Picture::from_rgb(SIDE, SIDE, dark).unwrap();
         let orange = picture([190, 90, 40], [190, 90, 40]);
-        let cases: [(&Picture, Vec<Face>, &str); 13] = [
+        let cases: [(&Picture, Vec<Face>, &str); 14] = [
             (&dark, vec![face()], "too_dark"),
             (&orange, vec![face()], "colour_cast"),
             (&fine, vec![], "no_face"),
@@ -551,6 +599,7 @@ mod tests {
             (&fine, vec![face(), second], "more_than_one_face"),
             (&fine, vec![tilted], "head_tilted"),
             (&fine, vec![turned], "head_turned"),
+            (&fine, vec![raised], "head_raised_or_lowered"),
             (&fine, vec![unfitted], "face_unclear"),
             (&fine, vec![behind_a_hand], "face_covered"),
             (&grey, vec![face()], "no_colour"),

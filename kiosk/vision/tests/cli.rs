@@ -300,7 +300,14 @@ fn what_is_missing_for_faces_is_named() {
     std::fs::create_dir(&models).expect("the folder is ours");
     let none = run(&models, &runtime);
     assert!(none.contains("failed to read") && none.contains("landmark96.json"), "{none}");
-    for file in ["landmark96.json", "landmark96.onnx", "skinmap.json", "skinmap.onnx"] {
+    for file in [
+        "landmark96.json",
+        "landmark96.onnx",
+        "cover96.json",
+        "cover96.onnx",
+        "skinmap.json",
+        "skinmap.onnx",
+    ] {
         std::fs::copy(weights().join(file), models.join(file)).expect("models are part of the repository");
     }
     let path = models.join("landmark96.onnx");
@@ -392,6 +399,15 @@ fn colours_are_calibrated_only_as_long_as_the_strip_looks_as_it_did() {
     let changed = capture(&dimmed);
     assert_eq!((&changed["calibration"], &changed["strip"]["ok"]), (&"uncalibrated".into(), &false.into()));
     assert!(changed["strip"]["stops"].as_f64().is_some_and(|stops| stops < -0.3), "{changed}");
+    assert_eq!(changed["ok"], true, "{changed}");
+
+    dimmer.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|byte| byte / 2));
+    dimmer.save(&dimmed).expect("the folder is ours");
+    let dark = capture(&dimmed);
+    assert!(dark["strip"]["stops"].as_f64().is_some_and(|stops| stops < -1.0), "{dark}");
+    let problems = dark["problems"].as_array().expect("a list");
+    assert!(problems.iter().any(|problem| problem["id"] == "too_dark" && problem["limit"] == -1.0), "{dark}");
+    assert_eq!(dark["ok"], false, "{dark}");
 }
 
 #[test]

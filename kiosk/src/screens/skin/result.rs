@@ -7,7 +7,7 @@ use vision::skin::{Measured, Metric, MetricId, RegionId, Status, Tone};
 use super::{advice_key, questions_instead};
 use crate::{
     i18n::Words,
-    screens::{choice, route::asks},
+    screens::{choice, metric_key, route::asks},
     skin::{Change, Earlier, Forget, LAYERS, SkinFinding, SkinView},
     textures::Pictures,
     theme::{
@@ -102,7 +102,7 @@ fn glance(line: &mut ChildSpawnerCommands, theme: &Theme, metric: &Metric) {
             TextLayout::linebreak(bevy::text::LineBreak::NoWrap),
         ));
     };
-    let name = Words::key(format!("metric-{}", key_of(metric.id)));
+    let name = Words::key(metric_key(metric.id));
     word(line, 230.0, Type::Body, Colour::Ink, name);
     let scored = metric.measured.as_ref().and_then(|found| found.score.zip(found.score_ci));
     let Some((score, [low, high])) = scored else {
@@ -188,7 +188,7 @@ fn layer_chip(
     id: Option<MetricId>,
     colour: Option<[u8; 3]>,
 ) {
-    let key = id.map_or_else(|| "skin-layer-none".to_owned(), |id| format!("metric-{}", key_of(id)));
+    let key = id.map_or_else(|| "skin-layer-none".to_owned(), metric_key);
     let mut button = chip(parent, theme, name, Words::key(key));
     button.insert(LayerButton(id)).observe(move |_: On<Activate>, mut layer: ResMut<Layer>| layer.0 = id);
     if let Some(colour) = colour {
@@ -222,10 +222,6 @@ pub(super) fn choose(
     for (button, mut edge) in &mut buttons {
         edge.set_if_neq(Edge(if button.0 == layer.0 { Colour::Accent } else { Colour::QuietEdge }));
     }
-}
-
-fn key_of(id: MetricId) -> String {
-    id.name().replace('_', "-")
 }
 
 fn advice(parent: &mut ChildSpawnerCommands, theme: &Theme, advice: &[&'static str]) {
@@ -273,23 +269,27 @@ fn tone_card(parent: &mut ChildSpawnerCommands, theme: &Theme, tone: &Tone) {
             return;
         };
         card.spawn(Node { width: percent(100), ..widgets::row(space::CARD) }).with_children(|line| {
-            line.spawn((
-                Node {
-                    width: px(104),
-                    height: px(104),
-                    flex_shrink: 0.0,
-                    border: UiRect::all(px(4)),
-                    border_radius: BorderRadius::MAX,
-                    ..default()
-                },
-                Edge(Colour::Line),
-                measured(values.lightness, values.a, values.b),
-            ));
+            if let Some(colour) = values.colour {
+                line.spawn((
+                    Node {
+                        width: px(104),
+                        height: px(104),
+                        flex_shrink: 0.0,
+                        border: UiRect::all(px(4)),
+                        border_radius: BorderRadius::MAX,
+                        ..default()
+                    },
+                    Edge(Colour::Line),
+                    measured(values.lightness, colour.a, colour.b),
+                ));
+            }
             let lightness = Words::decimal(values.lightness, 0);
             figure(line, theme, "tone-lightness", lightness, spread(values.lightness_repeat, 0));
-            let hue = Words::key("degrees").with("value", Words::decimal(values.hue, 0));
-            let off = Words::key("degrees").with("value", spread(values.hue_repeat_deg, 0));
-            figure(line, theme, "tone-hue", hue, off);
+            if let Some(colour) = values.colour {
+                let hue = Words::key("degrees").with("value", Words::decimal(colour.hue, 0));
+                let off = Words::key("degrees").with("value", spread(colour.hue_repeat_deg, 0));
+                figure(line, theme, "tone-hue", hue, off);
+            }
         });
         let note = if tone.reason == Some("uncalibrated") { "tone-uncalibrated" } else { "tone-calibrated" };
         card.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, Words::key(note)));
@@ -329,9 +329,9 @@ fn figure(
 }
 
 fn metric_card(parent: &mut ChildSpawnerCommands, theme: &Theme, metric: &Metric, earlier: &Earlier) {
-    let key = key_of(metric.id);
+    let key = metric_key(metric.id);
     parent.spawn((Name::new(metric.id.name()), widgets::card())).with_children(|card| {
-        card_head(card, theme, format!("metric-{key}"), metric.status);
+        card_head(card, theme, key.clone(), metric.status);
         let Some(found) = &metric.measured else {
             let reason = metric.reason.map_or("too-little-skin", reason_key);
             card.spawn(widgets::text(theme, Type::Body, Colour::InkSoft, Words::key(reason)));
@@ -341,7 +341,7 @@ fn metric_card(parent: &mut ChildSpawnerCommands, theme: &Theme, metric: &Metric
         let note = |card: &mut ChildSpawnerCommands, words| {
             card.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, words));
         };
-        note(card, Words::key(format!("metric-{key}-note")));
+        note(card, Words::key(format!("{key}-note")));
         if let Some(most) = most(found) {
             note(card, Words::key("metric-most").with("region", Words::key(region_key(most))));
         }
@@ -384,7 +384,7 @@ fn score(card: &mut ChildSpawnerCommands, theme: &Theme, key: &str, found: &Meas
             })
             .with_children(|ends| {
                 for end in ["low", "high"] {
-                    let words = Words::key(format!("metric-{key}-{end}"));
+                    let words = Words::key(format!("{key}-{end}"));
                     ends.spawn(widgets::text(theme, Type::Caption, Colour::InkSoft, words));
                 }
             });
@@ -410,7 +410,7 @@ fn rail(parent: &mut ChildSpawnerCommands, score: f32, [low, high]: [f32; 2]) {
     };
     parent.spawn(Node { width: percent(100), height: px(24), ..default() }).with_children(|rail| {
         rail.spawn(mark(0.0, percent(100), 8.0, Colour::Line));
-        rail.spawn(mark(low, percent((high - low).max(1.0)), 16.0, Colour::AccentSoft));
+        rail.spawn(mark(low.min(99.0), percent((high - low).max(1.0)), 12.0, Colour::Accent));
         // The mark's own width must not carry it over the end of the rail.
         rail.spawn(mark(score * 0.98, px(12), 24.0, Colour::Brand));
     });
@@ -439,6 +439,8 @@ fn reason_key(reason: &str) -> &'static str {
         "too_dark" | "too_dark_or_noisy" => "doubt-too-dark",
         "colour_cast" => "doubt-colour-cast",
         "face_too_small" => "doubt-too-small",
+        "wide_interval" => "doubt-wide",
+        "glasses" => "doubt-glasses",
         _ => "too-little-skin",
     }
 }
@@ -504,7 +506,7 @@ mod tests {
         let mut i18n = I18n::default();
         let metrics = MetricId::ALL
             .into_iter()
-            .flat_map(|id| ["", "-note", "-low", "-high"].map(|end| format!("metric-{}{end}", key_of(id))));
+            .flat_map(|id| ["", "-note", "-low", "-high"].map(|end| format!("{}{end}", metric_key(id))));
         let reasons = [
             "uncalibrated",
             "px_per_mm<8",
@@ -514,6 +516,8 @@ mod tests {
             "too_dark_or_noisy",
             "colour_cast",
             "face_too_small",
+            "wide_interval",
+            "glasses",
             "something_else",
         ]
         .map(|reason| reason_key(reason).to_owned());

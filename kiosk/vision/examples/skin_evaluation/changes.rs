@@ -234,7 +234,7 @@ pub(crate) struct Fault {
     pub(crate) make: fn(&Portrait, &Portrait) -> Result<Picture>,
 }
 
-pub(crate) const FAULTS: [Fault; 10] = [
+pub(crate) const FAULTS: [Fault; 13] = [
     Fault { id: "grey", what: "all colour taken out", make: |portrait, _| grey(portrait) },
     Fault {
         id: "dark",
@@ -268,6 +268,25 @@ pub(crate) const FAULTS: [Fault; 10] = [
         id: "hand",
         what: "palm and fingers in the skin's own colour over mouth and one cheek",
         make: |portrait, _| painted(portrait, skin_colour(portrait), is_hand),
+    },
+    Fault {
+        id: "skin_on_mouth",
+        what: "the forehead's own skin, as wide as a palm, moved over the mouth",
+        make: |portrait, _| moved_forehead(portrait),
+    },
+    Fault {
+        id: "cup",
+        what: "opaque white from the lips to below the chin, a third of the face wide",
+        make: |portrait, _| {
+            painted(portrait, [236, 233, 228], |x, y| x.abs() < 0.4 && (0.85..2.0).contains(&y))
+        },
+    },
+    Fault {
+        id: "phone",
+        what: "a dark grey box over one cheek, from the eye to the jaw",
+        make: |portrait, _| {
+            painted(portrait, [48, 50, 54], |x, y| (0.2..1.3).contains(&x) && (0.2..1.6).contains(&y))
+        },
     },
     Fault {
         id: "clipped",
@@ -328,6 +347,30 @@ fn painted(portrait: &Portrait, colour: [u8; 3], inside: impl Fn(f64, f64) -> bo
         let (x, y) = portrait.in_face(f64::from(x), f64::from(y));
         if inside(x, y) {
             pixel.copy_from_slice(&colour);
+        }
+    }
+    Ok(Picture::from_rgb(picture.width(), picture.height(), rgb)?)
+}
+
+/// Real skin with its own light, where there should be lips.
+fn moved_forehead(portrait: &Portrait) -> Result<Picture> {
+    /// From the forehead to the mouth, in distances of the eyes.
+    const DOWN: f64 = 1.66;
+    let picture = &portrait.picture;
+    let [left, right, ..] = portrait.landmarks;
+    let (across, down) = ((right.x - left.x) * DOWN, (right.y - left.y) * DOWN);
+    let mut rgb = picture.rgb().to_vec();
+    for (at, pixel) in rgb.chunks_exact_mut(3).enumerate() {
+        let (x, y) = place(at, picture.width());
+        let (x, y) = (f64::from(x), f64::from(y));
+        let own = portrait.in_face(x, y);
+        if (own.0 / 0.55).hypot((own.1 - 1.04) / 0.27) < 1.0 {
+            // Upwards in the face, which may be tilted.
+            let from = [x + down, y - across].map(|value| value.round().max(0.0));
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below nought")]
+            let from = from.map(|value| value as u32);
+            let from = (from[0].min(picture.width() - 1), from[1].min(picture.height() - 1));
+            pixel.copy_from_slice(&picture.pixel(from.0, from.1));
         }
     }
     Ok(Picture::from_rgb(picture.width(), picture.height(), rgb)?)

@@ -29,6 +29,18 @@ use vision::Analyser;
 use sets::Sets;
 
 const FORM: &str = "skin-evaluation/1";
+/// Measures one part of the document.
+type Part = fn(&Analyser, &Sets) -> Result<Value>;
+/// The document's parts in their order.
+const PARTS: [(&str, Part); 7] = [
+    ("memory", speed::memory),
+    ("times", speed::times),
+    ("determinism", speed::determinism),
+    ("boxes", faces::boxes),
+    ("landmarks", faces::landmarks),
+    ("gate", gate::judge),
+    ("recapture", recapture::measure),
+];
 
 fn main() -> Result<()> {
     let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/weights");
@@ -46,8 +58,12 @@ fn main() -> Result<()> {
     }
     let sets = Sets::read(folder)?;
     match args.as_slice() {
+        [part] if PARTS.iter().any(|(name, _)| name == part) => {
+            println!("{:#}", document(&analyser, &sets, |name| name == part)?);
+            Ok(())
+        }
         [] => {
-            println!("{:#}", document(&analyser, &sets)?);
+            println!("{:#}", document(&analyser, &sets, |_| true)?);
             Ok(())
         }
         [flag] if flag == "--reports" => {
@@ -56,22 +72,16 @@ fn main() -> Result<()> {
             }
             Ok(())
         }
-        other => bail!("takes `--reports`, `--memory` or nothing, found `{}`", other.join(" ")),
+        other => {
+            let parts = PARTS.map(|(name, _)| name).join("`, `");
+            bail!("takes `--reports`, `--memory`, one of `{parts}` or nothing, found `{}`", other.join(" "))
+        }
     }
 }
 
-fn document(analyser: &Analyser, sets: &Sets) -> Result<Value> {
+fn document(analyser: &Analyser, sets: &Sets, is_wanted: impl Fn(&str) -> bool) -> Result<Value> {
     let mut document = json!({ "form": FORM, "people": sets.portraits.len() });
-    let parts: [(&str, fn(&Analyser, &Sets) -> Result<Value>); 7] = [
-        ("memory", speed::memory),
-        ("times", speed::times),
-        ("determinism", speed::determinism),
-        ("boxes", faces::boxes),
-        ("landmarks", faces::landmarks),
-        ("gate", gate::judge),
-        ("recapture", recapture::measure),
-    ];
-    for (name, part) in parts {
+    for (name, part) in PARTS.into_iter().filter(|(name, _)| is_wanted(name)) {
         eprintln!("measuring: {name}");
         document[name] = part(analyser, sets).with_context(|| format!("failed to measure `{name}`"))?;
     }

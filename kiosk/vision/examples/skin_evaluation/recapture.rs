@@ -103,8 +103,7 @@ fn values(report: &SkinReport) -> BTreeMap<String, f64> {
         .iter()
         .filter_map(|metric| Some((metric.id.name().to_owned(), metric.measured.as_ref()?.value)));
     let tone = report.tone.values.iter().flat_map(|tone| {
-        [("L*", tone.lightness), ("a*", tone.a), ("b*", tone.b), ("hue", tone.hue), ("ITA", tone.ita_deg)]
-            .map(|(name, value)| (format!("tone {name}"), value))
+        [("L*", tone.lightness), ("ITA", tone.ita_deg)].map(|(name, value)| (format!("tone {name}"), value))
     });
     tone.chain(metrics).collect()
 }
@@ -175,9 +174,11 @@ fn metric(people: &[&Person], name: &str) -> Value {
             .map(|(_, row)| row.clone())
             .collect();
         report["groups"][*group] = agreement(&part);
+        report["groups"][*group]["icc_of_all"] =
+            json!(Agreement::of(&part).among(&Agreement::of(&rows)).map(rounded));
     }
     let iccs: Option<Vec<f64>> =
-        THIRDS.iter().map(|group| report["groups"][*group]["icc"].as_f64()).collect();
+        THIRDS.iter().map(|group| report["groups"][*group]["icc_of_all"].as_f64()).collect();
     report["worst_over_best"] = json!(iccs.and_then(|iccs| {
         let best = iccs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let worst = iccs.iter().copied().fold(f64::INFINITY, f64::min);

@@ -130,19 +130,40 @@ impl Agreement {
     }
 
     fn icc_of(&self, drawn: &[usize]) -> Option<f64> {
-        let sum = |of: &mut dyn Iterator<Item = (usize, usize)>| {
-            let (squares, pairs) = of.fold((0.0, 0.0), |(squares, pairs), (one, other)| {
-                let (more, count) = self.pairs[one][other];
-                (squares + more, pairs + count)
-            });
-            squares / pairs
-        };
-        let within = sum(&mut drawn.iter().map(|person| (*person, *person)));
-        let between = sum(&mut drawn
-            .iter()
-            .enumerate()
-            .flat_map(|(at, one)| drawn[at + 1..].iter().map(move |other| (*one, *other))));
-        Some(1.0 - within / between).filter(|icc| icc.is_finite())
+        Some(1.0 - self.within(drawn) / self.between(drawn)).filter(|icc| icc.is_finite())
+    }
+
+    /// The mean squared difference of two values of one person.
+    fn within(&self, drawn: &[usize]) -> f64 {
+        self.mean_square(drawn.iter().map(|person| (*person, *person)))
+    }
+
+    /// The mean squared difference of values of two people.
+    fn between(&self, drawn: &[usize]) -> f64 {
+        self.mean_square(
+            drawn
+                .iter()
+                .enumerate()
+                .flat_map(|(at, one)| drawn[at + 1..].iter().map(move |other| (*one, *other))),
+        )
+    }
+
+    fn mean_square(&self, of: impl Iterator<Item = (usize, usize)>) -> f64 {
+        let (squares, pairs) = of.fold((0.0, 0.0), |(squares, pairs), (one, other)| {
+            let (more, count) = self.pairs[one][other];
+            (squares + more, pairs + count)
+        });
+        squares / pairs
+    }
+
+    /// What the agreement of all people would be if everybody's values scattered as these people's do: the variance between
+    /// people of all, with the variance within a person of these. So groups are compared by how well they repeat, and not
+    /// by how much the people in each happen to differ. `None` where nobody has two values, or all are the same.
+    pub(crate) fn among(&self, all: &Self) -> Option<f64> {
+        let everybody: Vec<usize> = (0..all.people()).collect();
+        let apart = all.between(&everybody) - all.within(&everybody);
+        let own = self.within(&(0..self.people()).collect::<Vec<_>>());
+        Some(apart / (apart + own)).filter(|icc| icc.is_finite())
     }
 
     /// Root of the mean variance within a person.
@@ -227,6 +248,21 @@ mod tests {
         let icc = Agreement::of(&table()).icc().unwrap();
         assert!((icc - 0.29).abs() < 0.005, "{icc}");
         assert!((icc - by_mean_squares(&SHROUT_FLEISS)).abs() < 1e-12, "{icc}");
+    }
+
+    #[test]
+    fn a_group_is_judged_by_how_it_repeats_and_not_by_how_alike_its_people_are() {
+        let row = |mean: f64, off: f64| (0..6).map(|at| Some(mean + off * f64::from(at % 3))).collect();
+        // Two groups that repeat equally well; the people of the first are nearly the same.
+        let alike: Vec<Vec<Option<f64>>> = (0..4).map(|at| row(10.0 + 0.1 * f64::from(at), 1.0)).collect();
+        let apart: Vec<Vec<Option<f64>>> = (0..4).map(|at| row(20.0 * f64::from(at), 1.0)).collect();
+        let all = Agreement::of(&[alike.clone(), apart.clone()].concat());
+        let [alike, apart] = [alike, apart].map(|rows| Agreement::of(&rows));
+        assert!(alike.icc().unwrap() < 0.1 && 0.9 < apart.icc().unwrap());
+        let (one, other) = (alike.among(&all).unwrap(), apart.among(&all).unwrap());
+        assert!((one - other).abs() < 1e-12 && 0.9 < one, "{one} {other}");
+        assert!((all.among(&all).unwrap() - all.icc().unwrap()).abs() < 1e-12);
+        assert_eq!(Agreement::of(&[]).among(&all), None);
     }
 
     #[test]

@@ -205,7 +205,7 @@ mod tests {
         };
         let bounds = FaceBox { x: x - size / 2.0, y: y - size / 2.0, width: size, height: size, score: 30.0 };
         let turn = Some(HeadTurn { yaw_deg, pitch_deg: 0.0, roll_deg: 0.0 });
-        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new(), unsure: 0.05, turn }
+        Face { bounds, landmarks, points: Vec::new(), spread: Vec::new(), unsure: 0.05, turn, cover: None }
     }
 
     /// Skin with two dark eyes, where `face(640, 500, 600, 0)` has them.

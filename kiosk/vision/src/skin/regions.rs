@@ -94,6 +94,12 @@ const UNDER_EYE: [(f64, f64); 6] =
 /// Below the lower lip, above the edge of the jaw.
 const CHIN: [(f64, f64); 6] =
     [(-0.20, 1.34), (0.0, 1.38), (0.20, 1.34), (0.18, 1.54), (0.0, 1.60), (-0.18, 1.54)];
+/// The eye on the right with its lids.
+const EYE_AROUND: [(f64, f64); 6] =
+    [(0.26, 0.0), (0.36, -0.16), (0.64, -0.16), (0.74, 0.0), (0.64, 0.12), (0.36, 0.12)];
+/// The lips.
+const LIPS: [(f64, f64); 6] =
+    [(-0.38, 1.04), (-0.2, 0.94), (0.2, 0.94), (0.38, 1.04), (0.2, 1.2), (-0.2, 1.2)];
 
 /// Any channel at or above this is clipped.
 pub(crate) const CLIPPED_FROM: u8 = 250;
@@ -136,25 +142,51 @@ impl Region {
     }
 }
 
+/// The maps from a face's own frame to the picture near its right and left side, its middle and its nose.
+struct Maps {
+    right: Affine,
+    left: Affine,
+    middle: Affine,
+    nose: Affine,
+}
+
+impl Maps {
+    /// `None` when the landmarks lie on a line.
+    fn of(points: &FivePoints) -> Option<Self> {
+        let mirrored = |p: Point| Point::new(-p.x, p.y);
+        let eyes = [points.eye_left, points.eye_right];
+        let mouth = points.mouth_left.middle(points.mouth_right);
+        Some(Self {
+            right: Affine::from_three(
+                [EYE, NOSE_TIP, MOUTH],
+                [points.eye_right, points.nose_tip, points.mouth_right],
+            )?,
+            left: Affine::from_three(
+                [mirrored(EYE), NOSE_TIP, mirrored(MOUTH)],
+                [points.eye_left, points.nose_tip, points.mouth_left],
+            )?,
+            middle: Affine::from_three([mirrored(EYE), EYE, MOUTH_MIDDLE], [eyes[0], eyes[1], mouth])?,
+            nose: Affine::from_three([mirrored(EYE), EYE, NOSE_TIP], [eyes[0], eyes[1], points.nose_tip])?,
+        })
+    }
+}
+
+fn carried(map: Affine, corners: &[(f64, f64)], sign: f64) -> Vec<Point> {
+    corners.iter().map(|(x, y)| map.apply(Point::new(sign * x, *y))).collect()
+}
+
+/// The eyes and the mouth: not measured, and still to be seen.
+pub(crate) fn features(points: &FivePoints) -> Vec<Vec<Point>> {
+    let Some(Maps { right, left, middle, .. }) = Maps::of(points) else { return Vec::new() };
+    vec![carried(left, &EYE_AROUND, -1.0), carried(right, &EYE_AROUND, 1.0), carried(middle, &LIPS, 1.0)]
+}
+
 /// The outlines of all regions; empty when the landmarks lie on a line.
 pub(crate) fn outlines(points: &FivePoints) -> Vec<RegionOutline> {
-    let mirrored = |p: Point| Point::new(-p.x, p.y);
-    let right =
-        Affine::from_three([EYE, NOSE_TIP, MOUTH], [points.eye_right, points.nose_tip, points.mouth_right]);
-    let left = Affine::from_three(
-        [mirrored(EYE), NOSE_TIP, mirrored(MOUTH)],
-        [points.eye_left, points.nose_tip, points.mouth_left],
-    );
-    let mouth = points.mouth_left.middle(points.mouth_right);
-    let eyes = [points.eye_left, points.eye_right];
-    let middle = Affine::from_three([mirrored(EYE), EYE, MOUTH_MIDDLE], [eyes[0], eyes[1], mouth]);
-    let nose = Affine::from_three([mirrored(EYE), EYE, NOSE_TIP], [eyes[0], eyes[1], points.nose_tip]);
-    let (Some(right), Some(left), Some(middle), Some(nose)) = (right, left, middle, nose) else {
-        return Vec::new();
-    };
+    let Some(Maps { right, left, middle, nose }) = Maps::of(points) else { return Vec::new() };
     let outline = |id, map: Affine, corners: &[(f64, f64)], sign: f64| RegionOutline {
         id,
-        polygon: corners.iter().map(|(x, y)| map.apply(Point::new(sign * x, *y))).collect(),
+        polygon: carried(map, corners, sign),
     };
     let outlines = vec![
         outline(RegionId::Forehead, middle, &FOREHEAD, 1.0),

@@ -60,10 +60,12 @@ pub struct SkinReport {
 }
 
 /// Networks by hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ModelIdentity {
     /// The landmark network, `sha256:…`.
     pub landmark: String,
+    /// What stands before a face.
+    pub cover: String,
     /// The skin network.
     pub skinmap: String,
 }
@@ -100,6 +102,12 @@ pub struct CaptureReport {
     /// Light on the left cheek over light on the right one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub light_ratio_lr: Option<f64>,
+    /// The largest share of an eye, the mouth or a region that something hides which is no hair, beard or glasses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<f64>,
+    /// The probability of glasses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub glasses: Option<f64>,
     /// Regions of which too little bare skin is seen, behind glasses, hair or anything else; `none` without any.
     pub occlusion: Vec<&'static str>,
     /// The day of the colour calibration as `chart-YYYY-MM-DD`; `uncalibrated` without one.
@@ -147,14 +155,9 @@ pub struct ToneValues {
     /// includes it.
     #[serde(rename = "L_repeat")]
     pub lightness_repeat: f64,
-    /// Green to red.
-    pub a: f64,
-    /// Blue to yellow.
-    pub b: f64,
-    /// Hue in degrees.
-    pub hue: f64,
-    /// As `L_repeat`, for the hue.
-    pub hue_repeat_deg: f64,
+    /// What only a calibrated camera can tell.
+    #[serde(flatten)]
+    pub colour: Option<ToneColour>,
     /// Individual typology angle in degrees.
     pub ita_deg: f64,
     /// Its interval: what the skin's own variation gives (95 %), widened by the error of the light's colour
@@ -164,6 +167,19 @@ pub struct ToneValues {
     pub ita_repeat_deg: f64,
     /// The mean error that the colour of the light leaves: small with a calibration, large without one.
     pub ita_systematic_deg: f64,
+}
+
+/// The colour beside the lightness.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ToneColour {
+    /// Green to red.
+    pub a: f64,
+    /// Blue to yellow.
+    pub b: f64,
+    /// Hue in degrees.
+    pub hue: f64,
+    /// As `L_repeat`, for the hue.
+    pub hue_repeat_deg: f64,
 }
 
 /// One metric.
@@ -258,6 +274,14 @@ impl MetricId {
             Self::Shine => "percent of the light",
             Self::UnderEye => "L* below the cheeks",
             Self::Evenness => "CIELAB, robust standard deviation",
+        }
+    }
+
+    /// The least that it can be: shares, counts and deviations are never below nought.
+    pub(super) const fn least(self) -> f64 {
+        match self {
+            Self::Lines | Self::Pores | Self::Spots | Self::Shine | Self::Evenness => 0.0,
+            Self::Redness | Self::UnderEye => f64::NEG_INFINITY,
         }
     }
 
