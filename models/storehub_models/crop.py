@@ -21,6 +21,7 @@ REFINE_SIDE = 3.12
 REFINE_CENTRE = 0.33
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
+FORMULA = "(value / 255 - mean) / std, on sRGB-encoded values"
 
 
 def crop_from_box(x: float, y: float, width: float, height: float) -> tuple[float, float, float]:

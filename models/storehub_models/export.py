@@ -126,18 +126,7 @@ def mean_head() -> dict:
 def write_manifest(onnx_path: Path, goldens: Path, training: dict, limit: float, path: Path) -> None:
     cells, count = network.HEATMAP_CELLS, render.POINT_COUNT
     manifest = {
-        "schema": onnx_file.MANIFEST_SCHEMA,
-        "name": "landmark96",
-        "file": onnx_path.name,
-        "sha256": onnx_file.sha256(onnx_path),
-        "bytes": onnx_path.stat().st_size,
-        "licence": "the licence of this repository; trained from nothing on pictures drawn by our own code",
-        "opset": onnx_file.OPSET,
-        "input": {
-            "name": "image", "shape": [1, 3, crop.INPUT_PX, crop.INPUT_PX], "type": "float32", "layout": "NCHW",
-            "colour": "RGB", "range": [0.0, 1.0], "mean": list(crop.MEAN), "std": list(crop.STD),
-            "formula": "(value / 255 - mean) / std, on sRGB-encoded values",
-        },
+        **onnx_file.manifest_head(onnx_path, crop.INPUT_PX, crop.MEAN, crop.STD, crop.FORMULA),
         "outputs": {
             "points": {"shape": [1, count, 2], "type": "float32",
                        "unit": "x, y as fractions of the crop's side from its top left corner; already decoded"},

@@ -31,18 +31,7 @@ def export(run_folder: Path, weights: Path) -> None:
     onnx_file.write(network.ExportedCover(onnx_file.fold_batch_norm(model.eval())), example, ["cover", "glasses"], path)
     goldens = _write_goldens(onnx_file.session(path), weights / "goldens")
     manifest = {
-        "schema": onnx_file.MANIFEST_SCHEMA,
-        "name": "cover96",
-        "file": path.name,
-        "sha256": onnx_file.sha256(path),
-        "bytes": path.stat().st_size,
-        "licence": "the licence of this repository; trained from nothing on pictures drawn by our own code",
-        "opset": onnx_file.OPSET,
-        "input": {
-            "name": "image", "shape": [1, 3, crop.INPUT_PX, crop.INPUT_PX], "type": "float32", "layout": "NCHW",
-            "colour": "RGB", "range": [0.0, 1.0], "mean": list(crop.MEAN), "std": list(crop.STD),
-            "formula": "(value / 255 - mean) / std, on sRGB-encoded values",
-        },
+        **onnx_file.manifest_head(path, crop.INPUT_PX, crop.MEAN, crop.STD, crop.FORMULA),
         "outputs": {"cover": {
             "shape": [1, network.HEATMAP_CELLS, network.HEATMAP_CELLS], "type": "float32",
             "unit": "probability that something that is no hair, beard or glasses stands before the face there",

@@ -38,18 +38,7 @@ def export(run_folder: Path, work: Path, weights: Path) -> None:
     goldens = _write_goldens(run, weights / "goldens")
     half = skin_scenes.FRAME_PX // 2
     manifest = {
-        "schema": onnx_file.MANIFEST_SCHEMA,
-        "name": "skinmap",
-        "file": path.name,
-        "sha256": onnx_file.sha256(path),
-        "bytes": path.stat().st_size,
-        "licence": "the licence of this repository; trained from nothing on pictures drawn by our own code",
-        "opset": onnx_file.OPSET,
-        "input": {
-            "name": "image", "shape": [1, 3, skin_scenes.FRAME_PX, skin_scenes.FRAME_PX], "type": "float32",
-            "layout": "NCHW", "colour": "RGB", "range": [0.0, 1.0], "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0],
-            "formula": "value / 255, on sRGB-encoded values",
-        },
+        **onnx_file.manifest_head(path, skin_scenes.FRAME_PX, [0.0] * 3, [1.0] * 3, "value / 255, on sRGB-encoded values"),
         "outputs": {"maps": {
             "shape": [1, len(skin_network.OUTPUTS), half, half], "type": "float32",
             "channels": list(skin_network.OUTPUTS),

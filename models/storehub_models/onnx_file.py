@@ -44,6 +44,23 @@ def write(graph: torch.nn.Module, example: torch.Tensor, outputs: list[str], pat
     onnx.save(loaded, str(path))
 
 
+def manifest_head(path: Path, side: int, mean, std, formula: str) -> dict:
+    """What every manifest begins with: the written file, and the square picture of `side` pixels that it takes."""
+    return {
+        "schema": MANIFEST_SCHEMA,
+        "name": path.stem,
+        "file": path.name,
+        "sha256": sha256(path),
+        "bytes": path.stat().st_size,
+        "licence": "the licence of this repository; trained from nothing on pictures drawn by our own code",
+        "opset": OPSET,
+        "input": {
+            "name": "image", "shape": [1, 3, side, side], "type": "float32", "layout": "NCHW", "colour": "RGB",
+            "range": [0.0, 1.0], "mean": list(mean), "std": list(std), "formula": formula,
+        },
+    }
+
+
 def session(path: Path) -> onnxruntime.InferenceSession:
     """The file in ONNX Runtime, on one thread."""
     options = onnxruntime.SessionOptions()

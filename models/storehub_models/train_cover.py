@@ -6,9 +6,8 @@ the same pixels. Seeds are fixed; with one thread and the same shards a run repe
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -88,9 +87,5 @@ def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None,
             running.clear()
             torch.save(averaged.state, out / "cover.pt")
     torch.save(averaged.state, out / "cover.pt")
-    record = {
-        "settings": asdict(settings), "renderer": covers.VERSION, "scenes": data.refresh(),
-        "samples_seen": settings.steps * settings.batch, "threads": 1, "seconds": round(time.monotonic() - started),
-        "torch": torch.__version__.split("+")[0], "parameters": sum(p.numel() for p in model.parameters()),
-    }
-    (out / "cover.json").write_text(json.dumps(record, indent=2) + "\n")
+    training.end(out / "cover.json", model, settings, started, renderer=covers.VERSION, scenes=data.refresh(),
+                 samples_seen=settings.steps * settings.batch, threads=1)

@@ -7,10 +7,9 @@ run that reads shards as they are rendered depends on when they arrive (the mani
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -216,10 +215,5 @@ def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None,
             running.clear()
             torch.save(averaged.state, out / "weights.pt")
     torch.save(averaged.state, out / "weights.pt")
-    record = {
-        "settings": asdict(settings), "renderer": render.VERSION, "scenes": data.refresh(),
-        "samples_seen": settings.steps * settings.batch, "shards_fixed": shards is not None,
-        "threads": 1, "seconds": round(time.monotonic() - started), "torch": torch.__version__.split("+")[0],
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
-    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+    training.end(out / "training.json", model, settings, started, renderer=render.VERSION, scenes=data.refresh(),
+                 samples_seen=settings.steps * settings.batch, shards_fixed=shards is not None, threads=1)

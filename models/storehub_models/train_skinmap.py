@@ -10,9 +10,8 @@ falls into it, and on skin a line also holds shadow, pigment and what was put on
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -281,11 +280,8 @@ def train(folder: Path, out: Path, settings: Settings, shards: int | None, threa
     started = time.monotonic()
     for stage in (FIRST, SECOND):
         _train_stage(model, data, out, settings, stage, log_every)
-    record = {"settings": asdict(settings), "renderer": skin_scenes.VERSION, "scenes": data.refresh(),
-              "samples_seen": (settings.steps + settings.second_steps) * settings.batch, "threads": threads,
-              "seconds": round(time.monotonic() - started), "torch": torch.__version__.split("+")[0],
-              "parameters": sum(p.numel() for p in model.parameters())}
-    (out / "skinmap.json").write_text(json.dumps(record, indent=2) + "\n")
+    training.end(out / "skinmap.json", model, settings, started, renderer=skin_scenes.VERSION, scenes=data.refresh(),
+                 samples_seen=(settings.steps + settings.second_steps) * settings.batch, threads=threads)
 
 
 def _train_stage(model, data: SceneSet, out: Path, settings: Settings, stage: int, log_every: int) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 from torch import nn
 
 LAST_SHARE = 0.02
+HERE = Path(__file__).resolve().parent
 
 
 def set_rate(optimiser: torch.optim.Optimizer, peak: float, step: int, steps: int, warmup_steps: int) -> None:
@@ -33,6 +36,28 @@ def is_finished(record: Path, settings, renderer: str, scenes: int) -> bool:
         return False
     print(f"kept: the training that ended in `{record.name}`; delete it to train again", flush=True)
     return True
+
+
+def end(record: Path, model: nn.Module, settings, started: float, **found) -> None:
+    """Writes down what a run that began at `started` (`time.monotonic`) was, for its manifest and for `is_finished`."""
+    found |= {
+        "settings": asdict(settings), "seconds": round(time.monotonic() - started), "commit": commit(),
+        "torch": torch.__version__.split("+")[0], "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    record.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def commit() -> str | None:
+    """The commit that this code is of, with `-dirty` behind it where it was changed since; none outside a checkout."""
+    def git(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True)
+
+    try:
+        head = git("rev-parse", "HEAD")
+        changed = git("diff", "--quiet", "HEAD", "--", ".").returncode
+    except OSError:
+        return None
+    return None if head.returncode else head.stdout.strip() + ("-dirty" if changed else "")
 
 
 class Average:

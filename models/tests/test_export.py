@@ -23,6 +23,9 @@ class ExportedModel(unittest.TestCase):
         self.assertEqual(self.manifest["sha256"], onnx_file.sha256(WEIGHTS / self.manifest["file"]))
         self.assertEqual(self.manifest["goldens"]["sha256"], onnx_file.sha256(WEIGHTS / "goldens" / "goldens.json"))
         self.assertLess(self.manifest["bytes"], 2_000_000)
+        for path in WEIGHTS.glob("*.onnx"):
+            commit = json.loads(path.with_suffix(".json").read_text())["training"]["commit"]
+            self.assertRegex(commit, "^[0-9a-f]{40}$", f"{path.name} was made by code that a commit holds")
         for case in self.goldens["crops"] + self.goldens["scenes"]:
             self.assertEqual(case["sha256"], onnx_file.sha256(WEIGHTS / "goldens" / case["file"]))
 
