@@ -101,6 +101,12 @@ def _compare(args) -> None:
     compare.compare(args.work / "scenes", args.weights)
 
 
+def _turned(args) -> None:
+    from . import turned
+
+    print(json.dumps(turned.judge(args.vision, args.weights)))
+
+
 def _evaluate(args) -> None:
     from . import evaluate
 
@@ -157,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     reference.add_argument("--faces", type=int, default=REFERENCE_FACES,
                            help="how many faces are drawn (default: %(default)s)")
     command("compare", _compare, "line and spot masks beside classical ones", work, weights)
+    turned = command("turned", _turned, "what the gate says of turned heads", weights)
+    turned.add_argument("--vision", type=Path, required=True, help="the program storehub-vision")
     command("evaluate", _evaluate, "the figures of the model cards", work, weights)
     command("card", _card, "evaluate, and write the model cards", work, weights)
     portrait = command("portrait", _portrait, "a large frontal face, no person")

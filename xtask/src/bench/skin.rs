@@ -1,7 +1,7 @@
 //! `cargo xtask bench skin`: the skin analysis on pictures, beside what one would pick instead, and the page about it.
 //!
 //! Owns the order and the environments of the peers. What is measured stands in `kiosk/vision/examples/skin_evaluation` and
-//! in `models/storehub_models/{compare, peer_mediapipe}.py`; whether a goal is met is computed in `report`.
+//! in `models/storehub_models/{compare, turned, peer_mediapipe}.py`; whether a goal is met is computed in `report`.
 
 mod report;
 
@@ -30,7 +30,8 @@ pub(super) fn run(places: &Places, rest: &[String]) -> Result<()> {
     let work = models::work_folder(places, "bench skin", rest)?;
     setup::run(places, setup::Extent::NETWORKS)?;
     let mut build = places.cargo();
-    build.args(["build", "--release", "--locked", "-p", "storehub-vision", "--example", "skin_evaluation"]);
+    build.args(["build", "--release", "--locked", "-p", "storehub-vision", "--bins"]);
+    build.args(["--example", "skin_evaluation"]);
     steps::call(&mut build)?;
     let program = places.program("release", "examples/skin_evaluation");
     let evaluation = document(places, "skin", |out| steps::call(places.command(&program).stdout(out)))?;
@@ -41,10 +42,11 @@ pub(super) fn run(places: &Places, rest: &[String]) -> Result<()> {
     // Peers are no part of the product: without one the page says why.
     let mediapipe = mediapipe(places).map_err(|error| format!("{error:#}"));
     let masks = masks(places, &work).map_err(|error| format!("{error:#}"));
-    for error in [&mediapipe, &masks].into_iter().filter_map(|measured| measured.as_ref().err()) {
+    let turned = turned(places).map_err(|error| format!("{error:#}"));
+    for error in [&mediapipe, &masks, &turned].into_iter().filter_map(|measured| measured.as_ref().err()) {
         println!("    not measured: {error}");
     }
-    let measured = Measured { evaluation, mediapipe, masks };
+    let measured = Measured { evaluation, mediapipe, masks, turned };
     print!("\n{}", report::summary(&measured));
     let page = places.root.join(PAGE);
     fs::write(&page, report::page(&measured))
@@ -101,4 +103,11 @@ fn masks(places: &Places, work: &Path) -> Result<Value> {
         Some(reason) => bail!("{reason}"),
         None => Ok(found),
     }
+}
+
+fn turned(places: &Places) -> Result<Value> {
+    let mut judge = models::package(places, &models::python(places)?);
+    judge.args(["-m", "storehub_models", "turned", "--vision"]);
+    judge.arg(places.program("release", "storehub-vision"));
+    document(places, "skin-turned", |out| steps::call(judge.stdout(out)))
 }

@@ -12,6 +12,8 @@ pub(super) struct Measured {
     pub(super) evaluation: Value,
     pub(super) mediapipe: Result<Value, String>,
     pub(super) masks: Result<Value, String>,
+    /// What the gate says of rendered heads that are turned.
+    pub(super) turned: Result<Value, String>,
 }
 
 /// Least agreement of repeated captures, ICC(2,1), by the name of a metric.
@@ -155,6 +157,7 @@ fn goals(measured: &Measured) -> Vec<Goal> {
     let found = &measured.evaluation;
     let mut goals = seeing_goals(found);
     goals.extend(gate_goals(found));
+    goals.push(turned_goal(measured.turned.as_ref().unwrap_or(&Value::Null)));
     goals.extend(ICC_MIN.iter().flat_map(|(id, least)| metric_goals(found, id, *least)));
     goals.push(refusal_goal(found));
     for (name, least) in [("line", 0.55), ("spot", 0.60)] {
@@ -232,6 +235,46 @@ fn gate_goals(found: &Value) -> Vec<Goal> {
         ),
         Goal::at_most("reports of refused pictures with a number in them", 0.0, leaks, shown(leaks)),
     ]
+}
+
+fn turned_goal(turned: &Value) -> Goal {
+    let heads = number(turned, "/turned/heads").filter(|heads| 0.0 < *heads);
+    let refused = number(turned, "/turned/refused");
+    Goal::at_least(
+        "gate: refused of rendered heads turned by 20° or more",
+        0.9,
+        refused.zip(heads).map(|(refused, heads)| refused / heads),
+        refused.zip(heads).map_or_else(
+            || "none were rendered".to_owned(),
+            |(refused, heads)| format!("{} ({refused} of {heads})", short(refused / heads)),
+        ),
+    )
+}
+
+/// What the gate says of heads that are turned.
+fn turned(measured: &Measured) -> String {
+    match &measured.turned {
+        Err(reason) => {
+            format!("Turned heads were not rendered: {}.", reason.lines().next().unwrap_or_default())
+        }
+        Ok(turned) => {
+            let part = |name: &str| {
+                let part = &turned[name];
+                format!(
+                    "of {} heads {} are called turned, in {} no face is found, and {} are refused in all",
+                    part["heads"], part["called_turned"], part["without_a_face"], part["refused"]
+                )
+            };
+            format!(
+                "Rendered heads, enlarged to the gate's size: turned by {}° or more, {}; turned by {}° at most, {} (also for what \
+                 enlarging costs them in sharpness).",
+                shown(number(turned, "/turned_from_deg")),
+                part("turned"),
+                shown(number(turned, "/straight_to_deg")),
+                part("straight")
+            )
+        }
+    }
 }
 
 /// Reports that were refused and had a number all the same, in all parts together.
@@ -585,7 +628,9 @@ The capture that lies farthest from its person's mean, of each metric (first tab
 
 A verdict counts as flagged when it refuses or warns; the size of the face is left out there, because no kiosk made these pictures.
 {accepted} of {pictures} are accepted as they are. Each fault was put into all of them; a turned head cannot be made from one flat
-picture and is not judged here.
+picture, so those are rendered.
+
+{turned}
 
 {faults}
 ## Time and memory
@@ -617,6 +662,7 @@ Wall times depend on what else the machine does; the processor's time of the ana
         accepted = found["gate"]["accepted"],
         pictures = found["gate"]["pictures"],
         faults = faults(found),
+        turned = turned(measured),
         still = times("still"),
         still_1080p = times("still_1080p"),
         live_boxes = times("live_boxes"),
@@ -677,6 +723,9 @@ mod tests {
             }),
             mediapipe: Err("no wheel for this interpreter\nand more".to_owned()),
             masks: Ok(json!({ "scenes": 50, "renderer": "skin-B", "line": mask, "spot": mask })),
+            turned: Ok(json!({ "turned_from_deg": 20.0, "straight_to_deg": 6.0,
+                "turned": { "heads": 10, "called_turned": 8, "without_a_face": 1, "refused": 9 },
+                "straight": { "heads": 9, "called_turned": 0, "without_a_face": 0, "refused": 2 } })),
         }
     }
 
@@ -710,9 +759,11 @@ mod tests {
         let mut measured = good();
         measured.evaluation["recapture"]["as_is"]["metrics"].as_object_mut().unwrap().remove("lines");
         measured.masks = Err("no scenes".to_owned());
+        measured.turned = Err("no interpreter".to_owned());
         assert_eq!(
             verdicts(&measured, Verdict::NotMeasurable),
             [
+                "gate: refused of rendered heads turned by 20° or more",
                 "lines: agreement, variation, thirds of tones",
                 "line mask, IoU on rendered scenes",
                 "spot mask, IoU on rendered scenes"
