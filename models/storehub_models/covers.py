@@ -5,7 +5,7 @@ finger 77 mm: means of women and men in NASA-STD-3000). The same seed gives the 
 
 Glasses, beards and hair count as the face's: what they hide is left to the map of bare skin. What real faces have more of
 than the renderer draws is added here and hides nothing: smiles with teeth, folds beside the mouth, a strongly lit nose,
-beards, fringes and shadows.
+beards, fringes, shadows and glare.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from scipy.ndimage import gaussian_filter, shift
 
 from . import render
 
-VERSION = "cover-1.1"
+VERSION = "cover-1.2"
 PX_PER_MM = render.SCENE_PX / (render.SCENE_BOX_SIDES * render.BOX_SIDE_MM)
 # Shapes are drawn at twice the size and averaged, so that their edges are as soft as a camera's.
 FINER = 2
 NOTHING_SHARE = 0.3
 # How often each of what hides nothing is drawn.
 SHADOW_SHARE, SMILE_SHARE, FOLDS_SHARE, NOSE_SHARE, BEARD_SHARE, FRINGE_SHARE = 0.3, 0.4, 0.45, 0.5, 0.15, 0.15
+GLARE_SHARE = 0.3
 _AT = {name: index for index, name in enumerate(render.POINT_NAMES)}
-# Where a hand or a thing is put.
+# Where a hand or a thing is put, besides the forehead, which has no points.
 _TARGETS = [_AT[name] for name in ("eye_left", "eye_right", "nose_tip", "nose_base", "mouth_left", "mouth_right", "lip_bottom",
                                    "chin", "cheek_left", "cheek_right", "brow_left_middle", "brow_right_middle",
                                    "jaw_left", "jaw_right")]
+FOREHEAD_SHARE = 0.22
 
 
 @dataclass
@@ -63,13 +65,13 @@ def covered_scene(seed: int) -> dict[str, np.ndarray]:
 def cover(scene, points, rng):
     """A scene's light with what stands before the face in it, and the share of each place that is hidden."""
     for share, draw in ((FOLDS_SHARE, _folds), (BEARD_SHARE, _beard), (SMILE_SHARE, _smile), (NOSE_SHARE, _nose),
-                        (FRINGE_SHARE, _fringe), (SHADOW_SHARE, _shadow)):
+                        (FRINGE_SHARE, _fringe), (SHADOW_SHARE, _shadow), (GLARE_SHARE, _glare)):
         if rng.random() < share:
             scene = draw(scene, points, rng)
     hidden = np.zeros(scene.shape[:2], np.float32)
     if rng.random() < NOTHING_SHARE:
         return scene, hidden
-    draw = rng.choice([_hand, _mask, _thing, _elsewhere], p=[0.5, 0.14, 0.24, 0.12])
+    draw = rng.choice([_hand, _mask, _thing, _elsewhere, _band], p=[0.4, 0.12, 0.28, 0.12, 0.08])
     shape = draw(scene, points, rng)
     # What stands before a face keeps light from it, more so where it nearly touches.
     away = rng.normal(0.0, 5.0, 2) * PX_PER_MM
@@ -85,6 +87,20 @@ def _grid():
     return np.meshgrid(axis, axis)
 
 
+def _target(points, rng) -> np.ndarray:
+    """A place of the face."""
+    if FOREHEAD_SHARE < rng.random():
+        return points[rng.choice(_TARGETS)]
+    across, up = _face_axes(points)
+    return points[:2].mean(axis=0) + up * PX_PER_MM * rng.uniform(22.0, 62.0) + across * rng.uniform(-0.4, 0.4)
+
+
+def _face_axes(points) -> tuple[np.ndarray, np.ndarray]:
+    """From one temple to the other, and upwards with length 1."""
+    across = points[_AT["temple_right"]] - points[_AT["temple_left"]]
+    return across, np.array([across[1], -across[0]]) / max(float(np.linalg.norm(across)), 1e-3)
+
+
 def _coarser(fine: np.ndarray) -> np.ndarray:
     size = render.SCENE_PX
     return fine.reshape(size, FINER, size, FINER, -1).mean(axis=(1, 3)).squeeze()
@@ -93,7 +109,7 @@ def _coarser(fine: np.ndarray) -> np.ndarray:
 def _soft_blob(points, rng) -> np.ndarray:
     """A half plane or an ellipse with an edge between hard and soft."""
     x, y = _grid()
-    cx, cy = points[rng.choice(_TARGETS)] + rng.normal(0.0, 8.0, 2)
+    cx, cy = _target(points, rng) + rng.normal(0.0, 8.0, 2)
     angle = rng.uniform(0.0, 2.0 * np.pi)
     u, v = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle), (y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)
     inside = (u > 0.0) if rng.random() < 0.5 else np.hypot(u / rng.uniform(8.0, 40.0), v / rng.uniform(5.0, 25.0)) < 1.0
@@ -102,6 +118,12 @@ def _soft_blob(points, rng) -> np.ndarray:
 
 def _shadow(scene, points, rng):
     return scene * (1.0 - rng.uniform(0.2, 0.7) * _soft_blob(points, rng))[..., None]
+
+
+def _glare(scene, points, rng):
+    """Light that falls on a part of the face, or shines on it."""
+    blob = gaussian_filter(_soft_blob(points, rng), rng.uniform(1.0, 8.0))[..., None]
+    return scene * (1.0 + rng.uniform(0.1, 1.2) * blob) + rng.choice([0.0, rng.uniform(0.0, 0.3)]) * blob
 
 
 def _stroke(start, bend, end, width: float) -> np.ndarray:
@@ -187,7 +209,7 @@ def _fringe(scene, points, rng):
     """Hair that falls over the forehead, straight or from one side."""
     left, right = points[_AT["temple_left"]], points[_AT["temple_right"]]
     eyes = points[:2].mean(axis=0)
-    up = np.array([right[1] - left[1], left[0] - right[0]]) / max(float(np.linalg.norm(right - left)), 1e-3)
+    _, up = _face_axes(points)
     height = PX_PER_MM * rng.uniform(55.0, 75.0)
     crown = [eyes + up * height * share + (right - left) * across
              for share, across in ((0.85, -0.42), (1.0, -0.2), (1.0, 0.2), (0.85, 0.42))]
@@ -242,7 +264,7 @@ def _hand(scene, points, rng) -> _Shape:
 
     # A place of the hand lies on a place of the face.
     held = np.array([0.0, 0.0]) if rng.random() < 0.45 else bones[rng.integers(len(bones))][1]
-    target = points[rng.choice(_TARGETS)] + rng.normal(0.0, 10.0, 2) * PX_PER_MM
+    target = _target(points, rng) + rng.normal(0.0, 10.0, 2) * PX_PER_MM
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     dx, dy = (x_px - target[0]) / (PX_PER_MM * scale), (y_px - target[1]) / (PX_PER_MM * scale)
     x, y = side * (cos * dx + sin * dy) + held[0], cos * dy - sin * dx + held[1]
@@ -352,11 +374,11 @@ def _mask(scene, points, rng) -> _Shape:
 def _thing(scene, points, rng) -> _Shape:
     """A cup, a telephone, paper, a scarf, a patch: boxes, ellipses and bands of any surface."""
     x, y = _grid()
-    cx, cy = points[rng.choice(_TARGETS)] + rng.normal(0.0, 12.0, 2) * PX_PER_MM
+    cx, cy = _target(points, rng) + rng.normal(0.0, 12.0, 2) * PX_PER_MM
     angle = rng.uniform(0.0, np.pi)
     u = ((x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)) / PX_PER_MM
     v = ((y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)) / PX_PER_MM
-    half_u, half_v = rng.uniform(14.0, 80.0), rng.uniform(12.0, 45.0)
+    half_u, half_v = np.exp(rng.uniform(np.log(9.0), np.log(80.0))), np.exp(rng.uniform(np.log(8.0), np.log(45.0)))
     kind = rng.integers(0, 3)
     if kind == 0:
         far = np.maximum(np.abs(u) / half_u, np.abs(v) / half_v)
@@ -366,10 +388,30 @@ def _thing(scene, points, rng) -> _Shape:
         far = np.abs(v + rng.uniform(-0.004, 0.004) * u**2) / half_v
     alpha = (far < 1.0).astype(np.float32)
     surface = _cloth(rng, alpha.shape)
-    if rng.random() < 0.25:
+    if rng.random() < 0.4:
         surface = surface * 0.0 + _own_skin(scene, points, rng) * (1.0 + 0.05 * _coarse_noise(rng, alpha.shape))[..., None]
     round_off = 1.0 - rng.uniform(0.0, 0.6) * far.clip(0.0, 1.0) ** 4
-    return _Shape(_coarser(alpha), _coarser((surface * round_off[..., None]).astype(np.float32)))
+    return _Shape(_blended(_coarser(alpha), rng), _coarser((surface * round_off[..., None]).astype(np.float32)))
+
+
+def _blended(alpha: np.ndarray, rng) -> np.ndarray:
+    """With edges that are sometimes out of focus."""
+    return gaussian_filter(alpha, rng.uniform(0.3, 2.5)) if rng.random() < 0.4 else alpha
+
+
+def _band(scene, points, rng) -> _Shape:
+    """A headband, a cap, a bandage, hair under a cloth: all of the forehead from some height on, or a strip of it."""
+    across, up = _face_axes(points)
+    eyes = points[:2].mean(axis=0)
+    low, tall = rng.uniform(16.0, 42.0), rng.choice([rng.uniform(14.0, 40.0), 120.0])
+    bow, slant = rng.uniform(-8.0, 12.0), rng.normal(0.0, 4.0)
+    places = np.linspace(-0.62, 0.62, 9)
+
+    def edge(height):
+        return [eyes + across * at + up * PX_PER_MM * (height + bow * (1.0 - (at / 0.62) ** 2) + slant * at) for at in places]
+
+    alpha = _filled(np.array([*edge(low), *edge(low + tall)[::-1]]))
+    return _Shape(_blended(_coarser(alpha), rng), _coarser(np.clip(_cloth(rng, alpha.shape), 0.0, 2.0)))
 
 
 def _elsewhere(scene, points, rng) -> _Shape:
@@ -378,9 +420,9 @@ def _elsewhere(scene, points, rng) -> _Shape:
     by = rng.uniform(45.0, 110.0) * PX_PER_MM * np.array([np.cos(angle), np.sin(angle), 0.0])
     moved = shift(scene, by, order=1, mode="mirror")
     x, y = _grid()
-    cx, cy = points[rng.choice(_TARGETS)]
+    cx, cy = _target(points, rng)
     around = np.arctan2(y - cy, x - cx)
     radius = rng.uniform(10.0, 30.0) * (1.0 + sum(
         rng.normal(0.0, 0.25) / order * np.cos(order * around + rng.uniform(0.0, 6.28)) for order in (1, 2, 3, 4)))
     inside = (np.hypot(x - cx, (y - cy) * rng.uniform(0.6, 1.4)) < radius).astype(np.float32)
-    return _Shape(_coarser(inside), moved * rng.uniform(0.7, 1.3))
+    return _Shape(_blended(_coarser(inside), rng), moved * rng.uniform(0.7, 1.3))
