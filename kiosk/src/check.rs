@@ -281,6 +281,9 @@ mod tests {
         let found = slips(Some(folder.path()));
         assert_eq!(found.outcome, Outcome::Warning);
         assert!(found.words.contains("slip.key"), "{}", found.words);
+        std::fs::remove_file(folder.path().join("slip.key")).unwrap();
+        std::os::unix::fs::symlink("/nonexistent/key", folder.path().join("slip.key")).unwrap();
+        assert_eq!(slips(Some(folder.path())).outcome, Outcome::Warning, "a link to nowhere is no free place");
         assert_eq!(slips(None).outcome, Outcome::Warning);
     }
 
@@ -291,8 +294,10 @@ mod tests {
             serde_json::json!({"gtin": gtin, "name": {"en": "n"}, "maker": {"en": "m"}, "origin": {"en": "o"},
                 "care": {"efficacy": ["soothing", "glow"], "claim": {"en": "c"}}})
         };
-        let gtins = ["09521234543213", "9521234543213", "09521234543214", "09521234543213"];
-        let catalogue = serde_json::json!({"products": gtins.map(product)});
+        let gtins = ["09521234543213", "9521234543213", "09521234543214", "09521234543213", "00000000000000"];
+        let mut products = gtins.map(product).to_vec();
+        products.push(serde_json::json!({"gtin": "09521234543220\n", "name": 7}));
+        let catalogue = serde_json::json!({ "products": products });
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("kiosk.example.toml");
         let mut config = Config::load(&example).unwrap();
         let origin_of = config.origin.as_mut().unwrap();
@@ -304,6 +309,8 @@ mod tests {
             "expected 14 digits",
             "09521234543214",
             "an earlier product has it",
+            "noughts are no number of a product",
+            "`gtin` \"09521234543220\\n\", is left out: invalid type: integer `7`",
         ]
         .into_iter()
         .enumerate()

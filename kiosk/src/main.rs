@@ -103,12 +103,16 @@ fn locale(tag: &str) -> Result<Locale, String> {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = vision::start_quietly() {
+        let _ = writeln!(io::stderr(), "storehub-kiosk: failed to start without reports of ONNX Runtime: {error}");
+        return ExitCode::FAILURE;
+    }
     match run(Arguments::parse()) {
         Ok(AppExit::Success) => ExitCode::SUCCESS,
         Ok(AppExit::Error(code)) => ExitCode::from(code.get()),
         Err(error) => {
             // Nobody may be reading.
-            let _ = writeln!(io::stderr(), "storehub-kiosk: {error:#}");
+            let _ = writeln!(io::stderr(), "storehub-kiosk: {}", lines(&format!("{error:#}")));
             match error.downcast_ref::<ConfigError>() {
                 Some(_) => ExitCode::from(exits::MISCONFIGURED),
                 None => ExitCode::FAILURE,
@@ -175,18 +179,18 @@ fn check(file: &Path, json: bool) -> anyhow::Result<AppExit> {
         if json {
             writeln!(out, "{}", serde_json::json!({ "check": what, "outcome": outcome, "message": words }))?;
         } else {
-            // No line begins with what stands in a file's name or a value.
-            let words: String = words
-                .trim_end()
-                .split('\n')
-                .map(|line| line.replace(char::is_control, "\u{fffd}"))
-                .collect::<Vec<_>>()
-                .join("\n         ");
-            writeln!(out, "{outcome:<8} {what}: {words}")?;
+            writeln!(out, "{outcome:<8} {what}: {}", lines(words))?;
         }
     }
     let is_bad = findings.iter().any(|finding| finding.outcome == Outcome::Bad);
     Ok(if is_bad { code } else { AppExit::Success })
+}
+
+/// Lines of which none but the first begins with what stands in a file's name or a value, and nothing that moves a cursor.
+fn lines(text: &str) -> String {
+    let is_moving = |letter: char| letter.is_control() || vision::is_bidi_control(letter);
+    let lines = text.trim_end().split('\n').map(|line| line.replace(is_moving, "\u{fffd}"));
+    lines.collect::<Vec<_>>().join("\n         ")
 }
 
 fn png(path: &str) -> Result<PathBuf, String> {

@@ -10,6 +10,8 @@ import os
 
 # Set before numpy loads: with more threads than idle cores, spinning costs more than it gives.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# ONNX Runtime would write a record of its use to disk and send it to its maker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import argparse  # noqa: E402
 import json  # noqa: E402

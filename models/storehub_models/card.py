@@ -211,7 +211,9 @@ On {renders['scenes']} unseen renders, with crops laid by the landmark network: 
 
 ## Where it fails
 
-- What hides less than a finger's width, and what looks like hair or a beard: fur, a dark scarf below the mouth.
+- What hides less than a finger's width, or has the colour of the skin around it and no edge: a plaster, a single finger along the
+  cheek, fingers flat on the forehead. Veils that let the face through, and what looks like hair or a beard: fur, a dark scarf.
+- Sunglasses are glasses to it and no cover. The nose beside thick rims often looks hidden; the kiosk leaves it out where glasses are.
 - Hands in gloves with a print, other people's faces and hair before the face are rare in the renders or absent.
 - A face far from frontal, where landmarks lie beside it.
 
@@ -220,8 +222,8 @@ On {renders['scenes']} unseen renders, with crops laid by the landmark network: 
 The landmark network's renderer with one thing in seven of ten pictures, drawn into the scene's light before the camera: hands of
 two-boned fingers with their own relief, in the face's own colour or another; masks; boxes, bands and ellipses of cloth; pieces of
 the same picture from elsewhere. What real faces have more of than the renderer draws is drawn too and hides nothing: smiles with
-teeth, folds, strongly lit noses, beards, fringes and cast shadows. Which of these to add was seen on some of the bare real faces
-above, which the first training called covered.
+teeth, folds, strongly lit noses, beards, fringes, glare and cast shadows. Which of these to add, and that foreheads must be covered
+too, was seen on some of the real faces above, bare and with patches painted on them, after earlier trainings.
 """
 
 

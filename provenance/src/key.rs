@@ -17,13 +17,14 @@ const TEXT_BYTES_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not `z` and base58btc of the right length and prefix.
-    #[error("`{shown}` is no {what} in Multikey form (`z` and base58 of 34 bytes)")]
+    #[error("`{shown}` is no Ed25519 public key in Multikey form (`z` and base58 of 34 bytes)")]
     Form {
-        /// What was expected.
-        what: &'static str,
-        /// The first characters; never more of a secret.
+        /// The first characters.
         shown: String,
     },
+    /// The same of a secret key, of which nothing is repeated.
+    #[error("its text is no Ed25519 secret key in Multikey form (`z` and base58 of 34 bytes)")]
+    Secret,
     /// The bytes are no point that may verify signatures.
     #[error("`{shown}` is no usable Ed25519 public key")]
     Point {
@@ -38,11 +39,10 @@ pub enum KeyError {
     },
 }
 
-fn bytes_of(text: &str, prefix: [u8; 2], what: &'static str, shown_max: usize) -> Result<[u8; 32], KeyError> {
-    let wrong = || KeyError::Form { what, shown: text.chars().take(shown_max).collect() };
-    let encoded = text.strip_prefix('z').filter(|_| text.len() <= TEXT_BYTES_MAX).ok_or_else(wrong)?;
-    let bytes = bs58::decode(encoded).into_vec().map_err(|_| wrong())?;
-    bytes.strip_prefix(&prefix).and_then(|key| key.try_into().ok()).ok_or_else(wrong)
+fn bytes_of(text: &str, prefix: [u8; 2]) -> Option<[u8; 32]> {
+    let encoded = text.strip_prefix('z').filter(|_| text.len() <= TEXT_BYTES_MAX)?;
+    let bytes = bs58::decode(encoded).into_vec().ok()?;
+    bytes.strip_prefix(&prefix)?.try_into().ok()
 }
 
 fn text_of(key: &[u8; 32], prefix: [u8; 2]) -> String {
@@ -61,7 +61,8 @@ impl PublicKey {
     /// # Errors
     /// When the text is no Multikey, or the key is weak.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        let bytes = bytes_of(text, PUBLIC_PREFIX, "Ed25519 public key", TEXT_BYTES_MAX)?;
+        let wrong = || KeyError::Form { shown: text.chars().take(TEXT_BYTES_MAX).collect() };
+        let bytes = bytes_of(text, PUBLIC_PREFIX).ok_or_else(wrong)?;
         let point = || KeyError::Point { shown: text.to_owned() };
         let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).map_err(|_| point())?;
         if key.is_weak() {
@@ -125,7 +126,7 @@ impl SecretKey {
     /// # Errors
     /// When the text is no secret Multikey; the error shows its first four characters only.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        bytes_of(text, SECRET_PREFIX, "Ed25519 secret key", 4).map(|seed| Self::from_seed(&seed))
+        bytes_of(text, SECRET_PREFIX).map(|seed| Self::from_seed(&seed)).ok_or(KeyError::Secret)
     }
 
     /// The secret as a Multikey, to be kept in a file that nobody else reads.

@@ -133,7 +133,12 @@ pub fn public_key(folder: &Path) -> Result<PublicKey, KeyFileError> {
 pub fn has_key(folder: &Path) -> Result<bool, KeyFileError> {
     match public_key(folder) {
         Ok(_) => Ok(true),
-        Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        // A link that leads nowhere is there, and no key will be made in its place.
+        Err(KeyFileError::Io { source, path, .. })
+            if source.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(&path).is_err() =>
+        {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }
@@ -216,8 +221,8 @@ pub enum SlipError {
 /// # Errors
 /// When it is none, was changed, or holds no longer at `now`.
 pub fn verify(slip: &str, key: &PublicKey, now: Timestamp) -> Result<Timestamp, SlipError> {
-    // Copied text may have other line ends, and an end of its own.
-    let slip = slip.trim().replace("\r\n", "\n");
+    // Copied text may have other line ends, a byte order mark, and an end of its own.
+    let slip = slip.trim_start_matches('\u{feff}').trim().replace("\r\n", "\n");
     let (signed, signature) = slip.rsplit_once(' ').ok_or(SlipError::Form)?;
     let last = signed.rsplit('\n').next().unwrap_or(signed);
     let [FORM, expires, kiosk] = last.split(' ').collect::<Vec<_>>()[..] else { return Err(SlipError::Form) };

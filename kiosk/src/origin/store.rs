@@ -167,7 +167,7 @@ impl TryFrom<LipColourWire> for LipColour {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CatalogueWire {
-    products: Vec<Product>,
+    products: Vec<serde_json::Value>,
 }
 
 /// The store's products by GTIN-14, for every screen.
@@ -345,22 +345,26 @@ fn products(path: &Path) -> Result<BTreeMap<String, Product>, StoreError> {
     let mut products = BTreeMap::new();
     let mut faults = 0;
     for (at, product) in wire.products.into_iter().enumerate() {
-        // One that no code and no shelf can name costs itself alone.
-        let (is_kept, fault) = match unusable(&product, &products) {
-            Some(reason) => (false, Some(format!("is left out: {reason}"))),
-            None if has_unknown_efficacy(&product) => {
-                (true, Some("has a class in `care.efficacy` that no rule asks for".to_owned()))
-            }
-            None => (true, None),
+        // One that cannot be read, or that no code and no shelf can name, costs itself alone.
+        let gtin = product["gtin"].as_str().unwrap_or_default();
+        let gtin: String = gtin.chars().take(GTIN_CHARS_NAMED).collect();
+        let (kept, fault) = match serde_json::from_value::<Product>(product) {
+            Err(error) => (None, Some(format!("is left out: {error}"))),
+            Ok(product) => match unusable(&product, &products) {
+                Some(reason) => (None, Some(format!("is left out: {reason}"))),
+                None if has_unknown_efficacy(&product) => {
+                    (Some(product), Some("has a class in `care.efficacy` that no rule asks for".to_owned()))
+                }
+                None => (Some(product), None),
+            },
         };
         if let Some(fault) = fault {
             faults += 1;
             if faults <= LEFT_OUT_NAMED_MAX {
-                let gtin: String = product.gtin.chars().take(GTIN_CHARS_NAMED).collect();
                 warn!("product {at} of `{}`, `gtin` {gtin:?}, {fault}", path.display());
             }
         }
-        if is_kept {
+        if let Some(product) = kept {
             products.insert(product.gtin.clone(), product);
         }
     }
@@ -375,6 +379,9 @@ fn unusable(product: &Product, known: &BTreeMap<String, Product>) -> Option<Stri
         Err(error) => return Some(error.to_string()),
         Ok(gtin) if gtin.as_str() != product.gtin => {
             return Some(format!("expected 14 digits, `{}`", gtin.as_str()));
+        }
+        Ok(gtin) if gtin.as_str().bytes().all(|digit| digit == b'0') => {
+            return Some("noughts are no number of a product".to_owned());
         }
         Ok(_) => {}
     }

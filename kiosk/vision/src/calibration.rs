@@ -52,6 +52,8 @@ const COEFFICIENT_MAX: f64 = 8.0;
 const ENTRY_MAX: f64 = 32.0;
 /// Determinants below this are those of channels that see the same.
 const DETERMINANT_MIN: f64 = 1e-3;
+/// Linear light that white may come out as: a camera may expose it several stops short, or beyond its range.
+const WHITE: (f64, f64) = (0.1, 20.0);
 
 /// How a camera bends light, besides the curve of sRGB: `a₁·c + a₂·c² + a₃·c³`, which rises from 0 at 0 to 1 at 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -126,9 +128,12 @@ pub enum MatrixError {
     /// Not finite, or too large.
     #[error("has the entry {0}, which must be from -{ENTRY_MAX} to {ENTRY_MAX}")]
     Entry(f64),
-    /// Not invertible.
-    #[error("has the determinant {0}, whose size must be at least {DETERMINANT_MIN}")]
+    /// Not invertible, or colours change places.
+    #[error("has the determinant {0}, which must be at least {DETERMINANT_MIN}")]
     Determinant(f64),
+    /// White comes out as no white of any exposure.
+    #[error("takes white to {0:?}, which must be from {least} to {most} each", least = WHITE.0, most = WHITE.1)]
+    White([f64; 3]),
 }
 
 /// What takes the bytes of one camera, under the light of one kiosk, to colours.
@@ -162,8 +167,12 @@ impl Calibration {
             return Err(MatrixError::Entry(bad));
         }
         let determinant = DMat3::from_cols_array_2d(&matrix).determinant();
-        if determinant.abs() < DETERMINANT_MIN {
+        if determinant < DETERMINANT_MIN {
             return Err(MatrixError::Determinant(determinant));
+        }
+        let white = matrix.map(|row| row.into_iter().sum());
+        if !white.iter().all(|light| (WHITE.0..=WHITE.1).contains(light)) {
+            return Err(MatrixError::White(white));
         }
         let mut byte = 0..=u8::MAX;
         let light = Box::new(std::array::from_fn(|_| {

@@ -131,10 +131,7 @@ impl Covers {
 
 /// What we rely on besides the common part: a square map, one number, and a crop of a sane size.
 fn check(file: &ModelFile<Manifest>) -> Result<u32, ModelError> {
-    let Refine { side_per_eyes_mouth_distance: scale, .. } = file.manifest.refine;
-    if !(0.1..=10.0).contains(&scale) {
-        return file.wrong("the side of a crop", scale.to_string(), "0.1 to 10");
-    }
+    file.check_refine(&file.manifest.refine)?;
     if file.manifest.outputs.glasses.shape != [1] {
         let found = format!("{:?}", file.manifest.outputs.glasses.shape);
         return file.wrong("`outputs.glasses.shape`", found, "[1]");

@@ -40,9 +40,9 @@ impl Serialize for Point {
     }
 }
 
-/// Rounds to two decimals.
+/// Rounds to two decimals, to no negative nought.
 pub(crate) fn hundredths(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
+    (value * 100.0).round() / 100.0 + 0.0
 }
 
 /// An affine map of the plane: `picture = linear · own + offset`.

@@ -641,9 +641,11 @@ fn present_year() -> u16 {
 }
 
 /// At most 40 characters: a message is no place for a whole QR code.
+/// For messages: not longer than a line, and nothing in it that moves a cursor.
 fn shortened(text: &str) -> String {
+    let text = text.escape_debug().collect::<String>();
     if text.chars().count() <= 40 {
-        return text.to_owned();
+        return text;
     }
     text.chars().take(39).chain(['…']).collect()
 }

@@ -5,9 +5,12 @@
 //! looked at first, once for the process, behind a lock.
 
 use std::{
+    env,
     fs::File,
-    io::Read as _,
+    io::{self, Read as _},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
+    process,
     sync::Mutex,
 };
 
@@ -58,6 +61,12 @@ pub enum RuntimeError {
         path: PathBuf,
         /// What the loader says.
         reason: String,
+    },
+    /// This build of the runtime keeps a record of its use and sends it to its maker unless it is told not to.
+    #[error("`{}` is loaded only where {QUIET_VARIABLE} is 1: it would report its use to its maker", path.display())]
+    Reporting {
+        /// The library.
+        path: PathBuf,
     },
     /// A process has one runtime.
     #[error("the ONNX Runtime library `{}` is already loaded; `{}` cannot take its place", loaded.display(), asked.display())]
@@ -118,8 +127,36 @@ pub(crate) struct Network {
     outputs: Vec<Tensor>,
 }
 
+/// What keeps ONNX Runtime from writing an identity of the machine and a record of each start into the user's cache folder
+/// and from sending them to its maker. It reads it when it is loaded; its programming interface is too late.
+pub const QUIET_VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+
+fn is_quiet() -> bool {
+    env::var_os(QUIET_VARIABLE).is_some_and(|value| value == "1")
+}
+
+/// To be called first of all in a program that loads the runtime: puts the very same program, with [`QUIET_VARIABLE`]
+/// set, in this one's place, unless it is set already. A variable of its own process cannot be set safely.
+///
+/// # Errors
+/// When the program cannot be started again.
+pub fn start_quietly() -> io::Result<()> {
+    if is_quiet() {
+        return Ok(());
+    }
+    let mut arguments = env::args_os();
+    let mut again = process::Command::new(env::current_exe()?);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    Err(again.args(arguments).env(QUIET_VARIABLE, "1").exec())
+}
+
 /// Loads the library at `path`, once for the process.
 pub(crate) fn load_runtime(path: &Path) -> Result<(), RuntimeError> {
+    if !is_quiet() {
+        return Err(RuntimeError::Reporting { path: path.to_owned() });
+    }
     let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(loaded) = &*loaded {
         if loaded.path == path {

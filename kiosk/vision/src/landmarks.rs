@@ -231,13 +231,12 @@ impl Landmarker {
 /// What we rely on besides the common part: crops of a sane size, outputs of fitting shape, the five names.
 fn check(file: &ModelFile<Manifest>) -> Result<[usize; 5], ModelError> {
     let manifest = &file.manifest;
-    let scales = [manifest.crop.side_per_box_side]
-        .into_iter()
-        .chain(manifest.refine.as_ref().map(|refine| refine.side_per_eyes_mouth_distance));
-    for scale in scales {
-        if !(0.1..=10.0).contains(&scale) {
-            return file.wrong("the side of a crop", scale.to_string(), "0.1 to 10");
-        }
+    let ManifestCrop { side_per_box_side, shift_y_per_box_side } = manifest.crop;
+    file.within("`crop.side_per_box_side`", side_per_box_side, 0.5..=4.0)?;
+    file.within("`crop.shift_y_per_box_side`", shift_y_per_box_side, -1.0..=1.0)?;
+    file.within("`face_check.no_face_above`", manifest.face_check.no_face_above, 0.0..=1.0)?;
+    if let Some(refine) = &manifest.refine {
+        file.check_refine(refine)?;
     }
     let count = manifest.points.len();
     for (field, output, expected) in [
@@ -298,12 +297,19 @@ mod tests {
     #[test]
     fn a_damaged_or_wrong_model_is_named_with_what_was_expected() {
         type Change = fn(&mut serde_json::Value);
-        let cases: [(Change, &str); 10] = [
+        let cases: [(Change, &str); 14] = [
             (|m| m["schema"] = "other/9".into(), "has `schema` `other/9`, expected `storehub-model/1`"),
             (|m| m["file"] = "../x.onnx".into(), "expected a plain file name"),
             (|m| m["input"]["shape"] = serde_json::json!([1, 1, 96, 96]), "`input.shape` [1, 1, 96, 96]"),
             (|m| m["input"]["colour"] = "BGR".into(), "expected `NCHW` `RGB`"),
-            (|m| m["input"]["std"][1] = 0.into(), "`std` above 0"),
+            (|m| m["input"]["std"][1] = 0.into(), "expected -10.0..=10.0 and 0.01..=100.0"),
+            (|m| m["input"]["std"][1] = 1e308.into(), "`input.std` [0.5, 0.5, 0.5] [0.25, inf, 0.25]"),
+            (|m| m["input"]["mean"][0] = 1e30.into(), "`input.mean` and"),
+            (|m| m["crop"]["side_per_box_side"] = 0.into(), "`crop.side_per_box_side` 0e0, expected 0.5 to 4"),
+            (
+                |m| m["refine"] = serde_json::json!({"side_per_eyes_mouth_distance": 3, "centre_from_eyes": 1e308}),
+                "`refine.centre_from_eyes` 1e308, expected -1 to 2",
+            ),
             (|m| m["points"][2] = "nose".into(), "expected a point `nose_tip`"),
             (|m| m["outputs"]["spread"]["shape"] = serde_json::json!([1, 7]), "[1, 7], expected [1, 5]"),
             (
@@ -323,6 +329,10 @@ mod tests {
         fs::write(folder.path().join(MANIFEST_FILE), "{").unwrap();
         let error = Landmarker::load(folder.path()).err().unwrap().to_string();
         assert!(error.contains("failed to parse the manifest"), "{error}");
+        fs::remove_file(folder.path().join(MANIFEST_FILE)).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join(MANIFEST_FILE)).unwrap();
+        let error = Landmarker::load(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("is not a regular file") && error.contains(MANIFEST_FILE), "{error}");
         fs::remove_file(folder.path().join(MANIFEST_FILE)).unwrap();
         let error = Landmarker::load(folder.path()).err().unwrap().to_string();
         assert!(error.contains("failed to read") && error.contains(MANIFEST_FILE), "{error}");

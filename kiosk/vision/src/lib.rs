@@ -33,6 +33,12 @@ pub mod skin;
 mod skinmap;
 mod wiped;
 
+/// Whether a character turns the direction of what stands around it (Unicode's `Bidi_Control`).
+#[must_use]
+pub fn is_bidi_control(letter: char) -> bool {
+    matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 pub use analyser::{AnalyseError, Analyser, LoadError};
 pub use calibration::Calibration;
 
@@ -41,6 +47,7 @@ pub use face::FaceBox;
 pub use frame::Frame;
 pub use geometry::Point;
 pub use head::HeadTurn;
+pub use inference::{QUIET_VARIABLE, start_quietly};
 pub use landmarks::{Face, FivePoints};
 pub use picture::{Picture, PictureError};
 pub use skin::SkinReport;

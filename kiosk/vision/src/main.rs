@@ -161,6 +161,10 @@ fn main() -> ExitCode {
     // A decoder that panics is caught and reported as an error of its picture; without this hook the
     // panic's own message would be printed as well.
     std::panic::set_hook(Box::new(|_| {}));
+    if let Err(error) = vision::start_quietly() {
+        eprintln!("storehub-vision: failed to start without reports of ONNX Runtime: {error}");
+        return ExitCode::FAILURE;
+    }
     let command = Cli::parse().command;
     let is_json = command.is_json();
     let error = match std::panic::catch_unwind(|| run(command)) {
@@ -176,9 +180,14 @@ fn main() -> ExitCode {
         // Nobody is left to tell when this cannot be written.
         _ = writeln!(io::stdout(), "{}", json!({ "error": error }));
     } else {
-        eprintln!("storehub-vision: {error}");
+        eprintln!("storehub-vision: {}", plain(&error));
     }
     ExitCode::FAILURE
+}
+
+/// On one line and with nothing in it that moves a cursor: names of files come from anywhere.
+fn plain(text: &str) -> String {
+    text.replace(|letter: char| letter.is_control() || vision::is_bidi_control(letter), "\u{fffd}")
 }
 
 impl Command {
@@ -326,8 +335,8 @@ fn each<T: Serialize>(
         let line = match (&found, pictures.json) {
             (Ok((found, ms)), true) => serde_json::to_string(&Line { file: &name, found, ms: *ms })?,
             (Err(error), true) => json!({ "file": name, "error": format!("{error:#}") }).to_string(),
-            (Ok((found, ms)), false) => format!("{} ({ms} ms)\n{}", file.display(), show(found)),
-            (Err(error), false) => format!("{}\n  error: {error:#}", file.display()),
+            (Ok((found, ms)), false) => format!("{} ({ms} ms)\n{}", plain(&name), show(found)),
+            (Err(error), false) => format!("{}\n  error: {}", plain(&name), plain(&format!("{error:#}"))),
         };
         if let Err(error) = writeln!(out, "{}", line.trim_end()) {
             // Whoever read our output has seen enough.

@@ -4,7 +4,9 @@
 //! Runtime. What a network's outputs mean is its own module's business.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Read as _,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +14,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    crop::Refine,
     face::hex,
     inference::{Network, NetworkError, Tensor},
     wiped::Wiped,
@@ -20,6 +23,9 @@ use crate::{
 const MANIFEST_SCHEMA: &str = "storehub-model/1";
 /// Larger manifests are refused unread.
 const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
+/// What is taken from a colour of 0 to 1 and what that is divided by: anything else blinds a network.
+const MEAN_MAX: f32 = 10.0;
+const STD: (f32, f32) = (0.01, 100.0);
 /// Larger networks are refused unread; ours have about 1 MB.
 const NETWORK_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
@@ -34,13 +40,17 @@ pub enum ModelError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A folder, a pipe or a device.
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile {
+        /// What it is called.
+        path: PathBuf,
+    },
     /// A file is too large to be what it should be.
-    #[error("`{}` has {found} bytes, at most {limit} are expected", path.display())]
+    #[error("`{}` has more than {limit} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
-        found: u64,
         /// The limit.
         limit: u64,
     },
@@ -151,6 +161,26 @@ impl<M: DeserializeOwned + AsRef<Header>> ModelFile<M> {
         Err(ModelError::Field { path: self.path.clone(), field, found, expected: expected.into() })
     }
 
+    /// That a number lies within bounds.
+    pub(crate) fn within(
+        &self,
+        field: &'static str,
+        value: f64,
+        bounds: RangeInclusive<f64>,
+    ) -> Result<(), ModelError> {
+        if bounds.contains(&value) {
+            return Ok(());
+        }
+        self.wrong(field, format!("{value:e}"), format!("{} to {}", bounds.start(), bounds.end()))
+    }
+
+    /// That a crop is laid over the face: another one would see nothing of it, and nothing would be said.
+    pub(crate) fn check_refine(&self, refine: &Refine) -> Result<(), ModelError> {
+        let Refine { side_per_eyes_mouth_distance, centre_from_eyes } = *refine;
+        self.within("`refine.side_per_eyes_mouth_distance`", side_per_eyes_mouth_distance, 1.0..=6.0)?;
+        self.within("`refine.centre_from_eyes`", centre_from_eyes, -1.0..=2.0)
+    }
+
     /// The network with these outputs, if its file is the one that the manifest was written for. The runtime must be
     /// loaded.
     pub(crate) fn network(&self, outputs: &[(&str, &Output)]) -> Result<Network, ModelError> {
@@ -184,9 +214,11 @@ impl<M: DeserializeOwned + AsRef<Header>> ModelFile<M> {
             let found = format!("`{}` `{}`", input.layout, input.colour);
             return self.wrong("`input.layout` and `input.colour`", found, "`NCHW` `RGB`");
         }
-        if !input.std.iter().all(|std| *std > 0.0) || !input.mean.iter().all(|mean| mean.is_finite()) {
+        let (mean, std) = (-MEAN_MAX..=MEAN_MAX, STD.0..=STD.1);
+        if !input.std.iter().all(|at| std.contains(at)) || !input.mean.iter().all(|at| mean.contains(at)) {
             let found = format!("{:?} {:?}", input.mean, input.std);
-            return self.wrong("`input.mean` and `input.std`", found, "numbers, `std` above 0");
+            let expected = format!("{mean:?} and {std:?}");
+            return self.wrong("`input.mean` and `input.std`", found, expected);
         }
         Ok(side)
     }
@@ -207,9 +239,14 @@ impl Input {
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ModelError> {
     let fail = |source| ModelError::Read { path: path.to_owned(), source };
-    let found = fs::metadata(path).map_err(fail)?.len();
-    if limit < found {
-        return Err(ModelError::TooLarge { path: path.to_owned(), found, limit });
+    // Asked before opening: to open a pipe would wait for its writer.
+    if !fs::metadata(path).map_err(fail)?.is_file() {
+        return Err(ModelError::NotAFile { path: path.to_owned() });
     }
-    fs::read(path).map_err(fail)
+    let mut bytes = Vec::new();
+    File::open(path).map_err(fail)?.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if limit < bytes.len() as u64 {
+        return Err(ModelError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
 }

@@ -38,6 +38,7 @@ pub use report::{
 };
 
 use crate::{
+    geometry::hundredths,
     landmarks::Face,
     picture::{Grey, Picture},
     skinmap::SkinMaps,
@@ -51,6 +52,8 @@ use statistics::spread_95;
 
 /// A score whose interval is wider says little of where it lies.
 const SCORE_WIDTH_MAX: u8 = 40;
+/// Lines under an eye so many times as dense as on the whole face are no lines of the skin alone.
+const LIDS_TIMES: f64 = 3.0;
 /// Frames of a burst.
 pub const BURST_MAX: usize = 5;
 
@@ -138,7 +141,7 @@ pub(crate) fn report(
     };
     clock.lap("measure");
     let shown = looks.swap_remove(sharpest);
-    let outlines = shown.regions.iter().map(|region| region.outline.clone()).collect();
+    let outlines: Vec<RegionOutline> = shown.regions.iter().map(|region| region.outline.clone()).collect();
     SkinReport {
         schema: SCHEMA,
         model,
@@ -147,14 +150,15 @@ pub(crate) fn report(
         regions: shown
             .regions
             .iter()
+            .filter(|_| is_ok)
             .map(|region| (region.outline.id.name(), region_report(region)))
             .collect(),
         capture: capture_report(&shown, decoding),
         disclosures: ["cosmetic-not-medical", "appearance-in-this-photo", "no-image-stored"],
         timing_ms: clock.stop(),
         shown: sharpest,
+        overlay: shown.maps.filter(|_| is_ok).map(|maps| Overlay::new(maps, &outlines)),
         outlines,
-        overlay: shown.maps.filter(|_| is_ok).map(Overlay::new),
     }
 }
 
@@ -212,7 +216,9 @@ fn metric(
         .zip(reference.score(id, whole.value - whole.half))
         .map(|(low, high)| [low, high]);
     let is_wide = score_ci.is_some_and(|[low, high]| SCORE_WIDTH_MAX < high - low);
-    let doubt = doubt(id, &sharpest.capture, decoding).or(is_wide.then_some("wide_interval"));
+    let doubt = doubt(id, &sharpest.capture, decoding)
+        .or((id == MetricId::Lines && are_of_lids(found)).then_some("lids"))
+        .or(is_wide.then_some("wide_interval"));
     Metric {
         id,
         kind: "measure",
@@ -229,6 +235,16 @@ fn metric(
             regions,
         }),
     }
+}
+
+/// Whether the lines lie under the eyes above all: a smile, or the edge of a lid.
+fn are_of_lids(found: &Found) -> bool {
+    let under_eyes = found
+        .regions
+        .iter()
+        .filter(|(id, _)| matches!(id, RegionId::UnderEyeL | RegionId::UnderEyeR))
+        .map(|(_, estimate)| estimate.value);
+    LIDS_TIMES * found.all.value < under_eyes.fold(0.0, f64::max)
 }
 
 /// Why a metric of a capture that is fit is still to be doubted.
@@ -309,10 +325,6 @@ fn no_metric(id: MetricId, reason: &'static str) -> Metric {
 
 fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
-}
-
-fn hundredths(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
 }
 
 #[cfg(test)]
@@ -533,6 +545,22 @@ mod tests {
         };
         assert_eq!(status(MetricId::UnderEye), Some((Status::LowConfidence, Some("glasses"))));
         assert_eq!(status(MetricId::Shine), Some((Status::Ok, None)));
+    }
+
+    #[test]
+    fn lines_that_are_folds_of_the_lids_are_a_doubt() {
+        let estimate = |value| Estimate { value, half: 0.1 };
+        let found = |under_eye, forehead| Found {
+            all: estimate(2.0),
+            count: None,
+            regions: vec![
+                (RegionId::Forehead, estimate(forehead)),
+                (RegionId::UnderEyeL, estimate(under_eye)),
+                (RegionId::UnderEyeR, estimate(0.0)),
+            ],
+        };
+        assert!(are_of_lids(&found(26.0, 0.0)));
+        assert!(!are_of_lids(&found(5.0, 26.0)), "a forehead has lines of its own");
     }
 
     #[test]

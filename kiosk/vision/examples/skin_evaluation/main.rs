@@ -43,6 +43,7 @@ const PARTS: [(&str, Part); 7] = [
 ];
 
 fn main() -> Result<()> {
+    vision::start_quietly()?;
     let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/weights");
     let analyser = Analyser::load(Some(&weights), None).context("failed to load the models")?;
     let args: Vec<String> = env::args().skip(1).collect();

@@ -19,6 +19,8 @@ const SAMPLES_MIN: usize = 400;
 const VALID_SHARE_MIN: f64 = 0.5;
 /// Pores are resolved from so many pixels a millimetre on.
 pub(crate) const PORES_PX_PER_MM_MIN: f64 = 8.0;
+/// Edges must be no wider than this share of the distance of the eyes, 0.3 mm: pores are as wide.
+const PORES_BLUR_PCT_MAX: f64 = 0.5;
 /// A region with less plain skin, in square centimetres, says nothing about pores.
 const PORES_CM2_MIN: f64 = 0.5;
 /// A normal distribution's standard deviation over its median absolute deviation.
@@ -98,7 +100,8 @@ impl Look {
         if px_per_mm < PORES_PX_PER_MM_MIN {
             return Err("px_per_mm<8");
         }
-        if self.capture.has("not_sharp") {
+        // An enlarged picture has the pixels and not the detail.
+        if self.capture.blur_pct.is_none_or(|blur| PORES_BLUR_PCT_MAX < blur) {
             return Err("not_sharp");
         }
         let searched = self

@@ -136,7 +136,7 @@ mod tests {
         let mut maps = SkinMaps::plain(&picture, &points).unwrap();
         // The lower half is covered.
         maps.cover(128, 128);
-        let overlay = Overlay::new(maps);
+        let overlay = Overlay::new(maps, &crate::skin::regions::outlines(&points));
         let masks = overlay.masks();
         let ids: Vec<&str> = masks.iter().map(|mask| mask.id).collect();
         assert_eq!(ids, ["skin", "lines", "spots", "redness", "shine"]);

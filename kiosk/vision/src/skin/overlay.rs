@@ -1,8 +1,8 @@
 //! Where on the face lies what was measured: for drawing over the picture while the visitor looks at it.
 
-use super::{MetricId, statistics::median};
+use super::{MetricId, RegionOutline, statistics::median};
 use crate::{
-    geometry::Point,
+    geometry::{Point, for_each_pixel_inside},
     skinmap::{Channel, SkinMaps},
 };
 
@@ -17,14 +17,22 @@ pub struct Overlay {
     maps: SkinMaps,
     /// The blood of the face's middle, as the maps tell it.
     own_blood: f32,
+    /// 1 for the cells within the regions: what is drawn is what was measured.
+    measured: Vec<f32>,
 }
 
 impl Overlay {
-    pub(crate) fn new(maps: SkinMaps) -> Self {
+    pub(crate) fn new(maps: SkinMaps, outlines: &[RegionOutline]) -> Self {
         let plain = (0..maps.blood.len()).filter(|cell| maps.is_plain(*cell));
         #[expect(clippy::cast_possible_truncation, reason = "it was an f32")]
         let own_blood = median(plain.map(|cell| f64::from(maps.blood[cell])).collect()) as f32;
-        Self { maps, own_blood }
+        let side = u32::try_from(maps.side).expect("a few hundred cells");
+        let mut measured = vec![0.0; maps.blood.len()];
+        for outline in outlines {
+            let polygon: Vec<Point> = outline.polygon.iter().map(|corner| maps.place(*corner)).collect();
+            for_each_pixel_inside(&polygon, side, side, |x, y| measured[(y * side + x) as usize] = 1.0);
+        }
+        Self { maps, own_blood, measured }
     }
 
     /// Cells of the maps along each side.
@@ -60,11 +68,12 @@ impl Overlay {
         )
     }
 
-    /// How much of what `metric` measures is seen at a place of the picture, 0 to 1; nought beside bare skin, and for
-    /// metrics that compare whole regions.
+    /// How much of what `metric` measures is seen at a place of the picture, 0 to 1; nought beside the regions and bare
+    /// skin, and for metrics that compare whole regions.
     #[must_use]
     pub fn strength(&self, metric: MetricId, at: Point) -> f32 {
-        if !self.maps.is_skin(at) {
+        let is_measured = self.maps.between(&self.measured, at).is_some_and(|share| 0.5 <= share);
+        if !(is_measured && self.maps.is_skin(at)) {
             return 0.0;
         }
         let above = |channel, threshold: f32| {

@@ -20,6 +20,11 @@ use crate::geometry::hundredths;
 const ITA_UNCALIBRATED_DEG: (f64, f64) = (12.9, 18.1);
 const ITA_CALIBRATED_DEG: (f64, f64) = (1.7, 2.7);
 
+/// An arctangent.
+const ITA_MAX_DEG: f64 = 90.0;
+/// The lightness of white: what is lighter is no skin under the light of the calibration.
+const WHITE_L: f64 = 100.0;
+
 /// Tone of the cheeks, on the forehead alone where neither can be used; over several looks the median of each.
 pub(crate) fn tone(looks: &[&Look], decoding: &Decoding) -> Tone {
     let all: Vec<BTreeMap<&'static str, Reading>> = looks.iter().map(|look| readings(look)).collect();
@@ -32,6 +37,9 @@ pub(crate) fn tone(looks: &[&Look], decoding: &Decoding) -> Tone {
         Reading::middle(&found)
     };
     let Some(values) = median(FACE) else { return no_tone("too_little_visible_skin", decoding) };
+    if WHITE_L < values.lab.l {
+        return no_tone("over_exposed", decoding);
+    }
     let reason = match decoding {
         Decoding::Srgb => Some("uncalibrated"),
         Decoding::Calibrated(_) => {
@@ -142,7 +150,8 @@ impl Reading {
             }),
             ita_deg: hundredths(ita),
             // Two independent errors add as squares.
-            ita_ci: [-1.0, 1.0].map(|sign| hundredths(ita + sign * self.ita_deg.hypot(p90))),
+            ita_ci: [-1.0, 1.0]
+                .map(|sign| hundredths((ita + sign * self.ita_deg.hypot(p90)).clamp(-ITA_MAX_DEG, ITA_MAX_DEG))),
             ita_repeat_deg: hundredths(self.ita_deg),
             ita_systematic_deg: mean,
         }
