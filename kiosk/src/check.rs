@@ -283,7 +283,11 @@ mod tests {
         assert!(found.words.contains("slip.key"), "{}", found.words);
         std::fs::remove_file(folder.path().join("slip.key")).unwrap();
         std::os::unix::fs::symlink("/nonexistent/key", folder.path().join("slip.key")).unwrap();
-        assert_eq!(slips(Some(folder.path())).outcome, Outcome::Warning, "a link to nowhere is no free place");
+        assert_eq!(
+            slips(Some(folder.path())).outcome,
+            Outcome::Warning,
+            "a link to nowhere is no free place"
+        );
         assert_eq!(slips(None).outcome, Outcome::Warning);
     }
 

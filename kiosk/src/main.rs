@@ -104,7 +104,10 @@ fn locale(tag: &str) -> Result<Locale, String> {
 
 fn main() -> ExitCode {
     if let Err(error) = vision::start_quietly() {
-        let _ = writeln!(io::stderr(), "storehub-kiosk: failed to start without reports of ONNX Runtime: {error}");
+        let _ = writeln!(
+            io::stderr(),
+            "storehub-kiosk: failed to start without reports of ONNX Runtime: {error}"
+        );
         return ExitCode::FAILURE;
     }
     match run(Arguments::parse()) {

@@ -305,9 +305,15 @@ mod tests {
             (|m| m["input"]["std"][1] = 0.into(), "expected -10.0..=10.0 and 0.01..=100.0"),
             (|m| m["input"]["std"][1] = 1e308.into(), "`input.std` [0.5, 0.5, 0.5] [0.25, inf, 0.25]"),
             (|m| m["input"]["mean"][0] = 1e30.into(), "`input.mean` and"),
-            (|m| m["crop"]["side_per_box_side"] = 0.into(), "`crop.side_per_box_side` 0e0, expected 0.5 to 4"),
             (
-                |m| m["refine"] = serde_json::json!({"side_per_eyes_mouth_distance": 3, "centre_from_eyes": 1e308}),
+                |m| m["crop"]["side_per_box_side"] = 0.into(),
+                "`crop.side_per_box_side` 0e0, expected 0.5 to 4",
+            ),
+            (
+                |m| {
+                    m["refine"] =
+                        serde_json::json!({"side_per_eyes_mouth_distance": 3, "centre_from_eyes": 1e308})
+                },
                 "`refine.centre_from_eyes` 1e308, expected -1 to 2",
             ),
             (|m| m["points"][2] = "nose".into(), "expected a point `nose_tip`"),

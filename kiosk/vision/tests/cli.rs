@@ -333,14 +333,9 @@ fn what_is_missing_for_faces_is_named() {
     std::fs::create_dir(&models).expect("the folder is ours");
     let none = run(&models, &runtime);
     assert!(none.contains("failed to read") && none.contains("landmark96.json"), "{none}");
-    for file in [
-        "landmark96.json",
-        "landmark96.onnx",
-        "cover96.json",
-        "cover96.onnx",
-        "skinmap.json",
-        "skinmap.onnx",
-    ] {
+    for file in
+        ["landmark96.json", "landmark96.onnx", "cover96.json", "cover96.onnx", "skinmap.json", "skinmap.onnx"]
+    {
         std::fs::copy(weights().join(file), models.join(file)).expect("models are part of the repository");
     }
     let path = models.join("landmark96.onnx");

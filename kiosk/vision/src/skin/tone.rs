@@ -150,8 +150,9 @@ impl Reading {
             }),
             ita_deg: hundredths(ita),
             // Two independent errors add as squares.
-            ita_ci: [-1.0, 1.0]
-                .map(|sign| hundredths((ita + sign * self.ita_deg.hypot(p90)).clamp(-ITA_MAX_DEG, ITA_MAX_DEG))),
+            ita_ci: [-1.0, 1.0].map(|sign| {
+                hundredths((ita + sign * self.ita_deg.hypot(p90)).clamp(-ITA_MAX_DEG, ITA_MAX_DEG))
+            }),
             ita_repeat_deg: hundredths(self.ita_deg),
             ita_systematic_deg: mean,
         }
