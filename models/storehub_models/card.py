@@ -182,8 +182,9 @@ def _cover(report: dict, manifest: dict) -> str:
     real = "No real faces were at hand when this card was made."
     if "real_faces" in report:
         hd, lr = report["real_faces"]["faces_hd"], report["real_faces"]["faces_lr"]
-        real = "\n" + (f"Of {hd['faces']} bare real faces {hd['called_covered']} were called covered, and of {lr['faces']} in 250 px "
-                f"headshots {lr['called_covered']} (the most that was called hidden of one: {100 * hd['most']:.0f} % and "
+        real = (f"\nCalled covered: {hd['called_covered']} of {hd['faces']} real faces with nothing before them, and "
+                f"{lr['called_covered']} of {lr['faces']} in 250 px headshots (the most that was called hidden of one: "
+                f"{100 * hd['most']:.0f} % and "
                 f"{100 * lr['most']:.0f} %). Real pictures of covered faces were not at hand: what hides is drawn by our own "
                 "code in all of these figures, and in those of docs/skin-report.md by other code of ours."
                 f"\n\nGlasses were found on {hd['glasses_found']} of {hd['glasses']} real faces with them, and on "

@@ -51,7 +51,8 @@ struct ManifestOutputs {
 pub struct Cover {
     crop: Crop,
     side: u32,
-    cells: Vec<f32>,
+    /// Comes from somebody's picture.
+    cells: Wiped<f32>,
     pub(crate) glasses: f64,
 }
 
@@ -67,7 +68,7 @@ impl Cover {
             let place = Point::new(place(at % side, crop.centre.x), place(at / side, crop.centre.y));
             f32::from(u8::from(is_hidden(place)))
         });
-        Self { crop, side, cells: cells.collect(), glasses }
+        Self { crop, side, cells: Wiped::new(cells.collect()), glasses }
     }
 
     /// The mean probability that a place inside this polygon of the picture is hidden; none of a polygon without a cell.
@@ -120,7 +121,7 @@ impl Covers {
         let outputs = self.network.lock().unwrap_or_else(PoisonError::into_inner).run(&input)?;
         let [cells, glasses] = outputs.as_slice() else { unreachable!("two outputs were asked for") };
         let glasses = glasses.iter().copied().map(f64::from).sum();
-        Ok(Cover { crop, side: self.side, cells: cells.clone(), glasses })
+        Ok(Cover { crop, side: self.side, cells: Wiped::new(cells.clone()), glasses })
     }
 
     /// As [`Network::forget`].
@@ -153,7 +154,7 @@ mod tests {
     fn cover(hidden: impl Fn(u32, u32) -> bool) -> Cover {
         let crop = Crop { centre: Point::new(100.0, 200.0), side: 80.0 };
         let cells = (0..16 * 16).map(|at| f32::from(u8::from(hidden(at % 16, at / 16)))).collect();
-        Cover { crop, side: 16, cells, glasses: 0.0 }
+        Cover { crop, side: 16, cells: Wiped::new(cells), glasses: 0.0 }
     }
 
     #[test]

@@ -640,8 +640,7 @@ fn present_year() -> u16 {
     u16::try_from(1970 + seconds / 31_556_952).unwrap_or(u16::MAX)
 }
 
-/// At most 40 characters: a message is no place for a whole QR code.
-/// For messages: not longer than a line, and nothing in it that moves a cursor.
+/// At most 40 characters, and none that moves a cursor: a message is no place for a whole QR code.
 fn shortened(text: &str) -> String {
     let text = text.escape_debug().collect::<String>();
     if text.chars().count() <= 40 {

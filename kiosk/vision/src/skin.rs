@@ -617,7 +617,11 @@ mod tests {
         let dark = fine.rgb().iter().map(|byte| u8::try_from(u16::from(*byte) * 28 / 100).unwrap()).collect();
         let dark = Picture::from_rgb(SIDE, SIDE, dark).unwrap();
         let orange = picture([190, 90, 40], [190, 90, 40]);
-        let cases: [(&Picture, Vec<Face>, &str); 14] = [
+        let without_blue = picture([190, 140, 0], [190, 140, 0]);
+        let nearly_grey = picture([150, 144, 142], [150, 144, 142]);
+        let cases: [(&Picture, Vec<Face>, &str); 16] = [
+            (&without_blue, vec![face()], "colour_cast"),
+            (&nearly_grey, vec![face()], "no_colour"),
             (&dark, vec![face()], "too_dark"),
             (&orange, vec![face()], "colour_cast"),
             (&fine, vec![], "no_face"),
@@ -639,7 +643,7 @@ mod tests {
             assert_eq!((report.tone.status, report.tone.values), (Status::NotMeasurable, None));
             assert!(report.metrics.iter().all(|metric| metric.measured.is_none() && metric.reason.is_some()));
             let text = serde_json::to_string(&report).unwrap();
-            assert!(!text.contains("\"L\"") && !text.contains("null"), "{text}");
+            assert!(report.regions.is_empty() && !text.contains("\"L\"") && !text.contains("null"), "{text}");
         }
     }
 

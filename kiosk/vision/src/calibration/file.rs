@@ -281,9 +281,16 @@ mod tests {
         }
         let flat = Calibration { matrix: [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], ..example() };
         let falling = Calibration { curve: Curve([4.5, -7.0, 3.5]), ..example() };
-        for (bad, expected) in
-            [(flat, "`matrix` has the determinant 0"), (falling, "`curve` does not rise everywhere")]
-        {
+        let swapped =
+            Calibration { matrix: [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]], ..example() };
+        let black =
+            Calibration { matrix: [[1.0, -0.99, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], ..example() };
+        for (bad, expected) in [
+            (flat, "`matrix` has the determinant 0"),
+            (swapped, "`matrix` has the determinant -1"),
+            (black, "`matrix` takes white to ["),
+            (falling, "`curve` does not rise everywhere"),
+        ] {
             let error = Calibration::parse(&bad.to_json()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
