@@ -97,6 +97,12 @@ def _reference(args) -> None:
     reference.write(args.work, args.weights, args.vision, args.faces)
 
 
+def _closeups(args) -> None:
+    from . import closeups
+
+    print(json.dumps({"folder": str(closeups.folder(args.work))}))
+
+
 def _compare(args) -> None:
     from . import compare
 
@@ -164,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     reference.add_argument("--vision", type=Path, required=True, help="the program storehub-vision")
     reference.add_argument("--faces", type=int, default=REFERENCE_FACES,
                            help="how many faces are drawn (default: %(default)s)")
+    command("closeups", _closeups, "faces from so near that pores would show", work)
     command("compare", _compare, "line and spot masks beside classical ones", work, weights)
     turned = command("turned", _turned, "what the gate says of turned heads", weights)
     turned.add_argument("--vision", type=Path, required=True, help="the program storehub-vision")

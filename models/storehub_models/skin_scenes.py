@@ -28,8 +28,8 @@ FRAME_PX = 512
 VIEW_MM = 176.0
 # Below the pupils, where the frame has its middle.
 CENTRE_Y_MM = 18.0
-CELL_MM = 0.3
-EYE_EDGE = 0.35
+# The grid's cell in mm, and the width of the edges of eyes.
+GRID = (0.3, 0.35)
 MAPS = ("skin", "lines", "spots", "redness", "shine", "line_contrast", "spot_contrast")
 # The mean of a picture that contrasts are told for: the middle of what the cameras' exposures give.
 EXPOSED_MEAN = 0.25
@@ -44,10 +44,11 @@ class SkinScene:
     melanin: float
 
 
-def render_skin(seed: int, frame_px: int = FRAME_PX, view_mm: float = VIEW_MM) -> SkinScene:
+def render_skin(seed: int, frame_px: int = FRAME_PX, view_mm: float = VIEW_MM, grid: tuple[float, float] = GRID,
+                camera=render._camera) -> SkinScene:
     """The scene of one seed; in a larger frame with a wider view it is a picture as a camera takes it."""
     rng = np.random.default_rng([7_933, seed])
-    with render.finer_grid(CELL_MM, EYE_EDGE):
+    with render.finer_grid(*grid):
         face = render._draw_face(rng)
         fine = mesostructure.draw(face, rng)
         z, t = render._head_height(face, rng)
@@ -62,7 +63,7 @@ def render_skin(seed: int, frame_px: int = FRAME_PX, view_mm: float = VIEW_MM) -
         layers = {"radiance": radiance, "alpha": alpha, "mirrored": mirrored.mean(axis=2), "skin": bare,
                   "lines": fine.lines, "spots": fine.spots, "redness": fine.redness,
                   "unlined": unlined, "unspotted": unspotted}
-        return _photograph(face, layers, z + fine.height * bare, camera_from_head, (frame_px, view_mm), rng)
+        return _photograph(face, layers, z + fine.height * bare, camera_from_head, (frame_px, view_mm), camera, rng)
 
 
 class _Light:
@@ -76,14 +77,14 @@ class _Light:
     def on(self, albedo, z, relief, bare, gloss):
         """Radiance, and the part of it that the surface mirrors; `relief` is the height of the fine structure in mm."""
         # A valley of the skin sees less of the sky.
-        hollow = np.clip((gaussian_filter(relief, 1.2 / CELL_MM) - relief) / 0.5, 0.0, 1.0)
+        hollow = np.clip((gaussian_filter(relief, 1.2 / render.GRID_MM) - relief) / 0.5, 0.0, 1.0)
         albedo = albedo * (1.0 - 0.45 * hollow * bare)[..., None]
         self.rng.bit_generator.state = self.highlights
         return render._shade(albedo, z, self.directions, self.colours, self.ambient, self.sky, gloss * bare, self.rng,
                              relief=relief * bare)
 
 
-def _photograph(face, layers, z, camera_from_head, frame, rng) -> SkinScene:
+def _photograph(face, layers, z, camera_from_head, frame, camera, rng) -> SkinScene:
     frame_px, view_mm = frame
     distance = float(np.exp(rng.uniform(np.log(420.0), np.log(1800.0))))
     eye = render.Eye(z, camera_from_head, distance)
@@ -103,7 +104,7 @@ def _photograph(face, layers, z, camera_from_head, frame, rng) -> SkinScene:
     exposure = EXPOSED_MEAN / max(float(scene.mean()), 1e-3)
     maps = maps_of(skin, seen["lines"], seen["spots"], seen["redness"], np.clip(seen["mirrored"] / light, 0.0, 1.0),
                    *(difference(exposure * seen["radiance"], exposure * seen[name]) for name in ("unlined", "unspotted")))
-    return SkinScene(render._camera(scene.astype(np.float32), rng), maps, face.melanin)
+    return SkinScene(camera(scene.astype(np.float32), rng), maps, face.melanin)
 
 
 def maps_of(skin, *others) -> np.ndarray:

@@ -64,28 +64,16 @@ def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None,
     if training.is_finished(out / "cover.json", settings, covers.VERSION, data.refresh()):
         return
     model = network.CoverNet().to(memory_format=torch.channels_last)
-    averaged = training.Average(model, settings.average_decay)
-    optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    out.mkdir(parents=True, exist_ok=True)
-    started, running = time.monotonic(), []
-    for step in range(settings.steps):
-        training.set_rate(optimiser, settings.learning_rate, step, settings.steps, settings.warmup_steps)
+    started = time.monotonic()
+
+    def loss_of_step(_step: int):
         picture, wanted, worn = batch_of(data, rng, settings.batch)
         # The convolutions run in bfloat16, which halves the time; the loss stays in float32.
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden, glasses = model(crops.normalised(picture))
         loss = loss_of(hidden.float(), glasses.float(), wanted, worn, settings)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        averaged.take_in(model, step)
-        running.append(loss.item())
-        if (step + 1) % log_every == 0:
-            print(f"step {step + 1}/{settings.steps}  loss {np.mean(running):.4f}  {time.monotonic() - started:.0f} s",
-                  flush=True)
-            running.clear()
-            torch.save(averaged.state, out / "cover.pt")
-    torch.save(averaged.state, out / "cover.pt")
+        return loss, loss.item()
+
+    training.descend(model, settings, (settings.steps, settings.learning_rate), out / "cover.pt", loss_of_step, log_every)
     training.end(out / "cover.json", model, settings, started, renderer=covers.VERSION, scenes=data.refresh(),
                  samples_seen=settings.steps * settings.batch, threads=1)

@@ -48,7 +48,7 @@ class Settings:
 class SceneSet:
     """All shards that are there so far, in memory."""
 
-    def __init__(self, folder: Path, limit: int | None = None, kind: scenes.Kind = scenes.LANDMARKS) -> None:
+    def __init__(self, folder: Path, limit: int | None, kind: scenes.Kind) -> None:
         self.folder, self.limit, self.kind = folder, limit, kind
         self.loaded: list[dict[str, np.ndarray]] = []
 
@@ -181,39 +181,26 @@ def train(scene_folder: Path, out: Path, settings: Settings, shards: int | None,
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
-    data = SceneSet(scene_folder, shards)
+    data = SceneSet(scene_folder, shards, scenes.LANDMARKS)
     if data.refresh() == 0:
         raise FileNotFoundError(f"no shard `{scenes.LANDMARKS.path(scene_folder, 0)}`: render scenes first")
     if training.is_finished(out / "training.json", settings, render.VERSION, data.refresh()):
         return
     model = network.landmark_net().to(memory_format=torch.channels_last)
-    averaged = training.Average(model, settings.average_decay)
-    optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     centres = network.cell_centres()
-    out.mkdir(parents=True, exist_ok=True)
-    started, running = time.monotonic(), []
-    for step in range(settings.steps):
+    started = time.monotonic()
+
+    def loss_of_step(step: int):
         if step % 100 == 0:
             data.refresh()
-        training.set_rate(optimiser, settings.learning_rate, step, settings.steps, settings.warmup_steps)
         images, points, boxes = data.batch(rng, settings.batch)
         picture, target = make_crops(images, points, boxes, rng, settings)
         # The convolutions run in bfloat16, which halves the time; decoding and loss stay in float32.
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(normalised(cover_boxes(vary_light(picture, rng), rng)))
         loss, error = loss_of(logits.float(), target, centres, settings)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        averaged.take_in(model, step)
-        running.append(float(error))
-        if (step + 1) % log_every == 0:
-            spent = time.monotonic() - started
-            print(f"step {step + 1}/{settings.steps}  loss {loss.item():.3f}  named error "
-                  f"{np.mean(running) * crop.INPUT_PX:.2f} px  scenes {data.refresh()}  {spent:.0f} s", flush=True)
-            running.clear()
-            torch.save(averaged.state, out / "weights.pt")
-    torch.save(averaged.state, out / "weights.pt")
+        return loss, error * crop.INPUT_PX
+
+    training.descend(model, settings, (settings.steps, settings.learning_rate), out / "weights.pt", loss_of_step, log_every)
     training.end(out / "training.json", model, settings, started, renderer=render.VERSION, scenes=data.refresh(),
                  samples_seen=settings.steps * settings.batch, shards_fixed=shards is not None, threads=1)

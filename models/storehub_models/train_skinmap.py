@@ -276,7 +276,6 @@ def train(folder: Path, out: Path, settings: Settings, shards: int | None, threa
         return
     torch.manual_seed(settings.seed)
     model = skin_network.SkinNet(settings.width).to(memory_format=torch.channels_last)
-    out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     for stage in (FIRST, SECOND):
         _train_stage(model, data, out, settings, stage, log_every)
@@ -289,11 +288,8 @@ def _train_stage(model, data: SceneSet, out: Path, settings: Settings, stage: in
     rng = np.random.default_rng(settings.seed if stage == FIRST else [settings.seed, stage])
     steps, rate = ((settings.steps, settings.learning_rate) if stage == FIRST
                    else (settings.second_steps, settings.second_rate))
-    averaged = training.Average(model, settings.average_decay)
-    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=settings.weight_decay)
-    started, running = time.monotonic(), []
-    for step in range(steps):
-        training.set_rate(optimiser, rate, step, steps, settings.warmup_steps)
+
+    def loss_of_step(_step: int):
         picture, truth = crops(data, rng, settings)
         if stage == SECOND:
             picture, truth = darken_lines(picture, truth, rng, settings)
@@ -302,18 +298,9 @@ def _train_stage(model, data: SceneSet, out: Path, settings: Settings, stage: in
         with torch.autocast("cpu", dtype=torch.bfloat16):
             raw = model(picture)
         loss = loss_of(raw.float(), truth, settings)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        averaged.take_in(model, step)
-        running.append(loss.item())
-        if (step + 1) % log_every == 0 or step + 1 == steps:
-            print(f"stage {stage}  step {step + 1}/{steps}  loss {np.mean(running):.3f}  scenes {data.refresh()}  "
-                  f"{time.monotonic() - started:.0f} s", flush=True)
-            running.clear()
-            torch.save(averaged.state, out / "skinmap.pt")
-    model.load_state_dict(averaged.state)
+        return loss, loss.item()
+
+    training.descend(model, settings, (steps, rate), out / "skinmap.pt", loss_of_step, log_every)
 
 
 def answering(weights: Path, width: int):

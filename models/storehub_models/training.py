@@ -1,6 +1,6 @@
-"""What every training shares: the pace of learning, the average of the weights, and when there is nothing left to do.
+"""What every training shares: its steps, the average of the weights, and when there is nothing left to do.
 
-Owns the schedule (a linear start, then a half cosine down to a fiftieth) and the running average that is kept.
+Owns the optimiser, the schedule (a linear start, then a half cosine down to a fiftieth) and the running average that is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,37 @@ import torch
 from torch import nn
 
 LAST_SHARE = 0.02
+# Longer gradients are cut.
+GRADIENT_MAX = 5.0
 HERE = Path(__file__).resolve().parent
+
+
+def descend(model: nn.Module, settings, pace: tuple[int, float], file: Path, loss_of_step, log_every: int) -> None:
+    """Trains `model` by AdamW for `pace` (steps, highest learning rate) and leaves it with the averaged weights.
+
+    `loss_of_step(step)` draws a batch and gives its loss, to be minimised, and the figure that is printed as the mean over
+    `log_every` steps. The average stands in `file` after as many, so that a run can be looked at while it goes on.
+    """
+    steps, peak = pace
+    averaged = Average(model, settings.average_decay)
+    optimiser = torch.optim.AdamW(model.parameters(), peak, weight_decay=settings.weight_decay)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    started, running = time.monotonic(), []
+    for step in range(steps):
+        set_rate(optimiser, peak, step, steps, settings.warmup_steps)
+        loss, told = loss_of_step(step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_MAX)
+        optimiser.step()
+        averaged.take_in(model, step)
+        running.append(float(told))
+        if (step + 1) % log_every == 0 or step + 1 == steps:
+            print(f"{file.stem}  step {step + 1}/{steps}  {sum(running) / len(running):.4f}  "
+                  f"{time.monotonic() - started:.0f} s", flush=True)
+            running.clear()
+            torch.save(averaged.state, file)
+    model.load_state_dict(averaged.state)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, peak: float, step: int, steps: int, warmup_steps: int) -> None:

@@ -24,7 +24,7 @@ use crate::{
 /// its code.
 const NAME_COLUMNS_MAX: usize = 40;
 const CLAIM_COLUMNS_MAX: usize = 76;
-const SLIP_COLUMNS_MAX: usize = 28;
+const SLIP_COLUMNS_MAX: usize = 25;
 
 pub(super) fn plugin(app: &mut App) {
     app.add_systems(Update, fill.after(Choose));
@@ -182,6 +182,9 @@ fn text(i18n: &I18n, choice: &Choice, view: &SkinView, answers: &Answers, signer
                     );
                 }
             }
+            if 1 < lines.len() {
+                lines.push(Words::key("slip-scale"));
+            }
         }
         _ => lines.extend(answers.wishes().map(|wish| because(Because::Said(wish)))),
     }
@@ -227,6 +230,7 @@ mod tests {
         app.update();
         let told = said(&app);
         assert!(told.contains("41") && !told.contains("28.8"), "scores, and no tone: {told}");
+        assert!(told.contains("100：最不明显"), "{told}");
         assert!(Signer::fixed().sign(&told).is_some(), "it fits into a code: {}", told.len());
         app.world_mut().resource_mut::<I18n>().toggle();
         let told = said(&app);

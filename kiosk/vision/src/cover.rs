@@ -147,8 +147,6 @@ fn check(file: &ModelFile<Manifest>) -> Result<u32, ModelError> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn cover(hidden: impl Fn(u32, u32) -> bool) -> Cover {
@@ -178,16 +176,8 @@ mod tests {
     /// The goldens of the models' own export: the same crop must give the same map here.
     #[test]
     fn the_network_gives_here_what_it_gave_where_it_was_exported() {
-        let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/weights");
-        let runtime = crate::analyser::find_runtime().filter(|path| path.is_file());
-        let (Some(runtime), true) = (runtime, weights.join(MANIFEST_FILE).is_file()) else {
-            eprintln!("skipped: no ONNX Runtime library (`cargo xtask setup`) or no models/weights");
-            return;
-        };
-        crate::inference::load_runtime(&runtime).unwrap();
+        let Some((weights, goldens)) = crate::inference::testing::goldens("cover96.json") else { return };
         let covers = Covers::load(&weights).unwrap();
-        let goldens: serde_json::Value =
-            serde_json::from_slice(&fs::read(weights.join("goldens/cover96.json")).unwrap()).unwrap();
         let tolerance = goldens["tolerance"].as_f64().unwrap();
         let refine = covers.file.manifest.refine;
         let side = covers.file.side() as f64;

@@ -299,6 +299,24 @@ fn check_tensor(
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use std::path::PathBuf;
+
+    /// The folder of the trained networks and what they gave where they were exported, with the runtime loaded; `None`, and
+    /// why, where the library is missing. `file`: of `models/weights/goldens`.
+    pub(crate) fn goldens(file: &str) -> Option<(PathBuf, serde_json::Value)> {
+        let Some(runtime) = crate::analyser::find_runtime().filter(|path| path.is_file()) else {
+            eprintln!("skipped: no ONNX Runtime library (`cargo xtask setup`)");
+            return None;
+        };
+        super::load_runtime(&runtime).unwrap();
+        let weights = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/weights");
+        let bytes = std::fs::read(weights.join("goldens").join(file)).unwrap();
+        Some((weights, serde_json::from_slice(&bytes).unwrap()))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -347,16 +347,8 @@ mod tests {
     /// The goldens of the models' own export: the same crop must give the same points here.
     #[test]
     fn the_network_gives_here_what_it_gave_where_it_was_exported() {
-        let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/weights");
-        let runtime = crate::analyser::find_runtime().filter(|path| path.is_file());
-        let (Some(runtime), true) = (runtime, weights.join(MANIFEST_FILE).is_file()) else {
-            eprintln!("skipped: no ONNX Runtime library (`cargo xtask setup`) or no models/weights");
-            return;
-        };
-        crate::inference::load_runtime(&runtime).unwrap();
+        let Some((weights, goldens)) = crate::inference::testing::goldens("goldens.json") else { return };
         let landmarker = Landmarker::load(&weights).unwrap();
-        let goldens: serde_json::Value =
-            serde_json::from_slice(&fs::read(weights.join("goldens/goldens.json")).unwrap()).unwrap();
         let bounds = |values: [f64; 4]| FaceBox {
             // Goldens count from the corner of the first pixel, we from its centre.
             x: values[0] - 0.5,

@@ -52,8 +52,6 @@ use statistics::spread_95;
 
 /// A score whose interval is wider says little of where it lies.
 const SCORE_WIDTH_MAX: u8 = 40;
-/// Lines under an eye so many times as dense as on the whole face are no lines of the skin alone.
-const LIDS_TIMES: f64 = 3.0;
 /// Frames of a burst.
 pub const BURST_MAX: usize = 5;
 
@@ -216,9 +214,7 @@ fn metric(
         .zip(reference.score(id, whole.value - whole.half))
         .map(|(low, high)| [low, high]);
     let is_wide = score_ci.is_some_and(|[low, high]| SCORE_WIDTH_MAX < high - low);
-    let doubt = doubt(id, &sharpest.capture, decoding)
-        .or((id == MetricId::Lines && are_of_lids(found)).then_some("lids"))
-        .or(is_wide.then_some("wide_interval"));
+    let doubt = doubt(id, &sharpest.capture, decoding).or(is_wide.then_some("wide_interval"));
     Metric {
         id,
         kind: "measure",
@@ -235,16 +231,6 @@ fn metric(
             regions,
         }),
     }
-}
-
-/// Whether the lines lie under the eyes above all: a smile, or the edge of a lid.
-fn are_of_lids(found: &Found) -> bool {
-    let under_eyes = found
-        .regions
-        .iter()
-        .filter(|(id, _)| matches!(id, RegionId::UnderEyeL | RegionId::UnderEyeR))
-        .map(|(_, estimate)| estimate.value);
-    LIDS_TIMES * found.all.value < under_eyes.fold(0.0, f64::max)
 }
 
 /// Why a metric of a capture that is fit is still to be doubted.
@@ -428,10 +414,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_calibrated_camera_tells_tone_and_redness_without_reserve() {
-        // A camera that sees red too strongly; the calibration takes it back.
-        let matrix = [[0.8, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    /// A camera whose light is to be changed by a matrix.
+    fn calibrated_by(matrix: [[f64; 3]; 3]) -> Decoding {
         let date = crate::calibration::Date::parse("2026-11-20").unwrap();
         let fit = crate::calibration::DeltaE {
             mean_76: 1.2,
@@ -442,12 +426,21 @@ mod tests {
         };
         let curve = crate::calibration::Curve::STRAIGHT;
         let calibration = crate::calibration::Calibration::try_new(date, curve, matrix, fit).unwrap();
-        let decoding = Decoding::Calibrated(Box::new(calibration));
+        Decoding::Calibrated(Box::new(calibration))
+    }
+
+    fn decoded(picture: &Picture, decoding: &Decoding) -> SkinReport {
+        let maps = SkinMaps::plain(picture, &face().landmarks);
+        let look = look(picture, decoding, &picture.to_grey(), &[face()], maps, None);
+        report(vec![look], decoding, &Reference::default(), ModelIdentity::default(), Stopwatch::start())
+    }
+
+    #[test]
+    fn a_calibrated_camera_tells_tone_and_redness_without_reserve() {
+        // A camera that sees red too strongly; the calibration takes it back.
+        let decoding = calibrated_by([[0.8, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);
         let picture = picture([210, 140, 115], [210, 140, 115]);
-        let maps = SkinMaps::plain(&picture, &face().landmarks);
-        let look = look(&picture, &decoding, &picture.to_grey(), &[face()], maps, None);
-        let model = ModelIdentity::default();
-        let calibrated = report(vec![look], &decoding, &Reference::default(), model, Stopwatch::start());
+        let calibrated = decoded(&picture, &decoding);
         assert_eq!((calibrated.tone.status, calibrated.tone.reason), (Status::Ok, None));
         assert_eq!(calibrated.tone.calibration, "chart-2026-11-20");
         assert_eq!(calibrated.capture.calib_de, Some(1.2));
@@ -460,6 +453,42 @@ mod tests {
         assert_eq!(plain.colour, None, "a light of unknown colour tells none");
         let width = |ci: [f64; 2]| ci[1] - ci[0];
         assert!(3.0 * width(values.ita_ci) < width(plain.ita_ci));
+    }
+
+    #[test]
+    fn a_tone_lighter_than_white_is_none() {
+        let by = |gain: f64| {
+            let light = calibrated_by([[gain, 0.0, 0.0], [0.0, gain, 0.0], [0.0, 0.0, gain]]);
+            decoded(&picture([190, 140, 115], [190, 140, 115]), &light).tone
+        };
+        // 31 % of white's light: three times as much is skin in a strong light, four times as much is none.
+        assert!(by(3.0).values.is_some());
+        let beyond = by(4.0);
+        assert_eq!(
+            (beyond.status, beyond.reason, beyond.values),
+            (Status::NotMeasurable, Some("over_exposed"), None)
+        );
+    }
+
+    #[test]
+    fn pores_need_edges_as_sharp_as_the_picture_is_large() {
+        let picture = picture([190, 140, 115], [190, 140, 115]);
+        let outlines = regions::outlines(&face().landmarks);
+        let pores = |px_per_mm: f64, blur_pct: f64| {
+            let maps = SkinMaps::plain(&picture, &face().landmarks);
+            let patches = measures::patches(maps.as_ref().unwrap(), &outlines);
+            let mut look = look(&picture, &Decoding::Srgb, &picture.to_grey(), &[face()], maps, None);
+            (look.capture.px_per_mm, look.capture.blur_pct) = (Some(px_per_mm), Some(blur_pct));
+            look.measure(&picture, &patches);
+            look.found(MetricId::Pores).map(|_| ())
+        };
+        assert_eq!(pores(8.0, 0.5), Ok(()));
+        assert_eq!(
+            pores(8.0, 0.51),
+            Err("not_sharp"),
+            "an enlarged picture has the pixels and not the detail"
+        );
+        assert_eq!(pores(7.9, 0.2), Err("px_per_mm<8"));
     }
 
     #[test]
@@ -548,19 +577,22 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_folds_of_the_lids_are_a_doubt() {
-        let estimate = |value| Estimate { value, half: 0.1 };
-        let found = |under_eye, forehead| Found {
-            all: estimate(2.0),
-            count: None,
-            regions: vec![
-                (RegionId::Forehead, estimate(forehead)),
-                (RegionId::UnderEyeL, estimate(under_eye)),
-                (RegionId::UnderEyeR, estimate(0.0)),
-            ],
+    fn lines_below_the_eyes_are_told_there_and_not_of_the_whole_face() {
+        use crate::skinmap::Channel;
+
+        let picture = picture([190, 140, 115], [190, 140, 115]);
+        let of_the_face = |rows: std::ops::Range<usize>, channel: Channel, id: MetricId| {
+            let mut maps = SkinMaps::plain(&picture, &face().landmarks).unwrap();
+            maps.fill(channel, rows, 0..100, 1.0);
+            let look = look(&picture, &Decoding::Srgb, &picture.to_grey(), &[face()], Some(maps), None);
+            look.found(id).unwrap().all.value
         };
-        assert!(are_of_lids(&found(26.0, 0.0)));
-        assert!(!are_of_lids(&found(5.0, 26.0)), "a forehead has lines of its own");
+        // Rows of the maps are 0.69 mm, the eyes lie on row 102; column 100 is beside the nose.
+        let below_an_eye = 118..126;
+        assert_eq!(of_the_face(below_an_eye.clone(), Channel::Line, MetricId::Lines), 0.0);
+        assert!(0.0 < of_the_face(below_an_eye, Channel::Spot, MetricId::Spots));
+        let on_the_forehead = 60..66;
+        assert!(0.0 < of_the_face(on_the_forehead, Channel::Line, MetricId::Lines));
     }
 
     #[test]

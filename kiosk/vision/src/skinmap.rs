@@ -272,9 +272,22 @@ impl SkinMaps {
     /// Takes the skin out of a part.
     #[cfg(test)]
     pub(crate) fn cover_columns(&mut self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) {
+        self.fill(Channel::Skin, rows, columns, 0.0);
+    }
+
+    /// Gives every cell of a part the same value in one channel.
+    #[cfg(test)]
+    pub(crate) fn fill(
+        &mut self,
+        channel: Channel,
+        rows: std::ops::Range<usize>,
+        columns: std::ops::Range<usize>,
+        value: f32,
+    ) {
         let mut planes = self.planes.to_vec();
         for row in rows {
-            planes[row * self.side..][..self.side][columns.clone()].fill(0.0);
+            planes[(channel as usize * self.side + row) * self.side..][..self.side][columns.clone()]
+                .fill(value);
         }
         self.planes = Wiped::new(planes);
     }
@@ -302,22 +315,11 @@ mod tests {
 
     use super::*;
 
-    fn weights() -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/weights")
-    }
-
     /// The goldens of the models' own export: the same frame must give the same maps here.
     #[test]
     fn the_network_gives_here_what_it_gave_where_it_was_exported() {
-        let runtime = crate::analyser::find_runtime().filter(|path| path.is_file());
-        let (Some(runtime), true) = (runtime, weights().join(MANIFEST_FILE).is_file()) else {
-            eprintln!("skipped: no ONNX Runtime library (`cargo xtask setup`) or no models/weights");
-            return;
-        };
-        crate::inference::load_runtime(&runtime).unwrap();
-        let skinmap = Skinmap::load(&weights()).unwrap();
-        let goldens: serde_json::Value =
-            serde_json::from_slice(&fs::read(weights().join("goldens/skinmap.json")).unwrap()).unwrap();
+        let Some((weights, goldens)) = crate::inference::testing::goldens("skinmap.json") else { return };
+        let skinmap = Skinmap::load(&weights).unwrap();
         let number = |field: &str| usize::try_from(goldens[field].as_u64().unwrap()).unwrap();
         let (first, step, side) = (number("first"), number("step"), skinmap.file.side() / 2);
         let cells: Vec<usize> = (first..side)
@@ -326,7 +328,7 @@ mod tests {
             .collect();
         for frame in goldens["frames"].as_array().unwrap() {
             let file = frame["file"].as_str().unwrap();
-            let picture = Picture::from_file(weights().join("goldens").join(file)).unwrap();
+            let picture = Picture::from_file(weights.join("goldens").join(file)).unwrap();
             let input = skinmap.file.manifest.header.input.normalised(picture.rgb());
             let found = skinmap.network.lock().unwrap().run(&input).unwrap().remove(0);
             let expected: Vec<Vec<f64>> = serde_json::from_value(frame["maps"].clone()).unwrap();

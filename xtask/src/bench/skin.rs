@@ -1,7 +1,7 @@
 //! `cargo xtask bench skin`: the skin analysis on pictures, beside what one would pick instead, and the page about it.
 //!
 //! Owns the order and the environments of the peers. What is measured stands in `kiosk/vision/examples/skin_evaluation` and
-//! in `models/storehub_models/{compare, turned, peer_mediapipe}.py`; whether a goal is met is computed in `report`.
+//! in `models/storehub_models/{closeups, compare, turned, peer_mediapipe}.py`; whether a goal is met is computed in `report`.
 
 mod report;
 
@@ -43,10 +43,13 @@ pub(super) fn run(places: &Places, rest: &[String]) -> Result<()> {
     let mediapipe = mediapipe(places).map_err(|error| format!("{error:#}"));
     let masks = masks(places, &work).map_err(|error| format!("{error:#}"));
     let turned = turned(places).map_err(|error| format!("{error:#}"));
-    for error in [&mediapipe, &masks, &turned].into_iter().filter_map(|measured| measured.as_ref().err()) {
+    let pores = pores(places, &work, &program).map_err(|error| format!("{error:#}"));
+    for error in
+        [&mediapipe, &masks, &turned, &pores].into_iter().filter_map(|measured| measured.as_ref().err())
+    {
         println!("    not measured: {error}");
     }
-    let measured = Measured { evaluation, mediapipe, masks, turned };
+    let measured = Measured { evaluation, mediapipe, masks, turned, pores };
     print!("\n{}", report::summary(&measured));
     let page = places.root.join(PAGE);
     fs::write(&page, report::page(&measured))
@@ -110,4 +113,13 @@ fn turned(places: &Places) -> Result<Value> {
     judge.args(["-m", "storehub_models", "turned", "--vision"]);
     judge.arg(places.program("release", "storehub-vision"));
     document(places, "skin-turned", |out| steps::call(judge.stdout(out)))
+}
+
+fn pores(places: &Places, work: &Path, evaluation: &Path) -> Result<Value> {
+    let mut render = models::package(places, &models::python(places)?);
+    render.args(["-m", "storehub_models", "closeups", "--work"]).arg(work);
+    let rendered = document(places, "skin-closeups", |out| steps::call(render.stdout(out)))?;
+    let folder = rendered["folder"].as_str().context("`closeups` named no `folder`")?;
+    let mut count = places.command(evaluation);
+    document(places, "skin-pores", |out| steps::call(count.args(["--pores", folder]).stdout(out)))
 }

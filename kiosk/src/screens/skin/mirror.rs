@@ -50,7 +50,7 @@ pub(super) fn spawn(slot: &mut ChildSpawnerCommands, theme: &Theme) {
         GuideLine,
         widgets::centred(theme, Type::Heading, Colour::Ink, Words::key("skin-pose-opening")),
     ));
-    slot.spawn(widgets::centred(theme, Type::Body, Colour::InkSoft, Words::key("skin-looking-note")));
+    slot.spawn(widgets::centred(theme, Type::Body, Colour::InkSoft, Words::key("skin-rest-note")));
 }
 
 /// Says what to change.

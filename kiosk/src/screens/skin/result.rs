@@ -441,7 +441,6 @@ fn reason_key(reason: &str) -> &'static str {
         "face_too_small" => "doubt-too-small",
         "wide_interval" => "doubt-wide",
         "glasses" => "doubt-glasses",
-        "lids" => "doubt-lids",
         _ => "too-little-skin",
     }
 }
@@ -519,7 +518,6 @@ mod tests {
             "face_too_small",
             "wide_interval",
             "glasses",
-            "lids",
             "something_else",
         ]
         .map(|reason| reason_key(reason).to_owned());

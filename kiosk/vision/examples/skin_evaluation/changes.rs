@@ -88,6 +88,26 @@ impl Light {
         Self { pixels: (0..self.pixels.len()).map(at).collect(), ..*self }
     }
 
+    /// Dark dots with a Gaussian profile, wherever chance puts them: `dots` of (x, y, standard deviation in pixels, share of
+    /// the light that the middle takes).
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the picture")]
+    pub(crate) fn dot(&mut self, dots: impl IntoIterator<Item = (f64, f64, f64, f64)>) {
+        let (width, height) = (f64::from(self.width), f64::from(self.height));
+        for (x, y, sigma, depth) in dots {
+            let within = |value: f64, size: f64| value.clamp(0.0, size) as usize;
+            let reach = 3.5 * sigma;
+            for row in within(y - reach, height)..within(y + reach + 1.0, height) {
+                for column in within(x - reach, width)..within(x + reach + 1.0, width) {
+                    let off = (column as f64 - x).hypot(row as f64 - y) / sigma;
+                    let left = (1.0 - depth * (-0.5 * off * off).exp()) as f32;
+                    for light in &mut self.pixels[row * self.width as usize + column] {
+                        *light *= left;
+                    }
+                }
+            }
+        }
+    }
+
     /// A Gaussian blur.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few pixels")]
     fn blurred(&self, sigma_px: f64) -> Self {
@@ -436,6 +456,17 @@ mod tests {
         assert!((sum(&light.blurred(1.2)) / before - 1.0).abs() < 0.01);
         light.times([0.5; 3]);
         assert!((sum(&light) / before - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_dot_takes_its_share_of_the_light_in_its_middle_and_none_far_away() {
+        let mut light = Light::of(&picture());
+        light.dot([(30.0, 20.0, 2.0, 0.25), (-1.0, 39.0, 2.0, 0.25)]);
+        let before = Light::of(&picture());
+        let left = |x: usize, y: usize| light.pixels[y * 60 + x][1] / before.pixels[y * 60 + x][1];
+        assert!((left(30, 20) - 0.75).abs() < 1e-3);
+        assert!((left(32, 20) - (1.0 - 0.25 * (-0.5_f32).exp())).abs() < 1e-3);
+        assert!((left(45, 20) - 1.0).abs() < 1e-6);
     }
 
     #[test]

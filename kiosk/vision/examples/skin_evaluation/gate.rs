@@ -8,9 +8,10 @@ use vision::{Analyser, SkinReport, skin::Severity};
 
 use crate::{
     changes::FAULTS,
-    in_parallel,
+    in_parallel, rounded,
     sets::{Portrait, Sets},
     share,
+    statistics::quantile,
 };
 
 /// The size of a face says nothing about pictures that no kiosk made.
@@ -83,8 +84,24 @@ pub(crate) fn judge(analyser: &Analyser, sets: &Sets) -> Result<Value> {
         "accepted": accepted.len(),
         "refused": refused,
         "leaks": leaking,
+        "scores": scores(&reports),
         "faults": faults?,
     }))
+}
+
+/// Where the scores of the accepted pictures lie: on people who look like the reference's faces half are below 50.
+fn scores(reports: &[SkinReport]) -> Value {
+    let mut all: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for metric in reports.iter().flat_map(|report| &report.metrics) {
+        if let Some(score) = metric.measured.as_ref().and_then(|measured| measured.score) {
+            all.entry(metric.id.name()).or_default().push(f64::from(score));
+        }
+    }
+    let found = |scores: Vec<f64>| {
+        let at = |share| rounded(quantile(scores.clone(), share));
+        json!({ "people": scores.len(), "p25": at(0.25), "p50": at(0.5), "p75": at(0.75) })
+    };
+    json!(all.into_iter().map(|(name, scores)| (name, found(scores))).collect::<BTreeMap<_, _>>())
 }
 
 /// One fault put into every picture that was accepted without it.

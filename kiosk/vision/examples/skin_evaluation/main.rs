@@ -9,6 +9,7 @@ mod changes;
 mod faces;
 mod gate;
 mod on_processor;
+mod pores;
 mod recapture;
 mod sets;
 mod speed;
@@ -51,6 +52,12 @@ fn main() -> Result<()> {
         println!("{}", speed::memory_of_one_analysis(&analyser)?);
         return Ok(());
     }
+    if let [flag, folder] = args.as_slice()
+        && flag == "--pores"
+    {
+        println!("{:#}", pores::measure(&analyser, Path::new(folder))?);
+        return Ok(());
+    }
     let folder = sets::folder();
     if !folder.is_dir() {
         eprintln!("skipped: no evaluation pictures at `{}` (set STOREHUB_EVAL)", folder.display());
@@ -75,7 +82,10 @@ fn main() -> Result<()> {
         }
         other => {
             let parts = PARTS.map(|(name, _)| name).join("`, `");
-            bail!("takes `--reports`, `--memory`, one of `{parts}` or nothing, found `{}`", other.join(" "))
+            bail!(
+                "takes `--reports`, `--memory`, `--pores FOLDER`, one of `{parts}` or nothing, found `{}`",
+                other.join(" ")
+            )
         }
     }
 }

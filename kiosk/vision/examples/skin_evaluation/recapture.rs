@@ -36,6 +36,20 @@ struct Capture {
     leaks: Vec<String>,
 }
 
+/// Agreement of what was measured on people whose pictures are made: one table, pictures as they are.
+pub(crate) fn measure_made(analyser: &Analyser, portraits: &[Portrait]) -> Result<Made> {
+    let conditions: Vec<Recapture> = (0..CONDITIONS as u64).map(Recapture::drawn).collect();
+    let people = captures(analyser, &portraits.iter().collect::<Vec<_>>(), &conditions)?;
+    Ok(Made { table: table(&people), rows: people.iter().map(|person| person.row("pores")).collect() })
+}
+
+/// What [`measure_made`] found.
+pub(crate) struct Made {
+    pub(crate) table: Value,
+    /// Pores of each portrait under each condition.
+    pub(crate) rows: Vec<Vec<Option<f64>>>,
+}
+
 /// Both tables: pictures as they are, and enlarged where the face is small.
 pub(crate) fn measure(analyser: &Analyser, sets: &Sets) -> Result<Value> {
     let conditions: Vec<Recapture> = (0..CONDITIONS as u64).map(Recapture::drawn).collect();

@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use vision::{Picture, Point};
 
+use crate::statistics::quantile;
+
 /// The landmarks of `faces_hd.json`, in the order of [`Portrait::landmarks`].
 const LANDMARKS: [&str; 5] =
     ["eye_image_left", "eye_image_right", "nose_tip", "mouth_image_left", "mouth_image_right"];
@@ -84,6 +86,13 @@ impl Sets {
 }
 
 impl Portrait {
+    /// Itself, with the lightness of its cheeks.
+    pub(crate) fn with_lightness(mut self) -> Self {
+        let luminance = quantile(self.cheeks().iter().flatten().map(|rgb| luminance(*rgb)).collect(), 0.5);
+        self.cheek_lightness = 116.0 * luminance.cbrt() - 16.0;
+        self
+    }
+
     pub(crate) fn eye_distance(&self) -> f64 {
         self.landmarks[0].distance(self.landmarks[1])
     }
@@ -131,7 +140,8 @@ pub(crate) fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
     both / (a[2] * a[3] + b[2] * b[3] - both)
 }
 
-fn in_thirds(mut portraits: Vec<Portrait>) -> Vec<Portrait> {
+/// The thirds that portraits belong to, by the lightness of their cheeks.
+pub(crate) fn in_thirds(mut portraits: Vec<Portrait>) -> Vec<Portrait> {
     let mut order: Vec<usize> = (0..portraits.len()).collect();
     order.sort_by(|a, b| portraits[*a].cheek_lightness.total_cmp(&portraits[*b].cheek_lightness));
     for (rank, at) in order.into_iter().enumerate() {
@@ -158,7 +168,7 @@ fn portrait(folder: &Path, entry: &Value) -> Result<Portrait> {
     for (place, name) in landmarks.iter_mut().zip(LANDMARKS) {
         *place = point(name)?;
     }
-    let mut portrait = Portrait {
+    let portrait = Portrait {
         picture: Picture::from_file(folder.join(&file))?,
         bounds: serde_json::from_value(entry["rustface_box"].clone())
             .with_context(|| fail("rustface_box"))?,
@@ -168,10 +178,7 @@ fn portrait(folder: &Path, entry: &Value) -> Result<Portrait> {
         third: 0,
         file,
     };
-    let mut luminance: Vec<f64> = portrait.cheeks().iter().flatten().map(|rgb| luminance(*rgb)).collect();
-    luminance.sort_by(f64::total_cmp);
-    portrait.cheek_lightness = 116.0 * luminance[luminance.len() / 2].cbrt() - 16.0;
-    Ok(portrait)
+    Ok(portrait.with_lightness())
 }
 
 /// Relative luminance of an sRGB pixel.

@@ -74,14 +74,19 @@ impl Look {
             .into_iter()
             .map(|id| {
                 let found = match id {
-                    MetricId::Lines => {
-                        on_maps(&usable, |patches| measures::covered(maps, patches, Channel::Line))
-                    }
+                    // A smile and the lids' own folds are most of what is lined below an eye.
+                    MetricId::Lines => on_maps(
+                        &usable,
+                        |id| !id.is_under_eye(),
+                        |patches| measures::covered(maps, patches, Channel::Line),
+                    ),
                     MetricId::Spots => {
-                        on_maps(&usable, |patches| measures::covered(maps, patches, Channel::Spot))
+                        on_maps(&usable, |_| true, |patches| measures::covered(maps, patches, Channel::Spot))
                             .map(|found| Found { count: Some(measures::count_spots(maps, &usable)), ..found })
                     }
-                    MetricId::Shine => on_maps(&usable, |patches| measures::mirrored(maps, patches)),
+                    MetricId::Shine => {
+                        on_maps(&usable, |_| true, |patches| measures::mirrored(maps, patches))
+                    }
                     MetricId::Redness => redness(maps, &usable),
                     MetricId::UnderEye => self.under_eye(),
                     MetricId::Evenness => self.evenness(),
@@ -191,9 +196,11 @@ impl Look {
 
 fn on_maps(
     usable: &[&Patch],
+    is_of_face: impl Fn(RegionId) -> bool,
     measure: impl Fn(&[&Patch]) -> Option<Estimate>,
 ) -> Result<Found, &'static str> {
-    let all = measure(usable).ok_or(TOO_LITTLE)?;
+    let face: Vec<&Patch> = usable.iter().copied().filter(|patch| is_of_face(patch.id)).collect();
+    let all = measure(&face).ok_or(TOO_LITTLE)?;
     let regions = usable.iter().filter_map(|patch| Some((patch.id, measure(&[patch])?))).collect();
     Ok(Found { all, count: None, regions })
 }

@@ -57,6 +57,12 @@ impl RegionId {
     pub const fn is_cheek(self) -> bool {
         matches!(self, Self::CheekL | Self::CheekR)
     }
+
+    /// Whether it lies directly below a lower lid.
+    #[must_use]
+    pub const fn is_under_eye(self) -> bool {
+        matches!(self, Self::UnderEyeL | Self::UnderEyeR)
+    }
 }
 
 /// A region's outline in the picture, for drawing. Kept in memory only, never part of a report.

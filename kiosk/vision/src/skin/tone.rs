@@ -163,3 +163,19 @@ impl Reading {
 fn turn(degrees: f64) -> f64 {
     (degrees + 180.0).rem_euclid(360.0) - 180.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_angle_of_an_arctangent_has_an_interval_that_ends_at_ninety_degrees() {
+        for (l, end) in [(95.0, 1), (5.0, 0)] {
+            let lab = Lab { l, a: 2.0, b: 3.0 };
+            let reading = Reading { lab, lightness: 0.5, hue_deg: 1.0, ita_deg: 2.0 };
+            let told = reading.rounded(&Decoding::Srgb);
+            assert_eq!(told.ita_ci[end].abs(), ITA_MAX_DEG, "{told:?}");
+            assert!(told.ita_ci[0] < told.ita_deg && told.ita_deg < told.ita_ci[1], "{told:?}");
+        }
+    }
+}
