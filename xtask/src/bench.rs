@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: builds what is measured with optimisation, then hands over to `storehub-bench`; the skin analysis,
-//! which needs no process of the product, is measured by `skin`.
+//! codes and poses, which need no process of the product, are measured by `skin` and `codes`.
 
+mod codes;
 mod skin;
 
 use anyhow::Result;
@@ -15,6 +16,11 @@ pub(crate) fn run(places: &Places, rest: &[String]) -> Result<()> {
         && first == "skin"
     {
         return skin::run(places, rest);
+    }
+    if let [first] = rest
+        && first == "codes"
+    {
+        return codes::run(places);
     }
     let is_dev = rest.iter().any(|argument| argument == "--dev");
     let rest: Vec<&String> = rest.iter().filter(|argument| *argument != "--dev").collect();

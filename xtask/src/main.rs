@@ -37,6 +37,7 @@ cargo xtask COMMAND
   test                               everything that must hold before a change is taken
   bench [intake|outage|kiosk|all]    measure beside what one would pick instead, in one run
        [--dev] [--seconds N] [--rounds N]
+  bench codes                        codes and poses on photographs and drawn frames; makes docs/codes-report.md anew
   bench skin [--work DIR]            the skin analysis on evaluation pictures; makes docs/skin-report.md anew
   tidy                               only the rules about sources and dependencies
   shots [--goldens]                  make docs/screenshots/*.png anew, or the pictures that the kiosk's tests compare with

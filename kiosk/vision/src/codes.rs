@@ -5,12 +5,18 @@
 //!
 //! Corners: pixels, pixel centres at integers, clockwise from the top left one as seen in the picture.
 
-use serde::{Serialize, Serializer};
-use zxingcpp::{BarcodeFormat, ContentType, ImageFormat, ImageView, TextMode};
+mod bent;
+mod finder;
+mod local;
 
+use serde::{Serialize, Serializer};
+use zxingcpp::{BarcodeFormat, Binarizer, ContentType, ImageFormat, ImageView, TextMode};
+
+pub use crate::modules::Modules;
 use crate::{
     geometry::{Point, doubled_area},
     picture::{Grey, Picture, guarded},
+    pose::{Intrinsics, Surface},
 };
 
 /// More codes than this in one picture are not reported; a shelf has a dozen.
@@ -75,6 +81,9 @@ pub struct Code {
     /// The modules of a matrix symbol, as they were read; `None` for bar codes.
     #[serde(skip)]
     pub modules: Option<Modules>,
+    /// What it is stuck to, where that had to be known to read it; lengths in widths of the symbol.
+    #[serde(skip)]
+    pub surface: Option<Surface>,
 }
 
 impl Code {
@@ -89,49 +98,6 @@ impl Code {
     }
 }
 
-/// The modules of a matrix symbol, upright as it was printed, without its quiet zone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Modules {
-    columns: u32,
-    dark: Vec<bool>,
-}
-
-impl Modules {
-    /// Row by row from the top left module on, `true` where it is dark. `None` unless there are whole rows, at least
-    /// one, of at least one column.
-    #[must_use]
-    pub fn new(columns: u32, dark: Vec<bool>) -> Option<Self> {
-        let rows = u32::try_from(dark.len()).ok()?.checked_div(columns)?;
-        (0 < rows && dark.len() == columns as usize * rows as usize).then_some(Self { columns, dark })
-    }
-
-    /// Modules in a row.
-    #[must_use]
-    pub fn columns(&self) -> u32 {
-        self.columns
-    }
-
-    /// Modules in a column.
-    #[must_use]
-    pub fn rows(&self) -> u32 {
-        u32::try_from(self.dark.len()).expect("checked in `new`") / self.columns
-    }
-
-    /// Height by width.
-    #[must_use]
-    pub fn aspect(&self) -> f64 {
-        f64::from(self.rows()) / f64::from(self.columns)
-    }
-
-    /// Whether a module is dark; what lies around the symbol is light.
-    #[must_use]
-    pub fn is_dark(&self, column: i64, row: i64) -> bool {
-        let (Ok(column), Ok(row)) = (usize::try_from(column), usize::try_from(row)) else { return false };
-        let columns = self.columns as usize;
-        column < columns && self.dark.get(row * columns + column) == Some(&true)
-    }
-}
-
 /// How hard a reader tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
@@ -139,6 +105,9 @@ pub enum Effort {
     Fast,
     /// Turned, inverted, small and damaged codes too: about ten times as long.
     Full,
+    /// What both others miss: QR codes on bottles, tins and tubes, which no flat grid fits, and codes in uneven light. Some
+    /// three times as long as `Full`.
+    Rescue,
 }
 
 /// The decoder could not look at the picture at all.
@@ -171,8 +140,8 @@ pub trait CodeReader {
     fn read(&self, grey: &Grey, effort: Effort) -> Result<Vec<Code>, ReadError>;
 }
 
-/// A fast pass, and a full one when the fast one finds nothing.
-pub const SCHEDULE: [Effort; 2] = [Effort::Fast, Effort::Full];
+/// Each pass when those before it find nothing.
+pub const SCHEDULE: [Effort; 3] = [Effort::Fast, Effort::Full, Effort::Rescue];
 
 /// All codes in a picture, by [`SCHEDULE`].
 ///
@@ -199,27 +168,29 @@ pub fn read_with(reader: &dyn CodeReader, grey: &Grey, schedule: &[Effort]) -> R
     first_error.map_or(Ok(Vec::new()), Err)
 }
 
-/// What both passes find together: each finds some that the other does not.
+/// What all passes find together: each finds some that the others do not.
 ///
 /// # Errors
 /// When no pass found a code and at least one could not work.
 pub fn read_all(reader: &dyn CodeReader, grey: &Grey) -> Result<Vec<Code>, ReadError> {
-    let fast = read_with(reader, grey, &[Effort::Fast]);
-    let mut found = match (fast, read_with(reader, grey, &[Effort::Full])) {
-        (Ok(mut fast), Ok(full)) => {
-            fast.extend(full);
-            fast
-        }
-        (Ok(one), Err(_)) | (Err(_), Ok(one)) if !one.is_empty() => one,
-        (Err(error), _) | (_, Err(error)) => return Err(error),
-    };
-    let mut unlike: Vec<Code> = Vec::with_capacity(found.len());
-    for code in found.drain(..) {
-        if unlike.len() < CODES_MAX && !unlike.iter().any(|known| known.is_same_as(&code)) {
-            unlike.push(code);
+    let mut unlike: Vec<Code> = Vec::new();
+    let mut first_error = None;
+    for effort in SCHEDULE {
+        match read_with(reader, grey, &[effort]) {
+            Ok(found) => {
+                for code in found {
+                    if unlike.len() < CODES_MAX && !unlike.iter().any(|known| known.is_same_as(&code)) {
+                        unlike.push(code);
+                    }
+                }
+            }
+            Err(error) => first_error = first_error.or(Some(error)),
         }
     }
-    Ok(unlike)
+    match first_error {
+        Some(error) if unlike.is_empty() => Err(error),
+        _ => Ok(unlike),
+    }
 }
 
 /// The decoder of the zxing-cpp project.
@@ -236,22 +207,57 @@ const FORMATS: [BarcodeFormat; 5] = [
 
 impl CodeReader for Zxing {
     fn read(&self, grey: &Grey, effort: Effort) -> Result<Vec<Code>, ReadError> {
-        let (width, height) = (grey.width(), grey.height());
-        let refused =
-            |error: zxingcpp::Error| ReadError::Refused { width, height, reason: error.to_string() };
-        let full = effort == Effort::Full;
-        let reader = zxingcpp::read()
-            .formats(FORMATS)
-            .text_mode(TextMode::Plain)
-            .max_number_of_symbols(i32::try_from(CODES_MAX).expect("a small constant"))
-            .try_harder(full)
-            .try_rotate(full)
-            .try_invert(full)
-            .try_downscale(full);
-        let view = ImageView::from_slice(grey.luma(), width, height, ImageFormat::Lum).map_err(refused)?;
-        let found = reader.from(&view).map_err(refused)?;
-        Ok(found.iter().filter(|found| found.is_valid()).filter_map(code).take(CODES_MAX).collect())
+        match effort {
+            Effort::Fast => pass(grey, false, Binarizer::LocalAverage),
+            Effort::Full => pass(grey, true, Binarizer::LocalAverage),
+            Effort::Rescue => {
+                let smaller = grey.shrunk_to(RESCUE_SIDE_MAX);
+                let scale = f64::from(grey.width()) / f64::from(smaller.width());
+                let mut found = rescued(&smaller)?;
+                for corner in found.iter_mut().flat_map(|code| &mut code.corners) {
+                    *corner = Point::new((corner.x + 0.5) * scale - 0.5, (corner.y + 0.5) * scale - 0.5);
+                }
+                Ok(found)
+            }
+        }
     }
+}
+
+/// Longer sides are shrunk to this before a rescue, in pixels.
+const RESCUE_SIDE_MAX: u32 = 2048;
+
+/// What neither a flat grid nor one threshold for the whole picture reads.
+fn rescued(grey: &Grey) -> Result<Vec<Code>, ReadError> {
+    let camera = Intrinsics::assumed(grey.width(), grey.height());
+    let decode = |flat: &Grey| {
+        let codes = pass(flat, false, Binarizer::LocalAverage).ok()?;
+        codes.into_iter().find(|code| code.format == Format::Qr)
+    };
+    let bent = bent::read(grey, &camera, decode);
+    if !bent.is_empty() {
+        return Ok(bent);
+    }
+    let even = local::even(grey);
+    let found = pass(&even, true, Binarizer::LocalAverage)?;
+    if found.is_empty() { pass(&even, true, Binarizer::GlobalHistogram) } else { Ok(found) }
+}
+
+/// One pass of the decoder over a picture.
+fn pass(grey: &Grey, full: bool, binarizer: Binarizer) -> Result<Vec<Code>, ReadError> {
+    let (width, height) = (grey.width(), grey.height());
+    let refused = |error: zxingcpp::Error| ReadError::Refused { width, height, reason: error.to_string() };
+    let reader = zxingcpp::read()
+        .formats(FORMATS)
+        .text_mode(TextMode::Plain)
+        .max_number_of_symbols(i32::try_from(CODES_MAX).expect("a small constant"))
+        .try_harder(full)
+        .try_rotate(full)
+        .try_invert(full)
+        .try_downscale(full)
+        .binarizer(binarizer);
+    let view = ImageView::from_slice(grey.luma(), width, height, ImageFormat::Lum).map_err(refused)?;
+    let found = reader.from(&view).map_err(refused)?;
+    Ok(found.iter().filter(|found| found.is_valid()).filter_map(code).take(CODES_MAX).collect())
 }
 
 fn code(found: &zxingcpp::Barcode) -> Option<Code> {
@@ -281,6 +287,7 @@ fn code(found: &zxingcpp::Barcode) -> Option<Code> {
         symbology: found.symbology_identifier(),
         is_gs1: found.content_type() == ContentType::GS1,
         modules: matches!(format, Format::Qr | Format::DataMatrix).then(|| modules(found)).flatten(),
+        surface: None,
     })
 }
 
@@ -406,7 +413,7 @@ mod tests {
         fn read(&self, _: &Grey, effort: Effort) -> Result<Vec<Code>, ReadError> {
             match effort {
                 Effort::Fast => panic!("a fault in the decoder"),
-                Effort::Full => Ok(Vec::new()),
+                _ => Ok(Vec::new()),
             }
         }
     }

@@ -666,6 +666,7 @@ mod tests {
             symbology: symbology.to_owned(),
             is_gs1: matches!(symbology, "]d2" | "]Q3"),
             modules: None,
+            surface: None,
         }
     }
 

@@ -27,10 +27,12 @@ mod inference;
 pub mod landmarks;
 pub mod lips;
 mod model_file;
+pub mod modules;
 pub mod picture;
 pub mod pose;
 pub mod skin;
 mod skinmap;
+pub mod synthetic;
 mod wiped;
 
 /// Whether a character turns the direction of what stands around it (Unicode's `Bidi_Control`).

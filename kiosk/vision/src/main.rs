@@ -23,7 +23,7 @@ use vision::{
     codes::{self, Code, ReadError, Zxing},
     gs1,
     picture::Grey,
-    pose::{self, ASSUMED_FOV_DEG, FOV_DEG, Fit, Intrinsics, SymbolPose},
+    pose::{self, ASSUMED_FOV_DEG, Axis, FOV_DEG, Fit, Intrinsics, Surface, SymbolPose},
     skin::{Overlay, ToneColour},
 };
 
@@ -44,12 +44,14 @@ enum Command {
         #[command(flatten)]
         effort: Thorough,
     },
-    /// Say where QR codes and DataMatrix symbols are in space, taken as flat.
+    /// Say where QR codes and DataMatrix symbols are in space, on paper or around a bottle.
     ///
     /// `camera_from_symbol` takes points of the symbol (origin in its centre, x along its top edge, y down, z into the
-    /// paper) to the camera's frame (x to the right, y down, z forward). `agreement` says how well the symbol in that
-    /// pose matches the picture, 1 at most. `other` is the second pose that a plane can have, where there is one, and
-    /// `ambiguous` says that the picture does not tell the two apart. Codes that have no pose stand in `without_pose`
+    /// paper) to the camera's frame (x to the right, y down, z forward). `surface` is a plane, or a cylinder that touches
+    /// the symbol's own plane along its middle, with its radius; its axis runs down the symbol (`upright`) or along its top
+    /// edge (`lying`). `agreement` says how well the symbol in that pose matches the picture, 1 at most. `other` is the
+    /// second pose that looks much alike, where there is one, and `ambiguous` says that the picture does not tell the two
+    /// apart. Codes that have no pose stand in `without_pose`
     /// with the reason. A photograph is turned first as its EXIF data say; the camera is that of the turned picture.
     Pose {
         #[command(flatten)]
@@ -469,19 +471,30 @@ impl Serialize for PosesFound {
         let fit = |fit: &Fit| {
             let pose = &fit.camera_from_symbol;
             let rows = pose.rotation.transpose().to_cols_array_2d().map(|row| row.map(millionths));
-            let length = if self.width_mm.is_some() { "translation_mm" } else { "translation_widths" };
+            let unit = if self.width_mm.is_some() { "mm" } else { "widths" };
             let translation = pose.translation.to_array().map(thousandths);
-            json!({ "camera_from_symbol": { "rotation": rows, length: translation },
-                "agreement": thousandths(fit.agreement) })
+            let surface = match fit.surface {
+                Surface::Flat => json!({ "shape": "plane" }),
+                Surface::Bent { axis, radius } => {
+                    let axis = match axis {
+                        Axis::Upright => "upright",
+                        Axis::Lying => "lying",
+                    };
+                    json!({ "shape": "cylinder", "axis": axis, format!("radius_{unit}"): thousandths(radius) })
+                }
+            };
+            json!({ "camera_from_symbol": { "rotation": rows, format!("translation_{unit}"): translation },
+                "surface": surface, "agreement": thousandths(fit.agreement) })
         };
         let poses: Vec<Value> = self
             .poses
             .iter()
             .map(|(code, pose)| {
                 let mut line = json!(code);
-                line["surface"] = json!("plane");
-                line["camera_from_symbol"] = fit(&pose.best)["camera_from_symbol"].take();
-                line["agreement"] = json!(thousandths(pose.best.agreement));
+                let mut best = fit(&pose.best);
+                for field in ["surface", "camera_from_symbol", "agreement"] {
+                    line[field] = best[field].take();
+                }
                 line["ambiguous"] = json!(pose.ambiguous);
                 line["other"] = json!(pose.other.as_ref().map(fit));
                 line

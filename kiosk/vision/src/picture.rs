@@ -218,6 +218,12 @@ pub struct Grey {
 }
 
 impl Grey {
+    /// Rows of `width` pixels each.
+    pub(crate) fn from_luma(width: u32, height: u32, luma: Vec<u8>) -> Self {
+        assert_eq!(luma.len(), width as usize * height as usize, "whole rows");
+        Self { width, height, luma }
+    }
+
     /// Width in pixels.
     #[must_use]
     pub fn width(&self) -> u32 {
@@ -234,6 +240,21 @@ impl Grey {
     #[must_use]
     pub fn luma(&self) -> &[u8] {
         &self.luma
+    }
+
+    /// A part of it; `None` where that has no pixel or leaves the picture.
+    pub(crate) fn cropped(&self, left: u32, top: u32, width: u32, height: u32) -> Option<Self> {
+        let fits =
+            |from: u32, size: u32, all: u32| 0 < size && from.checked_add(size).is_some_and(|end| end <= all);
+        if !(fits(left, width, self.width) && fits(top, height, self.height)) {
+            return None;
+        }
+        let row = |y: u32| {
+            let start = y as usize * self.width as usize + left as usize;
+            &self.luma[start..start + width as usize]
+        };
+        let luma = (top..top + height).flat_map(|y| row(y).iter().copied()).collect();
+        Some(Self { width, height, luma })
     }
 
     /// A copy whose longer side has at most `side_max` pixels, each the mean of the area it covers.

@@ -9,19 +9,26 @@
 //! The symbol's: origin in its centre, x along its top edge, y down its left edge, z into the paper.
 //! `camera_from_symbol` takes a point of the symbol to the camera's frame.
 //!
-//! The symbol is taken as flat and the lens as free of distortion. On a bottle the pose is off by degrees, on a thin
-//! tube by up to twenty, and [`Fit::agreement`] does not tell that. Lengths are in the unit of the given width.
+//! The symbol lies on a plane or around a cylinder, upright or lying, whose radius is found along with the pose; what explains
+//! the picture better is taken. The lens is taken as free of distortion. Lengths are in the unit of the given width.
 
-mod align;
-mod planar;
+pub(crate) mod align;
+pub(crate) mod planar;
+pub(crate) mod points;
+pub(crate) mod surface;
 #[cfg(test)]
 mod tests;
 
 use glam::{DMat3, DVec2, DVec3};
 
+use align::{Aligned, Start};
+use surface::Bend;
+pub use surface::{Axis, Surface};
+
 use crate::{
     codes::{Code, Format},
     geometry::Point,
+    modules::Pattern,
     picture::Grey,
 };
 
@@ -33,7 +40,7 @@ pub const FOCAL_PX: (f64, f64) = (1.0, 1e6);
 /// Horizontal fields of view, in degrees; what is wider is no pinhole camera.
 pub const FOV_DEG: (f64, f64) = (0.1, 170.0);
 
-/// A fit below this agreement is no pose of that symbol on a plane.
+/// A fit below this agreement is no pose of that symbol.
 ///
 /// Flat symbols in rendered pictures with noise and blur reach 0.9 and more.
 pub const AGREEMENT_MIN: f64 = 0.7;
@@ -41,8 +48,17 @@ pub const AGREEMENT_MIN: f64 = 0.7;
 /// Poses whose symbols point in directions closer than this are one pose, in degrees.
 const SAME_DEG: f64 = 1.0;
 
+/// A surface is bent when that leaves less than this share of what a plane leaves unexplained, and when its curvature, the
+/// symbol's width over the radius, is more than this.
+const BENT_RATIO: f64 = 0.95;
+const CURVATURE_MIN: f64 = 0.05;
+/// Rough fits that leave more than so many times as much unexplained as the best are not refined.
+const RIVAL_RATIO: f64 = 1.5;
+/// The curvature at which one is looked for.
+const CURVATURE_AT_FIRST: f64 = 0.3;
+
 /// The other pose explains the picture as well when what it leaves unexplained is at most this many times as much.
-const AMBIGUOUS_RATIO: f64 = 1.1;
+const AMBIGUOUS_RATIO: f64 = 1.25;
 
 /// A pinhole camera without lens distortion: pixel = focal length · direction + principal point.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -119,6 +135,11 @@ impl Intrinsics {
         )
     }
 
+    /// The same camera when its picture begins at another pixel.
+    fn cropped(&self, left: u32, top: u32) -> Self {
+        Self { principal: self.principal - DVec2::new(f64::from(left), f64::from(top)), ..*self }
+    }
+
     /// The same camera when its picture is scaled.
     fn scaled(&self, by: DVec2) -> Self {
         Self { focal: self.focal * by, principal: (self.principal + 0.5) * by - 0.5 }
@@ -131,12 +152,12 @@ impl Intrinsics {
     }
 
     /// The pixel in which a point before the camera is seen.
-    fn project(&self, point: DVec3) -> DVec2 {
+    pub(crate) fn project(&self, point: DVec3) -> DVec2 {
         self.focal * point.truncate() / point.z + self.principal
     }
 
     /// Where the ray through a pixel meets the plane one unit before the camera.
-    fn normalised(&self, pixel: Point) -> DVec2 {
+    pub(crate) fn normalised(&self, pixel: Point) -> DVec2 {
         (DVec2::new(pixel.x, pixel.y) - self.principal) / self.focal
     }
 }
@@ -179,6 +200,8 @@ impl Rigid {
 pub struct Fit {
     /// Takes a point of the symbol to the camera's frame.
     pub camera_from_symbol: Rigid,
+    /// What the symbol is stuck to.
+    pub surface: Surface,
     /// Normalised cross-correlation of the symbol and the picture, at most 1.
     pub agreement: f64,
 }
@@ -206,12 +229,12 @@ pub enum NoPose {
     /// The corners are not those of a rectangle before the camera.
     #[error("its corners are not those of a rectangle before this camera")]
     Corners,
-    /// The symbol as a plane does not look like the picture.
+    /// The symbol, flat or bent, does not look like the picture.
     #[error(
-        "no flat pose looks like the picture (agreement {0:.2}, least {AGREEMENT_MIN}): is it bent or hidden, or the \
+        "no pose looks like the picture (agreement {0:.2}, least {AGREEMENT_MIN}): is it crumpled or hidden, or the \
          camera another one?"
     )]
-    NotFlat(f64),
+    NotAlike(f64),
 }
 
 /// Where a symbol that was read in this picture is, when its top edge is `width` long.
@@ -219,40 +242,168 @@ pub enum NoPose {
 /// # Errors
 /// [`NoPose`] when the symbol or the picture gives none.
 pub fn estimate(code: &Code, grey: &Grey, camera: &Intrinsics, width: f64) -> Result<SymbolPose, NoPose> {
-    let modules = match (&code.modules, code.format) {
-        (Some(modules), Format::Qr | Format::DataMatrix) => modules,
-        _ => return Err(NoPose::NoMatrix),
-    };
-    if code.mirrored {
-        return Err(NoPose::Mirrored);
-    }
-    let corners = std::array::from_fn(|at| camera.normalised(code.corners[(code.symbol_origin + at) % 4]));
-    let starts = planar::poses(corners, modules.aspect()).ok_or(NoPose::Corners)?;
-    let (smaller, scale) = align::comfortable(&starts[0], modules, grey, camera);
-    let align_one = |start| match &smaller {
-        Some(smaller) => {
-            let found = align::to_picture(start, modules, smaller, &camera.scaled(scale))?;
-            align::refined(found.pose, modules, grey, camera)
-        }
-        None => align::to_picture(start, modules, grey, camera),
-    };
-    let mut fits = starts.map(align_one).into_iter().flatten();
-    let (Some(one), other) = (fits.next(), fits.next()) else { return Err(NoPose::Corners) };
-    let other = other.filter(|other| SAME_DEG < one.pose.degrees_to(&other.pose));
-    let (best, other) = match other {
-        Some(other) if other.unexplained < one.unexplained => (other, Some(one)),
-        other => (one, other),
-    };
+    let search = Search::of(code, grey, camera)?;
+    let known = code.surface.map(|surface| Bend::of(surface, 1.0));
+    let (best, other) = search.best(known).ok_or(NoPose::Corners)?;
     if best.agreement < AGREEMENT_MIN {
-        return Err(NoPose::NotFlat(best.agreement));
+        return Err(NoPose::NotAlike(best.agreement));
     }
     let ambiguous = other.is_some_and(|other| other.unexplained <= best.unexplained * AMBIGUOUS_RATIO);
-    let scaled = |found: align::Aligned| Fit {
-        camera_from_symbol: Rigid {
-            translation: found.pose.translation * width,
-            rotation: found.pose.rotation,
-        },
-        agreement: found.agreement,
+    Ok(SymbolPose {
+        best: Fit::of(&best, width),
+        other: other.map(|other| Fit::of(&other, width)),
+        ambiguous,
+    })
+}
+
+/// Where a symbol is in the next frame of a camera, from where it was: one alignment instead of several, on the same
+/// surface, and never the other of two poses that look alike.
+///
+/// # Errors
+/// [`NoPose`] when the symbol or the picture gives none: then [`estimate`] may.
+pub fn follow(
+    previous: &Fit,
+    code: &Code,
+    grey: &Grey,
+    camera: &Intrinsics,
+    width: f64,
+) -> Result<Fit, NoPose> {
+    let search = Search::of(code, grey, camera)?;
+    let pose = Rigid {
+        translation: previous.camera_from_symbol.translation / width,
+        rotation: previous.camera_from_symbol.rotation,
     };
-    Ok(SymbolPose { best: scaled(best), other: other.map(scaled), ambiguous })
+    let start = Start { pose, bend: Bend::of(previous.surface, width), bends: false };
+    let moved = search.by_corners(start).ok_or(NoPose::Corners)?;
+    let rough = search.roughly(moved).ok_or(NoPose::Corners)?;
+    let found = search.refined(rough.again(false)).ok_or(NoPose::Corners)?;
+    if found.agreement < AGREEMENT_MIN {
+        return Err(NoPose::NotAlike(found.agreement));
+    }
+    Ok(Fit::of(&found, width))
+}
+
+impl Fit {
+    fn of(found: &Aligned, width: f64) -> Self {
+        Self {
+            camera_from_symbol: Rigid {
+                translation: found.pose.translation * width,
+                rotation: found.pose.rotation,
+            },
+            surface: found.bend.surface(width),
+            agreement: found.agreement,
+        }
+    }
+}
+
+/// One symbol in one picture.
+struct Search<'a> {
+    pattern: Pattern,
+    /// As seen, the symbol's own top left one first.
+    corners: [Point; 4],
+    grey: &'a Grey,
+    camera: &'a Intrinsics,
+    /// The two poses of a plane with these corners.
+    flat: [Rigid; 2],
+    /// Where modules have many pixels: a picture with fewer, and its camera.
+    smaller: Option<(Grey, Intrinsics)>,
+}
+
+impl<'a> Search<'a> {
+    fn of(code: &Code, grey: &'a Grey, camera: &'a Intrinsics) -> Result<Self, NoPose> {
+        let modules = match (&code.modules, code.format) {
+            (Some(modules), Format::Qr | Format::DataMatrix) => modules,
+            _ => return Err(NoPose::NoMatrix),
+        };
+        if code.mirrored {
+            return Err(NoPose::Mirrored);
+        }
+        let corners: [Point; 4] = std::array::from_fn(|at| code.corners[(code.symbol_origin + at) % 4]);
+        let flat = planar::poses(corners.map(|corner| camera.normalised(corner)), modules.aspect())
+            .ok_or(NoPose::Corners)?;
+        let pattern = Pattern::from(modules);
+        let smaller = align::comfortable(&flat[0], &pattern, &corners, grey, camera);
+        Ok(Self { pattern, corners, grey, camera, flat, smaller })
+    }
+
+    /// What explains the picture best, on any surface, and the other pose that may as well. `known`: how the symbol is bent,
+    /// about, where that is known.
+    fn best(&self, known: Option<Bend>) -> Option<(Aligned, Option<Aligned>)> {
+        let mut flat: Vec<Aligned> =
+            self.flat.iter().filter_map(|pose| self.roughly(Start::flat(*pose))).collect();
+        keep_rivals(&mut flat);
+        let from_flat = flat.iter().flat_map(|fit| {
+            [Axis::Upright, Axis::Lying].map(|axis| Start::bent(fit.pose, axis, CURVATURE_AT_FIRST))
+        });
+        let from_known = self.flat.iter().filter_map(|pose| {
+            let moved = self.by_corners(Start { pose: *pose, bend: known?, bends: false })?;
+            Some(Start { bends: true, ..moved })
+        });
+        let mut bent: Vec<Aligned> =
+            from_flat.chain(from_known).filter_map(|start| self.roughly(start)).collect();
+        keep_rivals(&mut bent);
+        let (bent, straightened): (Vec<Aligned>, Vec<Aligned>) = bent
+            .iter()
+            .filter_map(|fit| self.refined(fit.again(true)))
+            .partition(|fit| CURVATURE_MIN < fit.bend.curvature);
+        // A bend that went away has led to a plane that the first look did not find.
+        let straightened = straightened.iter().map(|fit| Start::flat(fit.pose));
+        let flat = flat.iter().map(|fit| fit.again(false)).chain(straightened);
+        let mut flat: Vec<Aligned> = flat.filter_map(|start| self.refined(start)).collect();
+        if let Some(best) = flat.iter().min_by(|a, b| a.unexplained.total_cmp(&b.unexplained)) {
+            // Where the tilt is slight, both first looks may have led to the same of the two.
+            flat.extend(self.refined(Start::flat(planar::mirrored(&best.pose))));
+        }
+        let best_flat = best_two(flat.into_iter());
+        let best_bent = best_two(bent.into_iter());
+        match (best_flat, best_bent) {
+            (Some(flat), Some(bent)) => {
+                Some(if bent.0.unexplained < BENT_RATIO * flat.0.unexplained { bent } else { flat })
+            }
+            (flat, bent) => flat.or(bent),
+        }
+    }
+
+    /// A start that is moved so that its corners are where they are seen.
+    fn by_corners(&self, start: Start) -> Option<Start> {
+        let half = 0.5 * f64::from(self.pattern.rows()) / f64::from(self.pattern.columns());
+        let own = [(-0.5, -half), (0.5, -half), (0.5, half), (-0.5, half)];
+        let points: [(DVec2, DVec2); 4] = std::array::from_fn(|at| {
+            let (own, seen) = (own[at], self.corners[at]);
+            (DVec2::new(own.0, own.1), DVec2::new(seen.x, seen.y))
+        });
+        let found = points::fitted(start, &points, self.camera)?;
+        Some(Start { pose: found.pose, ..start })
+    }
+
+    fn roughly(&self, start: Start) -> Option<Aligned> {
+        match &self.smaller {
+            Some((grey, camera)) => align::roughly(start, &self.pattern, grey, camera),
+            None => align::roughly(start, &self.pattern, self.grey, self.camera),
+        }
+    }
+
+    fn refined(&self, start: Start) -> Option<Aligned> {
+        let start = match &self.smaller {
+            Some((grey, camera)) => align::refined(start, &self.pattern, grey, camera)?.again(start.bends),
+            None => start,
+        };
+        align::refined(start, &self.pattern, self.grey, self.camera)
+    }
+}
+
+/// Keeps what explains the picture nearly as well as the best, that one first.
+fn keep_rivals(fits: &mut Vec<Aligned>) {
+    fits.sort_by(|a, b| a.unexplained.total_cmp(&b.unexplained));
+    let least = fits.first().map_or(0.0, |best| best.unexplained);
+    fits.retain(|fit| fit.unexplained <= RIVAL_RATIO * least);
+}
+
+/// The fit that leaves least unexplained, and the best of those that are another pose.
+fn best_two(fits: impl Iterator<Item = Aligned>) -> Option<(Aligned, Option<Aligned>)> {
+    let mut fits: Vec<Aligned> = fits.collect();
+    fits.sort_by(|a, b| a.unexplained.total_cmp(&b.unexplained));
+    let best = fits.first().copied()?;
+    let other = fits.into_iter().find(|fit| SAME_DEG < best.pose.degrees_to(&fit.pose));
+    Some((best, other))
 }

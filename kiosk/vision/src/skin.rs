@@ -581,18 +581,18 @@ mod tests {
         use crate::skinmap::Channel;
 
         let picture = picture([190, 140, 115], [190, 140, 115]);
-        let of_the_face = |rows: std::ops::Range<usize>, channel: Channel, id: MetricId| {
+        let of_the_face = |rows: std::ops::Range<usize>, columns: usize, channel: Channel, id: MetricId| {
             let mut maps = SkinMaps::plain(&picture, &face().landmarks).unwrap();
-            maps.fill(channel, rows, 0..100, 1.0);
+            maps.fill(channel, rows, 0..columns, 1.0);
             let look = look(&picture, &Decoding::Srgb, &picture.to_grey(), &[face()], Some(maps), None);
             look.found(id).unwrap().all.value
         };
         // Rows of the maps are 0.69 mm, the eyes lie on row 102; column 100 is beside the nose.
         let below_an_eye = 118..126;
-        assert_eq!(of_the_face(below_an_eye.clone(), Channel::Line, MetricId::Lines), 0.0);
-        assert!(0.0 < of_the_face(below_an_eye, Channel::Spot, MetricId::Spots));
-        let on_the_forehead = 60..66;
-        assert!(0.0 < of_the_face(on_the_forehead, Channel::Line, MetricId::Lines));
+        assert_eq!(of_the_face(below_an_eye.clone(), 100, Channel::Line, MetricId::Lines), 0.0);
+        assert!(0.0 < of_the_face(below_an_eye, 100, Channel::Spot, MetricId::Spots));
+        let on_the_forehead = 50..70;
+        assert!(0.0 < of_the_face(on_the_forehead, 256, Channel::Line, MetricId::Lines));
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn a_symbol_seen_straight_on_is_where_its_size_says() {
     assert_eq!(line["file"].as_str(), picture.to_str());
     assert_eq!(line["camera"]["assumed"], false);
     let found = &line["poses"][0];
-    assert_eq!((&found["format"], &found["surface"]), (&"qr".into(), &"plane".into()));
+    assert_eq!((&found["format"], &found["surface"]["shape"]), (&"qr".into(), &"plane".into()));
     let translation: [f64; 3] =
         serde_json::from_value(found["camera_from_symbol"]["translation_mm"].clone()).expect("three numbers");
     // The picture holds the symbol and four modules of border on each side.

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-use vision::{Analyser, Picture, skin::MetricId};
+use vision::{Analyser, Picture, Point, skin::MetricId};
 
 use crate::{
     changes::Light,
@@ -26,6 +26,13 @@ const SIGMA_MM: (f64, f64) = (0.11, 0.17);
 const DEPTH: (f64, f64) = (0.12, 0.35);
 /// The distance of the eyes that the analysis takes for its scale.
 const EYES_MM: f64 = 63.0;
+/// Lashes: how many on an eye, how far to each side of its middle they stand, where they begin above it and how long they
+/// are, in mm, and the standard deviation of one across.
+const LASHES: u32 = 36;
+const LASHES_SIDE_MM: f64 = 12.0;
+const LASHES_ABOVE_MM: f64 = 4.0;
+const LASH_MM: f64 = 6.0;
+const LASH_SIGMA_MM: f64 = 0.06;
 
 /// Measures the faces of a folder of PNG files.
 pub(crate) fn measure(analyser: &Analyser, folder: &Path) -> Result<Value> {
@@ -69,6 +76,21 @@ pub(crate) fn measure(analyser: &Analyser, folder: &Path) -> Result<Value> {
     }))
 }
 
+/// The lashes of an eye. The renderer has none, and the edges of lashes are what sharpness is told by.
+fn lashes(eye: Point, px_per_mm: f64) -> impl Iterator<Item = (f64, f64, f64, f64)> {
+    let steps = (LASH_MM / LASH_SIGMA_MM).round();
+    (0..LASHES).flat_map(move |number| {
+        let side = 2.0 * f64::from(number) / f64::from(LASHES - 1) - 1.0;
+        (0_u32..).map(f64::from).take_while(move |step| *step < steps).map(move |step| {
+            let along = step / steps;
+            // Outer ones lean outwards, all of them grow from the arch of the lid.
+            let x = LASHES_SIDE_MM * side + 0.5 * LASH_MM * side * along;
+            let y = -LASHES_ABOVE_MM * (1.0 - 0.5 * side * side) - LASH_MM * along;
+            (eye.x + px_per_mm * x, eye.y + px_per_mm * y, px_per_mm * LASH_SIGMA_MM, 0.45)
+        })
+    })
+}
+
 /// What is known of a face.
 struct Told {
     /// Dots on a square centimetre.
@@ -94,7 +116,10 @@ fn dotted(analyser: &Analyser, path: &Path, seed: u64) -> Result<Option<(Told, P
             (x, y, px_per_mm * random.between(SIGMA_MM.0, SIGMA_MM.1), random.between(DEPTH.0, DEPTH.1))
         })
         .collect();
-    let mut light = Light::of(&picture);
+    let mut bare = Light::of(&picture);
+    bare.dot([found.eye_left, found.eye_right].into_iter().flat_map(|eye| lashes(eye, px_per_mm)));
+    let picture = bare.to_picture()?;
+    let mut light = bare;
     light.dot(dots);
     let portrait = Portrait {
         file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),

@@ -15,7 +15,7 @@ const DEGENERATE: f64 = 1e-12;
 /// right, bottom left of the rectangle's own, on the plane one unit before the camera.
 ///
 /// `None` when no rectangle before the camera, seen from the front, has these corners.
-pub(super) fn poses(corners: [DVec2; 4], aspect: f64) -> Option<[Rigid; 2]> {
+pub(crate) fn poses(corners: [DVec2; 4], aspect: f64) -> Option<[Rigid; 2]> {
     if !corners.iter().all(|corner| corner.is_finite()) {
         return None;
     }
@@ -54,6 +54,15 @@ pub(super) fn poses(corners: [DVec2; 4], aspect: f64) -> Option<[Rigid; 2]> {
         let rotation = to_sight * DMat3::from_cols(x, y, x.cross(y));
         Rigid { rotation: DMat3::from_quat(DQuat::from_mat3(&rotation).normalize()), translation }
     }))
+}
+
+/// The pose of a plane that looks nearly alike: its normal on the other side of the line of sight to its centre.
+pub(super) fn mirrored(pose: &Rigid) -> Rigid {
+    let to_sight =
+        DMat3::from_quat(DQuat::from_rotation_arc(DVec3::Z, pose.translation.normalize_or(DVec3::Z)));
+    let own = to_sight.transpose() * pose.rotation;
+    let [x, y] = [own.x_axis, own.y_axis].map(|axis| DVec3::new(axis.x, axis.y, -axis.z));
+    Rigid { rotation: to_sight * DMat3::from_cols(x, y, x.cross(y)), ..*pose }
 }
 
 /// The homography from the unit square to four corners: where it takes the square's centre, and its Jacobian there.

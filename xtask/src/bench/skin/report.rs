@@ -526,7 +526,8 @@ fn pores(measured: &Measured) -> String {
     let ratio = |name: &str| shown(number(pores, &format!("/counted_of_drawn/{name}")));
     format!(
         "No picture of a person here resolves pores. So dots 0.25 to 0.4 mm wide, {low} to {high} on a square centimetre, each face \
-         with a number of its own, were drawn into {faces} faces rendered from near, and those captured again in the same ways; \
+         with a number of its own, were drawn into {faces} faces rendered from near (with lashes, which the renderer lacks and sharpness \
+         is told by), and those captured again in the same ways; \
          {values} of {captures} captures were sharp enough for a number. Without dots the analysis counts {without} on a \
          square centimetre of these faces, their grain; of the dots that were added it counts {p50} of each in the median ({p10} to \
          {p90} from the tenth to the ninetieth percentile).",
